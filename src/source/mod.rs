@@ -1,0 +1,10 @@
+//! Where pictures come from when the hub makes them itself.
+//!
+//! Belongs here: sources that feed a [`crate::streams::Publisher`] from a thread of their own.
+//! Does not belong here: pictures that an extension sends (`session`), fan-out (`streams`).
+//!
+//! Invariants:
+//! - A source owns one named OS thread; dropping the source ends and joins it at once.
+//! - A source that falls behind skips pictures and their numbers; it never sends a burst.
+
+pub mod synthetic;

@@ -1,0 +1,295 @@
+//! A moving test pattern with the frame number in its pixels.
+//!
+//! Picture `n`, at pixel (x, y): red `x + n`, green `y + 2n`, blue `x + y`, each modulo 256; alpha 255. Over its top
+//! edge lie 32 squares with sides of `width / 32` pixels: the bits of `n`, lowest first, white for 1, black for 0.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        mpsc::{self, RecvTimeoutError},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+
+use crate::{
+    error::ErrorKind,
+    frame::{Format, FrameError, MAX_FRAME_NUMBER, PixelFormat, VideoFrame},
+    streams::Publisher,
+};
+
+/// Squares that carry the frame number.
+const BITS: u32 = 32;
+
+/// Highest rate, in pictures a second.
+pub const MAX_FPS: f64 = 240.0;
+
+/// What to draw.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SyntheticOptions {
+    /// Pixels, `32..=MAX_SIDE`; 640 unless set.
+    pub width: u32,
+    /// Pixels, `1..=MAX_SIDE` and at least `width / 32`; 480 unless set.
+    pub height: u32,
+    /// Pictures a second, above 0 and up to [`MAX_FPS`]; 30 unless set.
+    pub fps: f64,
+    /// `Rgb`, `Bgr` or `Rgba`; `Rgb` unless set.
+    pub format: PixelFormat,
+    /// Pictures to send, 0 for no end; 0 unless set.
+    pub frames: u32,
+}
+
+impl Default for SyntheticOptions {
+    fn default() -> Self {
+        Self { width: 640, height: 480, fps: 30.0, format: PixelFormat::Rgb, frames: 0 }
+    }
+}
+
+/// Why the pattern cannot be made.
+#[non_exhaustive]
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each field is named in its variant's message")]
+pub enum SyntheticError {
+    /// The number does not fit on the picture.
+    #[error("size {width} x {height} has no room for the frame number: at least 32 wide, and width / 32 high")]
+    TooSmall { width: u32, height: u32 },
+
+    /// A rate that no clock keeps.
+    #[error("fps {fps} is not above 0 and up to {MAX_FPS}")]
+    Fps { fps: f64 },
+
+    /// A format that the pattern is not drawn in.
+    #[error("the synthetic source draws rgb, bgr and rgba, not {}", Format::Pixels(*format))]
+    Format { format: PixelFormat },
+
+    /// The size is none for a picture.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+
+    /// The operating system gave no thread.
+    #[error("cannot start the source's thread: {0}")]
+    Thread(#[source] io::Error),
+}
+
+impl SyntheticError {
+    /// Class reported to peers.
+    pub const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::TooSmall { .. } | Self::Fps { .. } | Self::Format { .. } => ErrorKind::InvalidArgument,
+            Self::Frame(error) => error.kind(),
+            Self::Thread(_) => ErrorKind::ResourceExhausted,
+        }
+    }
+
+    /// The parameter to blame.
+    pub const fn field(&self) -> Option<&'static str> {
+        match self {
+            Self::TooSmall { .. } => Some("width"),
+            Self::Fps { .. } => Some("fps"),
+            Self::Format { .. } => Some("format"),
+            Self::Frame(error) => Some(error.field()),
+            Self::Thread(_) => None,
+        }
+    }
+}
+
+/// A running pattern. Dropping it ends its thread and joins it.
+#[derive(Debug)]
+pub struct Synthetic {
+    stop: Option<mpsc::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Synthetic {
+    /// Starts to publish. `finished` is called once if `options.frames` have been sent.
+    ///
+    /// # Errors
+    ///
+    /// [`SyntheticError`], before anything is published.
+    pub fn start(
+        publisher: Arc<Publisher>,
+        options: SyntheticOptions,
+        finished: impl FnOnce() + Send + 'static,
+    ) -> Result<Self, SyntheticError> {
+        options.check()?;
+        let (stop, stopped) = mpsc::channel();
+        let thread = thread::Builder::new()
+            .name("source-synthetic".to_owned())
+            .spawn(move || {
+                if run(&publisher, options, &stopped) {
+                    finished();
+                }
+            })
+            .map_err(SyntheticError::Thread)?;
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for Synthetic {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic in the pattern has been reported by the panic hook; there is nothing left to do for it.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl SyntheticOptions {
+    fn check(&self) -> Result<(), SyntheticError> {
+        let Self { width, height, fps, format, frames: _ } = *self;
+        format.packed_len(width, height)?;
+        if width < BITS || height < width / BITS {
+            return Err(SyntheticError::TooSmall { width, height });
+        }
+        if !(fps > 0.0 && fps <= MAX_FPS) {
+            return Err(SyntheticError::Fps { fps });
+        }
+        match format {
+            PixelFormat::Rgb | PixelFormat::Bgr | PixelFormat::Rgba => Ok(()),
+            PixelFormat::Bgra | PixelFormat::Gray | PixelFormat::I420 | PixelFormat::Nv12 | PixelFormat::Yuy2 => {
+                Err(SyntheticError::Format { format })
+            }
+        }
+    }
+}
+
+/// Publishes until it is stopped (`false`) or has sent all (`true`).
+fn run(publisher: &Publisher, options: SyntheticOptions, stopped: &mpsc::Receiver<()>) -> bool {
+    let interval = Duration::from_secs_f64(1.0 / options.fps);
+    let mut due = Instant::now();
+    let mut number = 0;
+    let mut sent = 0;
+    loop {
+        match stopped.recv_timeout(due.saturating_duration_since(Instant::now())) {
+            Err(RecvTimeoutError::Timeout) => {}
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => return false,
+        }
+        match draw(options, number) {
+            Ok(frame) => {
+                publisher.publish(frame, Some(number));
+            }
+            Err(error) => tracing::error!(%error, "the synthetic source drew no picture"),
+        }
+        sent += 1;
+        if sent == options.frames {
+            return true;
+        }
+        due += interval;
+        number = next_number(number);
+        while due + interval < Instant::now() {
+            due += interval;
+            number = next_number(number);
+        }
+    }
+}
+
+const fn next_number(number: u32) -> u32 {
+    if number == MAX_FRAME_NUMBER { 0 } else { number + 1 }
+}
+
+/// Draws picture `number`.
+///
+/// # Errors
+///
+/// [`FrameError`] if `options` were not checked.
+pub fn draw(options: SyntheticOptions, number: u32) -> Result<VideoFrame, FrameError> {
+    let SyntheticOptions { width, height, format, .. } = options;
+    let mut pixels = Vec::with_capacity(format.packed_len(width, height)?);
+    let square = (width / BITS).max(1);
+    let low_byte = |value: u32| value.to_le_bytes()[0];
+    for y in 0..height {
+        for x in 0..width {
+            let bit = x / square;
+            let (red, green, blue) = if y < square && bit < BITS {
+                let shade = if number >> bit & 1 == 1 { 255 } else { 0 };
+                (shade, shade, shade)
+            } else {
+                (
+                    low_byte(x.wrapping_add(number)),
+                    low_byte(y.wrapping_add(number.wrapping_mul(2))),
+                    low_byte(x.wrapping_add(y)),
+                )
+            };
+            match format {
+                PixelFormat::Bgr => pixels.extend_from_slice(&[blue, green, red]),
+                PixelFormat::Rgba => pixels.extend_from_slice(&[red, green, blue, 255]),
+                _ => pixels.extend_from_slice(&[red, green, blue]),
+            }
+        }
+    }
+    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+    VideoFrame::try_new(
+        Format::Pixels(format),
+        Some((width, height)),
+        u64::try_from(now_ms).unwrap_or(0),
+        Bytes::from(pixels),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::streams::{Queue, StreamId, Streams};
+
+    fn number_in(frame: &VideoFrame) -> u32 {
+        let square = frame.width() / BITS;
+        (0..BITS).fold(0, |number, bit| {
+            let at = usize::try_from(bit * square * 3).unwrap();
+            number | u32::from(frame.frame_data()[at] == 255) << bit
+        })
+    }
+
+    #[test]
+    fn a_picture_carries_its_number_and_the_pattern() {
+        for number in [0, 1, 0x1234_5678, MAX_FRAME_NUMBER] {
+            let frame = draw(SyntheticOptions { width: 64, height: 48, ..Default::default() }, number).unwrap();
+            assert_eq!(number_in(&frame), number);
+            let at = (10 * 64 + 20) * 3;
+            let expected = [number.wrapping_add(20), number.wrapping_mul(2).wrapping_add(10), 30]
+                .map(|value| value.to_le_bytes()[0]);
+            assert_eq!(frame.frame_data()[at..at + 3], expected);
+        }
+    }
+
+    #[test]
+    fn options_out_of_range_are_refused_before_the_thread_starts() {
+        let check = |options: SyntheticOptions, field| {
+            let error = options.check().unwrap_err();
+            assert_eq!((error.kind(), error.field()), (ErrorKind::InvalidArgument, Some(field)));
+        };
+        let good = SyntheticOptions::default();
+        good.check().unwrap();
+        check(SyntheticOptions { width: 31, ..good }, "width");
+        check(SyntheticOptions { width: 640, height: 19, ..good }, "width");
+        check(SyntheticOptions { height: 0, ..good }, "width");
+        check(SyntheticOptions { fps: 0.0, ..good }, "fps");
+        check(SyntheticOptions { fps: f64::NAN, ..good }, "fps");
+        check(SyntheticOptions { fps: 240.1, ..good }, "fps");
+        check(SyntheticOptions { format: PixelFormat::I420, ..good }, "format");
+    }
+
+    #[tokio::test]
+    async fn frames_come_in_order_and_the_end_is_told_once() {
+        let streams = Streams::default();
+        let id = StreamId::parse("s").unwrap();
+        let publisher = Arc::new(streams.open(&id, "synthetic", None).unwrap());
+        let subscription = streams.subscribe(&id, false, Queue::fifo(9).unwrap()).unwrap();
+        let (told, mut end) = tokio::sync::mpsc::channel(2);
+        let options = SyntheticOptions { width: 32, height: 8, fps: 200.0, frames: 3, ..Default::default() };
+        let source = Synthetic::start(publisher, options, move || told.blocking_send(()).unwrap()).unwrap();
+        let mut last = None;
+        for _ in 0..3 {
+            let frame = subscription.next().await.unwrap().frame;
+            assert_eq!(number_in(&frame), frame.frame_number());
+            assert!(last < Some(frame.frame_number()));
+            last = Some(frame.frame_number());
+        }
+        assert_eq!(end.recv().await, Some(()));
+        drop(source);
+        assert_eq!(end.recv().await, None);
+    }
+}

@@ -1,0 +1,113 @@
+//! Fan-out of video frames from one publisher per stream to any number of subscribers.
+//!
+//! Belongs here: the stream table, per-stream queues, drop counts, lingering, results on their way back.
+//! Does not belong here: pixel layouts (`frame`), sockets (`grpc`), where pictures come from (`source`, `session`).
+//!
+//! Invariants:
+//! - [`Publisher::publish`] never waits. A slow subscriber loses its own oldest frames and nobody else's.
+//! - Every lost frame is counted in the `dropped` of the subscription that lost it, and in its stream's.
+//! - Pixels are stored once; subscribers share them.
+//! - A stream has one publisher at most. It exists while it has a publisher, a subscriber, or lingers.
+//!
+//! Data path: `session` or `source` -> [`Publisher::publish`] -> `queue` -> [`Subscription::next`] -> `grpc::streams`.
+
+mod counters;
+mod queue;
+mod stream;
+mod table;
+
+use std::time::Duration;
+
+pub use self::{
+    counters::{StreamSnapshot, SubscriberSnapshot},
+    queue::{MAX_FIFO_DEPTH, Queue, QueueError},
+    stream::{Delivered, Publisher, ResultEvent, ResultEvents, Subscription},
+    table::Streams,
+};
+use crate::error::ErrorKind;
+
+/// Streams of one hub.
+pub const MAX_STREAMS: usize = 256;
+
+/// Subscribers of one stream.
+pub const MAX_SUBSCRIBERS: usize = 64;
+
+/// Longest stream id, in bytes.
+pub const MAX_STREAM_ID_BYTES: usize = 128;
+
+/// Results that wait for a session that reads too slowly; the oldest goes first.
+pub const MAX_WAITING_RESULTS: usize = 64;
+
+/// How long subscribers stay when the publisher goes, so that a service worker's restart does not cut them.
+pub const LINGER: Duration = Duration::from_secs(10);
+
+/// Hub-wide name of a stream: 1 to 128 of `A-Z a-z 0-9 . _ : -`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamId(String);
+
+impl StreamId {
+    /// Reads a name.
+    ///
+    /// # Errors
+    ///
+    /// [`StreamError::BadId`] if it is empty, too long, or has other characters.
+    pub fn parse(id: &str) -> Result<Self, StreamError> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
+        if (1..=MAX_STREAM_ID_BYTES).contains(&id.len()) && id.bytes().all(allowed) {
+            return Ok(Self(id.to_owned()));
+        }
+        Err(StreamError::BadId { id: id.chars().take(32).collect() })
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for StreamId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Why a stream cannot be opened, found or subscribed to.
+#[non_exhaustive]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "each field is named in its variant's message")]
+pub enum StreamError {
+    /// No name for a stream.
+    #[error("stream id {id:?} is not 1 to {MAX_STREAM_ID_BYTES} of A-Z a-z 0-9 . _ : -")]
+    BadId { id: String },
+
+    /// Nobody opened it, or its publisher is gone.
+    #[error("no stream {id:?}")]
+    NotFound { id: String },
+
+    /// It has a publisher already.
+    #[error("stream {id:?} is open already")]
+    AlreadyOpen { id: String },
+
+    /// The hub is full.
+    #[error("the hub has {limit} streams already")]
+    TooManyStreams { limit: usize },
+
+    /// The stream is full.
+    #[error("stream {id:?} has {limit} subscribers already")]
+    TooManySubscribers { id: String, limit: usize },
+}
+
+impl StreamError {
+    /// Class reported to peers.
+    pub const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::BadId { .. } => ErrorKind::InvalidArgument,
+            Self::NotFound { .. } => ErrorKind::NotFound,
+            Self::AlreadyOpen { .. } => ErrorKind::AlreadyExists,
+            Self::TooManyStreams { .. } | Self::TooManySubscribers { .. } => ErrorKind::ResourceExhausted,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
