@@ -1,0 +1,254 @@
+//! Hashing, once for each file: what was hashed is remembered by what the file is on disk.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    fs::{self, File, Metadata},
+    io::{self, Read},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use serde::{Deserialize, Serialize};
+use sha1::Sha1;
+use sha2::{Digest as _, Sha256};
+
+/// Files whose digests are remembered; the oldest go first.
+const MAX_REMEMBERED: usize = 20_000;
+
+/// Bytes hashed at once.
+const READ_BYTES: usize = 1 << 20;
+
+/// Both digests of a file, in hex.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Digests {
+    pub(super) sha256: String,
+    /// git's name for a blob of these bytes: sha1 over `"blob {len}\0"` and the bytes.
+    pub(super) git_sha1: String,
+}
+
+/// What a file is on disk; another write makes it another file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) struct FileKey {
+    device: u64,
+    inode: u64,
+    size: u64,
+    mtime_s: i64,
+    mtime_ns: i64,
+}
+
+impl FileKey {
+    pub(super) fn of(metadata: &Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.len(),
+            mtime_s: metadata.mtime(),
+            mtime_ns: metadata.mtime_nsec(),
+        }
+    }
+}
+
+/// Hashes while bytes go by.
+pub(super) struct Hasher {
+    sha256: Sha256,
+    sha1: Sha1,
+}
+
+impl Hasher {
+    /// A hasher for a file of `size` bytes, which git hashes along.
+    pub(super) fn new(size: u64) -> Self {
+        let mut sha1 = Sha1::new();
+        sha1.update(format!("blob {size}\0"));
+        Self { sha256: Sha256::new(), sha1 }
+    }
+
+    pub(super) fn update(&mut self, bytes: &[u8]) {
+        self.sha256.update(bytes);
+        self.sha1.update(bytes);
+    }
+
+    pub(super) fn finish(self) -> Digests {
+        Digests { sha256: hex(&self.sha256.finalize()), git_sha1: hex(&self.sha1.finalize()) }
+    }
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a `String` cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// What was hashed, in memory and on disk.
+#[derive(Debug)]
+pub(super) struct DigestMemory {
+    path: PathBuf,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The file on disk has been read.
+    loaded: bool,
+    known: BTreeMap<FileKey, Remembered>,
+    last_use: u64,
+    /// Files that are being hashed right now; who comes second waits for the first.
+    in_work: BTreeMap<FileKey, Arc<Mutex<()>>>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Remembered {
+    #[serde(flatten)]
+    digests: Digests,
+    /// Counts up with every new entry.
+    order: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct OnDisk {
+    files: Vec<(FileKey, Remembered)>,
+}
+
+impl DigestMemory {
+    /// A memory at `state_dir/digests.json`, which is read when it is first needed.
+    pub(super) fn new(state_dir: &Path) -> Self {
+        Self { path: state_dir.join("digests.json"), state: Mutex::default() }
+    }
+
+    /// The digests of an open file, hashed now unless they are remembered; `None` if the file changed meanwhile.
+    pub(super) fn digests(&self, file: &File) -> io::Result<Option<Digests>> {
+        let key = FileKey::of(&file.metadata()?);
+        let turn = {
+            let mut state = self.loaded_state();
+            if let Some(known) = state.known.get(&key) {
+                return Ok(Some(known.digests.clone()));
+            }
+            Arc::clone(state.in_work.entry(key).or_default())
+        };
+        let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = self.loaded_state().known.get(&key) {
+            return Ok(Some(known.digests.clone()));
+        }
+        let hashed = hash(file, key.size);
+        self.loaded_state().in_work.remove(&key);
+        let digests = hashed?;
+        if FileKey::of(&file.metadata()?) != key {
+            return Ok(None);
+        }
+        self.remember(key, digests.clone());
+        Ok(Some(digests))
+    }
+
+    /// Remembers what was hashed elsewhere.
+    pub(super) fn remember(&self, key: FileKey, digests: Digests) {
+        let mut state = self.loaded_state();
+        state.last_use += 1;
+        let order = state.last_use;
+        state.known.insert(key, Remembered { digests, order });
+        if state.known.len() > MAX_REMEMBERED {
+            let oldest = state.known.iter().min_by_key(|(_, remembered)| remembered.order).map(|(key, _)| *key);
+            state.known.retain(|key, _| Some(*key) != oldest);
+        }
+        if let Err(error) = self.save(&state) {
+            tracing::warn!(%error, path = %self.path.display(), "digests are not remembered over a restart");
+        }
+    }
+
+    /// The state with what the file on disk knows. A broken file costs only the time to hash again.
+    fn loaded_state(&self) -> MutexGuard<'_, State> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if !state.loaded {
+            state.loaded = true;
+            let json = fs::read(&self.path).unwrap_or_default();
+            let OnDisk { files } = serde_json::from_slice(&json).unwrap_or(OnDisk { files: Vec::new() });
+            let sound = |digests: &Digests| digests.sha256.len() == 64 && digests.git_sha1.len() == 40;
+            state.known.extend(files.into_iter().filter(|(_, known)| sound(&known.digests)).take(MAX_REMEMBERED));
+            state.last_use = state.known.values().map(|known| known.order).max().unwrap_or(0);
+        }
+        state
+    }
+
+    /// Written whole beside the old file, then renamed over it. Another hub's entries may be lost: they are only time.
+    fn save(&self, state: &State) -> io::Result<()> {
+        let files = state.known.iter().map(|(key, remembered)| (*key, remembered.clone())).collect();
+        if let Some(directory) = self.path.parent() {
+            fs::create_dir_all(directory)?;
+        }
+        let temporary = self.path.with_extension(format!("json.{}", std::process::id()));
+        fs::write(&temporary, serde_json::to_vec(&OnDisk { files })?)?;
+        fs::rename(&temporary, &self.path)
+    }
+}
+
+/// Hashes a file from its start, whatever its position is.
+fn hash(file: &File, size: u64) -> io::Result<Digests> {
+    let mut reader = FromStart { file, offset: 0 };
+    let mut hasher = Hasher::new(size);
+    let mut buffer = vec![0; READ_BYTES];
+    loop {
+        match reader.read(&mut buffer)? {
+            0 => return Ok(hasher.finish()),
+            read => hasher.update(buffer.get(..read).unwrap_or_default()),
+        }
+    }
+}
+
+/// Reads without moving the file's own position, which others share.
+struct FromStart<'a> {
+    file: &'a File,
+    offset: u64,
+}
+
+impl Read for FromStart<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = std::os::unix::fs::FileExt::read_at(self.file, buffer, self.offset)?;
+        self.offset += read as u64;
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(path: &Path, bytes: &[u8]) -> File {
+        fs::write(path, bytes).unwrap();
+        File::open(path).unwrap()
+    }
+
+    #[test]
+    fn digests_are_those_of_git_and_sha256sum() {
+        let dir = tempfile::tempdir().unwrap();
+        let memory = DigestMemory::new(dir.path());
+        let digests = memory.digests(&file(&dir.path().join("f"), b"hello\n")).unwrap().unwrap();
+        assert_eq!(digests.sha256, "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03");
+        assert_eq!(digests.git_sha1, "ce013625030ba8dba906f756967f9e9ca394464a");
+    }
+
+    #[test]
+    fn a_remembered_digest_survives_a_restart_and_ends_with_the_next_write() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        let open = file(&path, b"one");
+        let key = FileKey::of(&open.metadata().unwrap());
+        let marked = Digests { sha256: "a".repeat(64), git_sha1: "b".repeat(40) };
+        DigestMemory::new(dir.path()).remember(key, marked.clone());
+        // The mark shows that the file was not hashed again.
+        assert_eq!(DigestMemory::new(dir.path()).digests(&open).unwrap(), Some(marked.clone()));
+        let open = file(&path, b"other");
+        assert_ne!(DigestMemory::new(dir.path()).digests(&open).unwrap(), Some(marked));
+    }
+
+    #[test]
+    fn a_broken_memory_is_no_memory() {
+        let dir = tempfile::tempdir().unwrap();
+        for broken in [&b"{half"[..], b"", b"[]", b"\xff"] {
+            fs::write(dir.path().join("digests.json"), broken).unwrap();
+            let memory = DigestMemory::new(dir.path());
+            assert!(memory.digests(&file(&dir.path().join("f"), b"x")).unwrap().is_some());
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The model cache: Hugging Face's own cache directory, read and written so that Python shares every file.
+//!
+//! ```text
+//! <cache>/CACHEDIR.TAG
+//! <cache>/.locks/models--org--name/<etag>.lock      held around publishing only
+//! <cache>/models--org--name/blobs/<etag>            the bytes; etag = sha256, or git's sha1 for small text files
+//!                          /refs/<revision>         40 hex digits, no newline
+//!                          /snapshots/<commit>/<file path>   link to ../../blobs/<etag>, or the file itself
+//!                          /trees/<commit>.json     what the commit consists of
+//! <state>/digests.json                              ours, outside the cache: digests of files that were hashed
+//! ```
+//!
+//! Belongs here: names and their checks, resolving, hashing, listing, importing.
+//! Does not belong here: who may ask (`access`), chunks and messages (`grpc`, `session`).
+//!
+//! Invariants:
+//! - No path is built from a peer's string: names are split into checked components first.
+//! - What is served has been hashed here and agrees with its name; what leads out of the cache is refused.
+//! - What is put here is complete and synced before it is visible under its final name.
+//! - Cache files are read, never mapped: a truncated mapping would end every session.
+//!
+//! Source: huggingface_hub 2.4, `file_download.py` and `_tree_cache.py`.
+
+mod digest;
+mod import;
+mod list;
+mod location;
+mod name;
+mod publish;
+mod store;
+mod tree;
+
+use std::{io, path::PathBuf};
+
+pub use self::{
+    import::{ImportOptions, ImportReport},
+    list::{FileEntry, ModelSummary},
+    location::cache_dir,
+    name::{Commit, FilePath, ModelId, Revision},
+    store::{ModelStore, OpenModelFile, ResolvedFile, StoreOptions},
+};
+use crate::error::ErrorKind;
+
+/// Why a model file cannot be named, found, trusted or stored.
+#[non_exhaustive]
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each field is named in its variant's message")]
+pub enum ModelError {
+    /// A name that cannot be.
+    #[error("{field} {value:?}: {problem}")]
+    Name { field: &'static str, value: String, problem: &'static str },
+
+    /// The model is not in the cache.
+    #[error("model {model_id} is not in the cache {}", cache_dir.display())]
+    ModelNotFound { model_id: String, cache_dir: PathBuf },
+
+    /// The model is, the revision is not.
+    #[error("model {model_id} has no revision {revision:?} in the cache")]
+    RevisionNotFound { model_id: String, revision: String },
+
+    /// The revision is, the file is not.
+    #[error("model {model_id} at {commit} has no file {file_path:?} in the cache")]
+    FileNotFound { model_id: String, commit: String, file_path: String },
+
+    /// The file leads out of the cache.
+    #[error("the cached file leads out of the cache directory: {}", path.display())]
+    OutsideCache { path: PathBuf },
+
+    /// The bytes are not those that their name promises.
+    #[error("the cached file is damaged: expected {expected}, found {actual}: {}", path.display())]
+    DigestMismatch { expected: String, actual: String, path: PathBuf },
+
+    /// Somebody writes to the file while it is read.
+    #[error("the file changes while it is read: {}", path.display())]
+    Changing { path: PathBuf },
+
+    /// The file is shorter than it was when it was opened.
+    #[error("the file ended at {offset} of {size_bytes} bytes: {}", path.display())]
+    Truncated { offset: u64, size_bytes: u64, path: PathBuf },
+
+    /// A revision that stands for something else already.
+    #[error("revision {revision:?} of {model_id} stands for {present}, not for {imported}: use --force to move it")]
+    RefConflict { model_id: String, revision: String, present: String, imported: String },
+
+    /// Nothing to import.
+    #[error("no files to import in {}", path.display())]
+    NothingToImport { path: PathBuf },
+
+    /// A file whose name a model cannot have.
+    #[error("cannot import a file of this name: {problem}: {}", path.display())]
+    ImportName { problem: &'static str, path: PathBuf },
+
+    /// Another process holds the lock of a file that is to be published.
+    #[error("another process has held the lock for {waited_s} s: {}", path.display())]
+    Locked { waited_s: u64, path: PathBuf },
+
+    /// What the file system says.
+    #[error("cannot {action}: {source}: {}", path.display())]
+    Io { action: &'static str, source: io::Error, path: PathBuf },
+}
+
+impl ModelError {
+    /// Class reported to peers.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Name { .. } | Self::NothingToImport { .. } | Self::ImportName { .. } => ErrorKind::InvalidArgument,
+            Self::ModelNotFound { .. } | Self::RevisionNotFound { .. } | Self::FileNotFound { .. } => {
+                ErrorKind::NotFound
+            }
+            Self::OutsideCache { .. } => ErrorKind::PermissionDenied,
+            Self::DigestMismatch { .. } | Self::Truncated { .. } => ErrorKind::DataLoss,
+            Self::Changing { .. } => ErrorKind::Aborted,
+            Self::RefConflict { .. } => ErrorKind::AlreadyExists,
+            Self::Locked { .. } => ErrorKind::Unavailable,
+            Self::Io { source, .. } => match source.kind() {
+                io::ErrorKind::NotFound => ErrorKind::NotFound,
+                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => ErrorKind::PermissionDenied,
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::ResourceExhausted,
+                _ => ErrorKind::Internal,
+            },
+        }
+    }
+
+    /// The parameter to blame, where the caller's words are at fault.
+    pub const fn field(&self) -> Option<&'static str> {
+        match self {
+            Self::Name { field, .. } => Some(field),
+            Self::ModelNotFound { .. } => Some("model_id"),
+            Self::RevisionNotFound { .. } => Some("revision"),
+            Self::FileNotFound { .. } => Some("file_path"),
+            Self::OutsideCache { .. }
+            | Self::DigestMismatch { .. }
+            | Self::Changing { .. }
+            | Self::Truncated { .. }
+            | Self::RefConflict { .. }
+            | Self::NothingToImport { .. }
+            | Self::ImportName { .. }
+            | Self::Locked { .. }
+            | Self::Io { .. } => None,
+        }
+    }
+
+    /// For `map_err`: what was tried, on which path.
+    fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { action, source, path }
+    }
+}
+
+#[cfg(test)]
+mod tests;

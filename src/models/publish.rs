@@ -1,0 +1,160 @@
+//! Putting files under their final names: whole, synced, and under the lock that Python uses, too.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, Write},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, symlink},
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{ModelError, digest::hex};
+
+/// How long another process may hold the lock of a file before publishing gives up.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Pause between two tries for a lock.
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
+
+/// Marks the directory for backup programs. Source: huggingface_hub, `CACHEDIR_TAG_CONTENT`.
+const CACHEDIR_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55
+# This file is a cache directory tag created by huggingface_hub.
+# For information about cache directory tags, see:
+#\thttps://bford.info/cachedir/
+";
+
+/// Makes the cache directory, with its tag.
+pub(super) fn make_cache_dir(cache_dir: &Path) -> Result<(), ModelError> {
+    fs::create_dir_all(cache_dir).map_err(ModelError::io("make the cache directory", cache_dir))?;
+    let tag = cache_dir.join("CACHEDIR.TAG");
+    if tag.exists() {
+        return Ok(());
+    }
+    fs::write(&tag, CACHEDIR_TAG).map_err(ModelError::io("mark the cache directory", tag))
+}
+
+/// A directory for partial files, on the cache's file system: beside the cache, or in the model's folder.
+pub(super) fn partial_dir(cache_dir: &Path, model_dir: &Path) -> Result<PathBuf, ModelError> {
+    let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev());
+    if let Some(beside) = cache_dir.parent().map(|parent| parent.join("framehost-partial"))
+        && fs::create_dir_all(&beside).is_ok()
+        && matches!((device(&beside), device(cache_dir)), (Ok(one), Ok(other)) if one == other)
+    {
+        return Ok(beside);
+    }
+    let inside = model_dir.join(".framehost-partial");
+    fs::create_dir_all(&inside).map_err(ModelError::io("make a directory for partial files", &inside))?;
+    Ok(inside)
+}
+
+/// A file that is not visible yet. Dropping it removes it.
+#[derive(Debug)]
+pub(super) struct Partial {
+    path: PathBuf,
+    pub(super) file: File,
+    published: bool,
+}
+
+impl Partial {
+    pub(super) fn create(directory: &Path) -> Result<Self, ModelError> {
+        let mut unique = [0; 8];
+        let action = "make a partial file";
+        getrandom::fill(&mut unique)
+            .map_err(|error| ModelError::io(action, directory)(io::Error::other(error.to_string())))?;
+        let path = directory.join(format!("{}.incomplete", hex(&unique)));
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o644)
+            .open(&path)
+            .map_err(ModelError::io(action, &path))?;
+        Ok(Self { path, file, published: false })
+    }
+
+    /// Moves the file to its final name, whole and on the disk, whatever was there before.
+    pub(super) fn publish(mut self, target: &Path) -> Result<(), ModelError> {
+        self.file.sync_all().map_err(ModelError::io("sync a file", &self.path))?;
+        fs::rename(&self.path, target).map_err(ModelError::io("publish a file", target))?;
+        self.published = true;
+        sync_parent(target)
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        if !self.published {
+            // It is in the way of nothing; a later clean-up finds it.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Writes a small file whole: `refs`, `trees`.
+pub(super) fn publish_bytes(target: &Path, bytes: &[u8], partial_dir: &Path) -> Result<(), ModelError> {
+    make_parent(target)?;
+    let mut partial = Partial::create(partial_dir)?;
+    partial.file.write_all(bytes).map_err(ModelError::io("write a file", target))?;
+    partial.publish(target)
+}
+
+/// Makes a snapshot's link to a blob, relative as Python makes it. One that is right already stays.
+pub(super) fn publish_link(snapshot_path: &Path, depth: usize, etag: &str) -> Result<(), ModelError> {
+    make_parent(snapshot_path)?;
+    let up = depth + 1;
+    let target: PathBuf = std::iter::repeat_n("..", up).chain(["blobs", etag]).collect();
+    if fs::read_link(snapshot_path).is_ok_and(|present| present == target) {
+        return Ok(());
+    }
+    let action = "link a file into its snapshot";
+    let temporary = snapshot_path.with_file_name(format!(".{etag}.link"));
+    // A link of that name can only be left from a run that was killed.
+    let _ = fs::remove_file(&temporary);
+    symlink(&target, &temporary).map_err(ModelError::io(action, snapshot_path))?;
+    fs::rename(&temporary, snapshot_path).map_err(ModelError::io(action, snapshot_path))?;
+    sync_parent(snapshot_path)
+}
+
+pub(super) fn make_parent(path: &Path) -> Result<(), ModelError> {
+    match path.parent() {
+        Some(parent) => fs::create_dir_all(parent).map_err(ModelError::io("make a directory", parent)),
+        None => Ok(()),
+    }
+}
+
+fn sync_parent(path: &Path) -> Result<(), ModelError> {
+    let Some(parent) = path.parent() else {
+        return Ok(());
+    };
+    File::open(parent).and_then(|directory| directory.sync_all()).map_err(ModelError::io("sync a directory", parent))
+}
+
+/// The lock around publishing one blob. Its file stays, as Python's does: removing it would let two hold it.
+pub(super) fn lock(cache_dir: &Path, model_folder: &str, etag: &str, timeout: Duration) -> Result<File, ModelError> {
+    let path = cache_dir.join(".locks").join(model_folder).join(format!("{etag}.lock"));
+    make_parent(&path)?;
+    let action = "open the lock of a file";
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o664)
+        // As huggingface_hub: a link planted here would have us open what it points to.
+        .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
+        .open(&path)
+        .map_err(ModelError::io(action, &path))?;
+    let began = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if began.elapsed() < timeout => thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::WouldBlock) => return Err(ModelError::Locked { waited_s: timeout.as_secs(), path }),
+            Err(TryLockError::Error(error)) => return Err(ModelError::io("lock a file", path)(error)),
+        }
+    }
+}
+
+/// As [`lock`], waiting as long as publishing does.
+pub(super) fn lock_for_publishing(cache_dir: &Path, model_folder: &str, etag: &str) -> Result<File, ModelError> {
+    lock(cache_dir, model_folder, etag, LOCK_TIMEOUT)
+}

@@ -1,0 +1,238 @@
+//! Finding a file of a model, and making sure of its bytes.
+
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    Commit, FilePath, ModelError, ModelId, Revision,
+    digest::{DigestMemory, Digests},
+    name::is_lower_hex,
+    tree::Tree,
+};
+
+/// Longest file in `refs`, in bytes: 40 digits, and room for a stray newline.
+const MAX_REF_BYTES: usize = 64;
+
+/// Where the store is.
+#[derive(Debug, Clone)]
+pub struct StoreOptions {
+    /// Hugging Face's cache directory, the one with `models--…` in it. It may not exist yet.
+    pub cache_dir: PathBuf,
+    /// Holds what framehost remembers about the cache. Made when it is first written to.
+    pub state_dir: PathBuf,
+}
+
+/// The model cache. Its calls block; none keeps a lock of the cache while it reads.
+#[derive(Debug)]
+pub struct ModelStore {
+    cache_dir: PathBuf,
+    pub(super) digests: DigestMemory,
+}
+
+/// A file that was found and hashed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResolvedFile {
+    /// In the snapshot directory.
+    pub path: PathBuf,
+    /// Of the file.
+    pub size_bytes: u64,
+    /// Of its bytes, 64 hex digits.
+    pub sha256: String,
+    /// The name of the bytes in the cache.
+    pub etag: String,
+    /// What the revision stands for.
+    pub commit: Commit,
+    /// The etag is a digest, and the bytes agree with it.
+    pub verified: bool,
+}
+
+/// An open file whose bytes are the ones that were hashed.
+#[derive(Debug)]
+pub struct OpenModelFile {
+    file: File,
+    /// What it is.
+    pub resolved: ResolvedFile,
+}
+
+impl OpenModelFile {
+    /// Reads `length` bytes from `offset` on, fewer only at the end of the file.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Truncated`] if somebody shortened the file, [`ModelError::Io`].
+    pub fn read_at(&self, offset: u64, length: usize) -> Result<Vec<u8>, ModelError> {
+        let ResolvedFile { path, size_bytes, .. } = &self.resolved;
+        let left = usize::try_from(size_bytes.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let mut bytes = vec![0; length.min(left)];
+        match self.file.read_exact_at(&mut bytes, offset) {
+            Ok(()) => Ok(bytes),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Err(ModelError::Truncated { offset, size_bytes: *size_bytes, path: path.clone() })
+            }
+            Err(error) => Err(ModelError::io("read the file", path)(error)),
+        }
+    }
+}
+
+impl ModelStore {
+    /// A store; nothing is read or made yet.
+    pub fn new(options: StoreOptions) -> Self {
+        Self { digests: DigestMemory::new(&options.state_dir), cache_dir: options.cache_dir }
+    }
+
+    /// The cache directory.
+    pub fn cache_dir(&self) -> &Path {
+        &self.cache_dir
+    }
+
+    pub(super) fn model_dir(&self, model_id: &ModelId) -> PathBuf {
+        self.cache_dir.join(model_id.folder_name())
+    }
+
+    /// Finds a file and hashes it if it is new here.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`]: not found, leading out of the cache, damaged, changing, or unreadable.
+    pub fn resolve(
+        &self,
+        model_id: &ModelId,
+        revision: &Revision,
+        file_path: &FilePath,
+    ) -> Result<ResolvedFile, ModelError> {
+        Ok(self.open(model_id, revision, file_path)?.resolved)
+    }
+
+    /// Finds, hashes and opens a file. What is read from it later is what was hashed, whatever happens to its name.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::resolve`].
+    pub fn open(
+        &self,
+        model_id: &ModelId,
+        revision: &Revision,
+        file_path: &FilePath,
+    ) -> Result<OpenModelFile, ModelError> {
+        let commit = self.commit(model_id, revision)?;
+        let model_dir = self.model_dir(model_id);
+        let path = model_dir.join("snapshots").join(commit.as_str()).join(file_path.relative_path());
+        let not_found = || ModelError::FileNotFound {
+            model_id: model_id.as_str().to_owned(),
+            commit: commit.as_str().to_owned(),
+            file_path: file_path.as_str().to_owned(),
+        };
+        let target = self.inside_cache(&path, not_found)?;
+        let file = File::open(&target).map_err(ModelError::io("open the file", &path))?;
+        let metadata = file.metadata().map_err(ModelError::io("look at the file", &path))?;
+        if !metadata.is_file() {
+            return Err(not_found());
+        }
+        let digests = self.hashed(&file, &path)?;
+        let promised = etag_of(&path, &target, &model_dir, &commit, file_path);
+        let (etag, verified) = agree(promised, &digests, &path)?;
+        let resolved =
+            ResolvedFile { path, size_bytes: metadata.len(), sha256: digests.sha256, etag, commit, verified };
+        Ok(OpenModelFile { file, resolved })
+    }
+
+    /// The directory of a revision's files.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::ModelNotFound`], [`ModelError::RevisionNotFound`].
+    pub fn snapshot_dir(&self, model_id: &ModelId, revision: &Revision) -> Result<PathBuf, ModelError> {
+        let commit = self.commit(model_id, revision)?;
+        Ok(self.model_dir(model_id).join("snapshots").join(commit.as_str()))
+    }
+
+    /// What a revision stands for: a name in `refs`, or a commit that is here.
+    pub(super) fn commit(&self, model_id: &ModelId, revision: &Revision) -> Result<Commit, ModelError> {
+        let model_dir = self.model_dir(model_id);
+        if !model_dir.is_dir() {
+            return Err(ModelError::ModelNotFound {
+                model_id: model_id.as_str().to_owned(),
+                cache_dir: self.cache_dir.clone(),
+            });
+        }
+        let not_found = || ModelError::RevisionNotFound {
+            model_id: model_id.as_str().to_owned(),
+            revision: revision.as_str().to_owned(),
+        };
+        if let Some(commit) = read_ref(&model_dir.join("refs").join(revision.relative_path())) {
+            return Ok(commit);
+        }
+        let commit = Commit::parse(revision.as_str()).ok_or_else(not_found)?;
+        let is_here = model_dir.join("snapshots").join(commit.as_str()).is_dir();
+        if is_here { Ok(commit) } else { Err(not_found()) }
+    }
+
+    /// The file behind every link, which has to be inside the cache.
+    fn inside_cache(&self, path: &Path, not_found: impl Fn() -> ModelError) -> Result<PathBuf, ModelError> {
+        let target = match fs::canonicalize(path) {
+            Ok(target) => target,
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Err(not_found());
+            }
+            Err(error) => return Err(ModelError::io("find the file", path)(error)),
+        };
+        let cache_dir =
+            fs::canonicalize(&self.cache_dir).map_err(ModelError::io("find the cache directory", &self.cache_dir))?;
+        if target.starts_with(&cache_dir) {
+            Ok(target)
+        } else {
+            Err(ModelError::OutsideCache { path: path.to_owned() })
+        }
+    }
+
+    fn hashed(&self, file: &File, path: &Path) -> Result<Digests, ModelError> {
+        for _ in 0..2 {
+            if let Some(digests) = self.digests.digests(file).map_err(ModelError::io("hash the file", path))? {
+                return Ok(digests);
+            }
+        }
+        Err(ModelError::Changing { path: path.to_owned() })
+    }
+}
+
+/// The commit in a file under `refs`.
+pub(super) fn read_ref(path: &Path) -> Option<Commit> {
+    let text = fs::read(path).ok().filter(|bytes| bytes.len() <= MAX_REF_BYTES)?;
+    Commit::parse(str::from_utf8(&text).ok()?.trim())
+}
+
+/// What the cache promises about a file's bytes: the name of its blob or, where the snapshot holds the file itself,
+/// the commit's tree.
+fn etag_of(path: &Path, target: &Path, model_dir: &Path, commit: &Commit, file_path: &FilePath) -> Option<String> {
+    // The first link is the one into `blobs`; behind it may be another, to a store shared between models.
+    let link = fs::read_link(path).ok();
+    let blob = link.as_deref().unwrap_or(target);
+    let parent_is_blobs = blob.parent().and_then(Path::file_name).is_some_and(|parent| parent == "blobs");
+    if link.is_some() && parent_is_blobs {
+        return blob.file_name().and_then(|name| name.to_str()).map(str::to_owned);
+    }
+    let tree = Tree::read(model_dir, commit.as_str())?;
+    tree.files.get(file_path.as_str()).map(|file| file.etag().to_owned())
+}
+
+/// Compares what was promised with what was found.
+fn agree(promised: Option<String>, digests: &Digests, path: &Path) -> Result<(String, bool), ModelError> {
+    let Some(etag) = promised else {
+        return Ok((digests.sha256.clone(), false));
+    };
+    let actual = if is_lower_hex(&etag, 64) {
+        &digests.sha256
+    } else if is_lower_hex(&etag, 40) {
+        &digests.git_sha1
+    } else {
+        return Ok((etag, false));
+    };
+    if *actual == etag {
+        return Ok((etag, true));
+    }
+    Err(ModelError::DigestMismatch { expected: etag, actual: actual.clone(), path: path.to_owned() })
+}

@@ -1,0 +1,49 @@
+//! `trees/<commit>.json`: what a commit consists of.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use serde::{Deserialize, Serialize};
+
+/// The one format that there is. Source: huggingface_hub, `_tree_cache.py`.
+const FORMAT_VERSION: u32 = 1;
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Tree {
+    format_version: u32,
+    pub(super) files: BTreeMap<String, TreeFile>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct TreeFile {
+    pub(super) size: u64,
+    /// git's sha1 of the file, or of the pointer that stands for a large one.
+    pub(super) blob_id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) lfs_sha256: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) lfs_size: Option<u64>,
+}
+
+impl Tree {
+    pub(super) const fn new(files: BTreeMap<String, TreeFile>) -> Self {
+        Self { format_version: FORMAT_VERSION, files }
+    }
+
+    /// The tree of a commit; `None` if there is none that can be understood.
+    pub(super) fn read(model_dir: &Path, commit: &str) -> Option<Self> {
+        let json = fs::read(model_dir.join("trees").join(format!("{commit}.json"))).ok()?;
+        serde_json::from_slice::<Self>(&json).ok().filter(|tree| tree.format_version == FORMAT_VERSION)
+    }
+}
+
+impl TreeFile {
+    /// The name of the file's bytes in `blobs`.
+    pub(super) fn etag(&self) -> &str {
+        self.lfs_sha256.as_deref().unwrap_or(&self.blob_id)
+    }
+
+    /// The file's own size, not its pointer's.
+    pub(super) fn true_size(&self) -> u64 {
+        self.lfs_size.unwrap_or(self.size)
+    }
+}
