@@ -1,0 +1,289 @@
+//! Who may talk to the hub over TCP.
+//!
+//! Belongs here: tokens, the rules for `Host`, `Origin` and the peer's user, looking up that user.
+//! Does not belong here: sockets and responses (`http`), what a caller may then do (the services).
+//!
+//! The rules, for gRPC and HTTP alike; one that fails denies the request and tells nothing but that:
+//! 1. `Host` or `:authority` is 127.0.0.1, [::1] or localhost, with our port (against rebound names).
+//! 2. An `Origin`, where there is one, is a connected extension's.
+//! 3. The request bears a valid token; or the peer is a process of our own user and no browser (neither `Origin` nor
+//!    `Sec-Fetch-*`). A foreign bearer from such a peer is ignored: Python clients send their hub token everywhere.
+
+mod peer;
+mod token;
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use http::{HeaderMap, Uri, header, request::Parts};
+
+pub use self::{peer::Peer, token::Token};
+
+/// The rules and the tokens of one hub. Cloning shares them.
+#[derive(Debug, Clone)]
+pub struct Access {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// Readable by the user alone, in the runtime file.
+    user_token: Token,
+    sessions: Mutex<Vec<SessionEntry>>,
+}
+
+#[derive(Debug)]
+struct SessionEntry {
+    id: u64,
+    token: Token,
+    origin: Option<String>,
+}
+
+/// A session's token, valid until this is dropped.
+#[derive(Debug)]
+pub struct SessionToken {
+    id: u64,
+    token: Token,
+    shared: Arc<Shared>,
+}
+
+/// A request that broke a rule. Which one is for the log, never for the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// Rule 1.
+    #[error("the host name is not ours")]
+    Host,
+    /// Rule 2.
+    #[error("the origin is no connected extension's")]
+    Origin,
+    /// Rule 3.
+    #[error("neither a valid token nor a process of this user")]
+    Caller,
+}
+
+impl Access {
+    /// No sessions yet.
+    ///
+    /// # Errors
+    ///
+    /// If the operating system has no random numbers.
+    pub fn new() -> Result<Self, getrandom::Error> {
+        Ok(Self { shared: Arc::new(Shared { user_token: Token::random()?, sessions: Mutex::default() }) })
+    }
+
+    /// The token for the runtime file.
+    pub fn user_token(&self) -> &Token {
+        &self.shared.user_token
+    }
+
+    /// A token for one session, and its extension's origin as an allowed one, while the session lasts.
+    ///
+    /// `origin`: as browsers send it, without a trailing slash: `chrome-extension://…`.
+    ///
+    /// # Errors
+    ///
+    /// If the operating system has no random numbers.
+    pub fn admit(&self, origin: Option<String>) -> Result<SessionToken, getrandom::Error> {
+        let token = Token::random()?;
+        let mut sessions = self.sessions();
+        let id = sessions.last().map_or(1, |last| last.id + 1);
+        sessions.push(SessionEntry { id, token: token.clone(), origin });
+        Ok(SessionToken { id, token, shared: Arc::clone(&self.shared) })
+    }
+
+    /// Applies the rules to one request.
+    ///
+    /// `local`: the address that the connection came in on.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied`] with the first rule that failed.
+    pub fn check(&self, local: SocketAddr, peer: Peer, request: &Parts) -> Result<(), Denied> {
+        if !host_is_ours(&request.uri, &request.headers, local.port()) {
+            return Err(Denied::Host);
+        }
+        let origin = request.headers.get(header::ORIGIN);
+        if let Some(origin) = origin {
+            let known = |entry: &SessionEntry| entry.origin.as_ref().is_some_and(|own| own.as_bytes() == origin);
+            if !self.sessions().iter().any(known) {
+                return Err(Denied::Origin);
+            }
+        }
+        if bearer(&request.headers).is_some_and(|bearer| self.is_valid(bearer)) {
+            return Ok(());
+        }
+        let is_browser = origin.is_some() || request.headers.keys().any(|name| name.as_str().starts_with("sec-fetch-"));
+        if peer == Peer::SameUser && !is_browser { Ok(()) } else { Err(Denied::Caller) }
+    }
+
+    fn is_valid(&self, bearer: &[u8]) -> bool {
+        // Every token is compared in full, so that time tells nothing.
+        let mut valid = self.shared.user_token.matches(bearer);
+        for entry in self.sessions().iter() {
+            valid |= entry.token.matches(bearer);
+        }
+        valid
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, Vec<SessionEntry>> {
+        self.shared.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SessionToken {
+    /// What `hello` answers with.
+    pub const fn token(&self) -> &Token {
+        &self.token
+    }
+}
+
+impl Drop for SessionToken {
+    fn drop(&mut self) {
+        let mut sessions = self.shared.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        sessions.retain(|entry| entry.id != self.id);
+    }
+}
+
+/// Rule 1. HTTP/2 has the authority in the URI, HTTP/1.1 in `Host`; where both are, both must be ours.
+fn host_is_ours(uri: &Uri, headers: &HeaderMap, port: u16) -> bool {
+    let is_ours = |authority: &[u8]| {
+        ["127.0.0.1", "[::1]", "localhost"]
+            .iter()
+            .any(|host| authority.eq_ignore_ascii_case(format!("{host}:{port}").as_bytes()))
+    };
+    let mut named = false;
+    let mut ours = true;
+    if let Some(authority) = uri.authority() {
+        named = true;
+        ours &= is_ours(authority.as_str().as_bytes());
+    }
+    for host in headers.get_all(header::HOST) {
+        named = true;
+        ours &= is_ours(host.as_bytes());
+    }
+    named && ours
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let value = headers.get(header::AUTHORIZATION)?.as_bytes();
+    let (scheme, token) = value.split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    const EXTENSION: &str = "chrome-extension://abcdefghijklmnopabcdefghijklmnop";
+
+    fn check(access: &Access, peer: Peer, headers: &[(&str, &str)]) -> Result<(), Denied> {
+        let mut request = Request::get("/healthz");
+        if !headers.iter().any(|(name, _)| *name == "host") {
+            request = request.header("host", "127.0.0.1:50052");
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        access.check("127.0.0.1:50052".parse().unwrap(), peer, &parts)
+    }
+
+    #[test]
+    fn a_process_of_the_same_user_needs_no_token() {
+        let access = Access::new().unwrap();
+        assert_eq!(check(&access, Peer::SameUser, &[]), Ok(()));
+        for peer in [Peer::OtherUser, Peer::Unknown] {
+            assert_eq!(check(&access, peer, &[]), Err(Denied::Caller));
+        }
+    }
+
+    #[test]
+    fn the_host_is_ours_or_nothing_is_answered() {
+        let access = Access::new().unwrap();
+        let bearer = format!("Bearer {}", access.user_token().as_str());
+        for (host, ours) in [
+            ("127.0.0.1:50052", true),
+            ("localhost:50052", true),
+            ("LocalHost:50052", true),
+            ("[::1]:50052", true),
+            ("localhost", false),
+            ("localhost:50053", false),
+            ("evil.example:50052", false),
+            ("127.0.0.1.evil.example:50052", false),
+            ("", false),
+        ] {
+            let headers = [("host", host), ("authorization", bearer.as_str())];
+            let expected = if ours { Ok(()) } else { Err(Denied::Host) };
+            assert_eq!(check(&access, Peer::SameUser, &headers), expected, "{host:?}");
+        }
+        let both = [("host", "localhost:50052"), ("host", "evil.example")];
+        assert_eq!(check(&access, Peer::SameUser, &both), Err(Denied::Host));
+    }
+
+    #[test]
+    fn a_request_without_any_host_is_denied() {
+        let (parts, ()) = Request::get("/healthz").body(()).unwrap().into_parts();
+        let access = Access::new().unwrap();
+        let local = "127.0.0.1:50052".parse().unwrap();
+        assert_eq!(access.check(local, Peer::SameUser, &parts), Err(Denied::Host));
+    }
+
+    #[test]
+    fn a_browser_needs_a_token_even_on_the_same_user() {
+        let access = Access::new().unwrap();
+        let session = access.admit(Some(EXTENSION.to_owned())).unwrap();
+        let bearer = format!("bearer {}", session.token().as_str());
+        let denied = Err(Denied::Caller);
+        let case = |headers: &[(&str, &str)]| check(&access, Peer::SameUser, headers);
+        assert_eq!(case(&[("sec-fetch-site", "none")]), denied);
+        assert_eq!(case(&[("sec-fetch-mode", "cors")]), denied);
+        assert_eq!(case(&[("origin", EXTENSION)]), denied);
+        assert_eq!(case(&[("sec-fetch-site", "none"), ("authorization", &bearer)]), Ok(()));
+        assert_eq!(case(&[("origin", EXTENSION), ("authorization", &bearer)]), Ok(()));
+    }
+
+    #[test]
+    fn an_origin_is_a_connected_extensions_even_with_a_token() {
+        let access = Access::new().unwrap();
+        let session = access.admit(Some(EXTENSION.to_owned())).unwrap();
+        let bearer = format!("Bearer {}", session.token().as_str());
+        let with = |origin: &str| {
+            let headers = [("origin", origin), ("authorization", bearer.as_str())];
+            check(&access, Peer::SameUser, &headers)
+        };
+        assert_eq!(with(EXTENSION), Ok(()));
+        for origin in ["https://evil.example", "null", "", &format!("{EXTENSION}/"), "http://127.0.0.1:50052"] {
+            assert_eq!(with(origin), Err(Denied::Origin), "{origin:?}");
+        }
+    }
+
+    #[test]
+    fn tokens_end_with_their_session() {
+        let access = Access::new().unwrap();
+        let (one, two) = (access.admit(None).unwrap(), access.admit(None).unwrap());
+        let with = |token: &str| {
+            let bearer = format!("Bearer {token}");
+            check(&access, Peer::OtherUser, &[("authorization", &bearer)])
+        };
+        let old = one.token().as_str().to_owned();
+        assert_eq!(with(&old), Ok(()));
+        drop(one);
+        assert_eq!(with(&old), Err(Denied::Caller));
+        assert_eq!(with(two.token().as_str()), Ok(()));
+        for wrong in ["", "x", &"0".repeat(64), &two.token().as_str()[1..]] {
+            assert_eq!(with(wrong), Err(Denied::Caller), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_foreign_bearer_from_an_accepted_peer_is_ignored() {
+        let access = Access::new().unwrap();
+        let headers = [("authorization", "Bearer hf_abcdef")];
+        assert_eq!(check(&access, Peer::SameUser, &headers), Ok(()));
+        assert_eq!(check(&access, Peer::Unknown, &headers), Err(Denied::Caller));
+    }
+}

@@ -1,0 +1,209 @@
+//! The loopback port: gRPC over HTTP/2 and plain HTTP/1.1 on one listener.
+//!
+//! Belongs here: the accept loop, telling the protocols apart, time limits, the access check of every request.
+//! Does not belong here: the rules of access (`access`), the gRPC services (`grpc`).
+//!
+//! Invariants:
+//! - No request reaches a service before `access` has let it pass.
+//! - A connection that says nothing is closed after [`SILENCE_LIMIT`], whatever it has or has not begun.
+//!
+//! Data path: accept -> `Peer::look_up` -> preface -> hyper -> `Access::check` -> gRPC routes or `/healthz`.
+
+mod preface;
+
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::{body::Body, codegen::Service as _, service::Routes};
+
+use self::preface::{Protocol, Rewound};
+use crate::{
+    access::{Access, Peer},
+    activity::{Activity, ActivityGuard},
+};
+
+/// How long a connection may take to begin, or to send the head of a request.
+const SILENCE_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long an HTTP/2 connection may stay without a request that was let pass.
+const UNKNOWN_LIMIT: Duration = Duration::from_secs(30);
+
+/// Open connections; further ones wait in the backlog.
+const MAX_CONNECTIONS: usize = 1024;
+
+/// Bytes that a client may send before it is read (16 MiB): a full window holds several pictures.
+const WINDOW_BYTES: u32 = 16 << 20;
+
+/// How often a silent HTTP/2 peer is asked whether it is still there.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+
+/// A pause after a failed accept: out of descriptors, most likely, and trying at once would spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What is served.
+#[derive(Clone)]
+pub struct Service {
+    /// Who may.
+    pub access: Access,
+    /// Kept busy by authenticated connections.
+    pub activity: Activity,
+    /// The gRPC services.
+    pub routes: Routes,
+    /// Ends the listener and its connections.
+    pub shutdown: CancellationToken,
+}
+
+/// Serves a listener until the shutdown.
+pub async fn serve(listener: TcpListener, service: Service) {
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let connections = TaskTracker::new();
+    let stop = service.shutdown.clone();
+    let accepting = async {
+        // The semaphore is never closed.
+        while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+            match accept(&listener).await {
+                Ok((stream, connection)) => {
+                    let service = service.clone();
+                    connections.spawn(async move {
+                        serve_connection(stream, connection, service).await;
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot take a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = accepting => {}
+    }
+    connections.close();
+    connections.wait().await;
+}
+
+/// One connection, as far as its requests care.
+struct Connection {
+    local: SocketAddr,
+    peer: Peer,
+    /// Set by the first request that was let pass.
+    authenticated: OnceLock<ActivityGuard>,
+}
+
+async fn accept(listener: &TcpListener) -> std::io::Result<(TcpStream, Arc<Connection>)> {
+    let (stream, remote) = listener.accept().await?;
+    let local = stream.local_addr()?;
+    stream.set_nodelay(true)?;
+    let peer = Peer::look_up(remote, local);
+    Ok((stream, Arc::new(Connection { local, peer, authenticated: OnceLock::new() })))
+}
+
+async fn serve_connection(stream: TcpStream, connection: Arc<Connection>, service: Service) {
+    let stop = service.shutdown.clone();
+    let conversation = async {
+        let begun = tokio::time::timeout(SILENCE_LIMIT, preface::read(stream)).await;
+        let (protocol, stream) = match begun {
+            Ok(Ok(begun)) => begun,
+            Ok(Err(error)) => return tracing::debug!(%error, "a connection ended before it began"),
+            Err(_) => return tracing::debug!("a connection said nothing"),
+        };
+        match protocol {
+            Protocol::Http2 => serve_http2(stream, connection, service).await,
+            Protocol::Http1 => serve_http1(stream, connection, service).await,
+        }
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = conversation => {}
+    }
+}
+
+async fn serve_http1(stream: Rewound, connection: Arc<Connection>, service: Service) {
+    let answer = service_fn(|request| answer(request, Arc::clone(&connection), service.clone()));
+    let served = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(SILENCE_LIMIT)
+        .serve_connection(TokioIo::new(stream), answer)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "an HTTP/1.1 connection ended");
+    }
+}
+
+async fn serve_http2(stream: Rewound, connection: Arc<Connection>, service: Service) {
+    let answer = service_fn(|request| answer(request, Arc::clone(&connection), service.clone()));
+    let serving = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES)
+        .keep_alive_interval(KEEP_ALIVE)
+        .serve_connection(TokioIo::new(stream), answer);
+    tokio::pin!(serving);
+    let served = tokio::select! {
+        served = &mut serving => served,
+        () = tokio::time::sleep(UNKNOWN_LIMIT) => {
+            if connection.authenticated.get().is_none() {
+                return tracing::debug!("an HTTP/2 connection never asked for anything it may have");
+            }
+            serving.await
+        }
+    };
+    if let Err(error) = served {
+        tracing::debug!(%error, "an HTTP/2 connection ended");
+    }
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    connection: Arc<Connection>,
+    mut service: Service,
+) -> Result<Response<Body>, Infallible> {
+    let (parts, body) = request.into_parts();
+    let is_grpc = is_grpc(parts.headers.get(header::CONTENT_TYPE));
+    if let Err(denied) = service.access.check(connection.local, connection.peer, &parts) {
+        tracing::warn!(%denied, peer = ?connection.peer, "request denied");
+        return Ok(if is_grpc {
+            denied_grpc()
+        } else {
+            json(StatusCode::FORBIDDEN, r#"{"error":"permission_denied"}"#)
+        });
+    }
+    connection.authenticated.get_or_init(|| service.activity.enter());
+    if is_grpc {
+        return service.routes.call(Request::from_parts(parts, body)).await;
+    }
+    Ok(match (&parts.method, parts.uri.path()) {
+        (&Method::GET | &Method::HEAD, "/healthz") => json(StatusCode::OK, r#"{"status":"ok"}"#),
+        (_, "/healthz") => json(StatusCode::METHOD_NOT_ALLOWED, r#"{"error":"unimplemented"}"#),
+        _ => json(StatusCode::NOT_FOUND, r#"{"error":"not_found"}"#),
+    })
+}
+
+fn is_grpc(content_type: Option<&HeaderValue>) -> bool {
+    content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+}
+
+fn denied_grpc() -> Response<Body> {
+    tonic::Status::permission_denied("permission_denied").into_http()
+}
+
+fn json(status: StatusCode, body: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::new(http_body_util::Full::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
