@@ -1,0 +1,95 @@
+//! The local socket: relays connect here, each connection one session.
+
+use std::{fs, io, os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Duration};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{UnixListener, UnixStream, unix::OwnedWriteHalf},
+    sync::mpsc,
+    time::timeout,
+};
+
+use super::Hub;
+use crate::{
+    link::{self, HubPreamble, LinkError, PREAMBLE_HEADER_BYTES, RelayPreamble},
+    session::{self, Caller, OUTBOUND_MESSAGES},
+};
+
+/// How long a relay may take to say who it is.
+const PREAMBLE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long what waits for a client may take to leave after its session has ended.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Binds the socket, in place of one that a dead hub left. To be called under the lock.
+///
+/// # Errors
+///
+/// What the system says; a path over 107 bytes is `InvalidInput`.
+pub(super) fn bind(socket: &Path) -> io::Result<UnixListener> {
+    match fs::remove_file(socket) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let listener = UnixListener::bind(socket)?;
+    fs::set_permissions(socket, fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// Serves one connection to its end.
+pub(super) async fn serve(hub: Arc<Hub>, stream: UnixStream) {
+    if let Err(error) = converse(hub, stream).await {
+        tracing::info!(%error, "a relay's connection ended early");
+    }
+}
+
+async fn converse(hub: Arc<Hub>, mut stream: UnixStream) -> Result<(), LinkError> {
+    let uid = stream.peer_cred()?.uid();
+    if uid != rustix::process::geteuid().as_raw() {
+        // The directory's mode keeps others out already.
+        tracing::warn!(uid, "another user tried the local socket");
+        return Ok(());
+    }
+    let welcome = HubPreamble { version: env!("CARGO_PKG_VERSION").to_owned(), pid: std::process::id() };
+    stream.write_all(&link::encode_preamble(&welcome)?).await?;
+    let relay = timeout(PREAMBLE_TIMEOUT, read_preamble(&mut stream))
+        .await
+        .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the relay did not say who it is"))??;
+    tracing::debug!(version = relay.version, pid = relay.pid, "a relay connected");
+
+    let (reader, writer) = stream.into_split();
+    let (bodies, outbound) = mpsc::channel(OUTBOUND_MESSAGES);
+    let mut writing = tokio::spawn(write_bodies(writer, outbound));
+    let caller = Caller::from_argv(&relay.argv, Some(relay.pid));
+    let ended = session::serve(hub, caller, reader, bodies).await;
+    // The session's end of the queue is gone, so the writer comes to its end unless the client does not read.
+    let Ok(Ok(written)) = timeout(FAREWELL_TIMEOUT, &mut writing).await else {
+        writing.abort();
+        return Ok(());
+    };
+    let mut writer = written?;
+    if let Some(exit_code) = ended.exit_code() {
+        timeout(FAREWELL_TIMEOUT, writer.write_all(&link::encode_close(exit_code)))
+            .await
+            .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the relay did not read its farewell"))??;
+    }
+    Ok(())
+}
+
+async fn read_preamble(stream: &mut UnixStream) -> Result<RelayPreamble, LinkError> {
+    let mut header = [0; PREAMBLE_HEADER_BYTES];
+    stream.read_exact(&mut header).await?;
+    let mut json = vec![0; link::preamble_len(header)?];
+    stream.read_exact(&mut json).await?;
+    Ok(serde_json::from_slice(&json)?)
+}
+
+async fn write_bodies(
+    mut writer: OwnedWriteHalf,
+    mut bodies: mpsc::Receiver<Vec<u8>>,
+) -> Result<OwnedWriteHalf, LinkError> {
+    while let Some(body) = bodies.recv().await {
+        writer.write_all(&link::encode_message(&body)?).await?;
+    }
+    Ok(writer)
+}

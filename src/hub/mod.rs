@@ -1,0 +1,21 @@
+//! The hub: what one process per user holds, and its life from the lock to the idle exit.
+//!
+//! Belongs here: the shared state, the session table, the lock, the local socket, the port, the runtime file.
+//! Does not belong here: conversations (`session`), what is served on the port (`grpc`, `http`).
+//!
+//! Invariants:
+//! - The lock is held from before the socket is bound until the process ends.
+//! - A connection on the local socket is served or closed before the hub's preamble, never left waiting.
+
+mod local;
+pub mod lock;
+mod ports;
+mod run;
+mod runtime_file;
+mod state;
+
+pub use self::{
+    run::{HubError, HubOptions, run},
+    runtime_file::RuntimeFile,
+    state::{Hub, MAX_SESSIONS, Registration, SessionSnapshot},
+};

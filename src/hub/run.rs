@@ -1,0 +1,183 @@
+//! The life of a hub: lock, socket, port, service, idle exit.
+
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::{net::UnixListener, time::timeout};
+use tokio_util::task::TaskTracker;
+
+use super::{
+    Hub, RuntimeFile, local,
+    lock::HubLock,
+    ports::{Listeners, RETRY_INTERVAL},
+};
+use crate::{grpc, http, models::ModelStore};
+
+/// How long connections may take to end when the hub does.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A pause after a failed accept: out of descriptors, most likely, and trying at once would spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How a hub runs.
+#[derive(Debug)]
+pub struct HubOptions {
+    /// Holds `hub.sock`, `hub.lock` and `hub.json`; exists, and is the user's alone.
+    pub runtime_dir: PathBuf,
+    /// Port for gRPC and HTTP; 0 is any free one.
+    pub port: u16,
+    /// Leave after this long without sessions, authenticated connections and transfers; `None` stays.
+    pub idle_exit: Option<Duration>,
+    /// The hub lives in a relay's process.
+    pub embedded: bool,
+}
+
+/// Why a hub could not run.
+#[non_exhaustive]
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each field is named in its variant's message")]
+pub enum HubError {
+    /// The local socket cannot be made.
+    #[error("cannot listen on the local socket: {source}: {}", path.display())]
+    Socket { source: io::Error, path: PathBuf },
+
+    /// No port can be had.
+    #[error("cannot listen on a loopback port: {0}")]
+    Port(#[source] io::Error),
+
+    /// The runtime file cannot be written.
+    #[error("cannot write hub.json: {0}")]
+    RuntimeFile(#[source] io::Error),
+
+    /// The operating system has no random numbers for tokens.
+    #[error("no random numbers: {0}")]
+    Random(#[from] getrandom::Error),
+}
+
+/// Runs a hub until `stop` comes or it has been idle for long enough.
+///
+/// `lock`: held until the end. `models`: the cache to serve.
+///
+/// # Errors
+///
+/// [`HubError`] before anything is served.
+pub async fn run(
+    options: HubOptions,
+    lock: HubLock,
+    models: ModelStore,
+    stop: impl Future<Output = ()>,
+) -> Result<(), HubError> {
+    let hub = Hub::new(models, options.embedded)?;
+    let socket = options.runtime_dir.join("hub.sock");
+    let bind = || local::bind(&socket).map_err(|source| HubError::Socket { source, path: socket.clone() });
+    let tasks = TaskTracker::new();
+
+    // Relays wait for the socket, so it comes last: who finds it finds a hub that is ready.
+    let listeners = Listeners::bind_or_free(options.port).await.map_err(HubError::Port)?;
+    serve_port(&hub, &tasks, &options, listeners)?;
+    let mut listener = bind()?;
+    tracing::info!(address = ?hub.address(), embedded = options.embedded, "hub is ready");
+
+    tokio::pin!(stop);
+    loop {
+        let leave = async {
+            match options.idle_exit {
+                Some(quiet) => hub.activity().idle_for(quiet).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = &mut stop => break,
+            () = accept_relays(&hub, &tasks, &listener) => {}
+            () = retry_port(&hub, &tasks, &options) => {}
+            () = leave => {
+                // From here on nobody finds the socket; who had found it before is served, and the hub stays for them.
+                remove(&socket);
+                if !serve_latecomers(&hub, &tasks, &listener).await {
+                    tracing::info!("idle: leaving");
+                    break;
+                }
+                listener = bind()?;
+            }
+        }
+    }
+    remove(&socket);
+    if let Err(error) = RuntimeFile::remove(&options.runtime_dir) {
+        tracing::warn!(%error, "hub.json stays behind");
+    }
+    drop(listener);
+    hub.shutdown().cancel();
+    tasks.close();
+    if timeout(STOP_TIMEOUT, tasks.wait()).await.is_err() {
+        tracing::warn!(open = tasks.len(), "connections were still open at the end");
+    }
+    drop(lock);
+    Ok(())
+}
+
+/// Serves gRPC and HTTP on a port, and says so.
+fn serve_port(hub: &Arc<Hub>, tasks: &TaskTracker, options: &HubOptions, listeners: Listeners) -> Result<(), HubError> {
+    let address = listeners.address().map_err(HubError::Port)?;
+    let service = http::Service {
+        access: hub.access().clone(),
+        activity: hub.activity().clone(),
+        routes: grpc::routes(hub.streams(), hub.models()),
+        shutdown: hub.shutdown().clone(),
+    };
+    for listener in [Some(listeners.v4), listeners.v6].into_iter().flatten() {
+        tasks.spawn(http::serve(listener, service.clone()));
+    }
+    hub.set_address(address);
+    let file = RuntimeFile {
+        pid: std::process::id(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        grpc: address.to_string(),
+        token: hub.access().user_token().as_str().to_owned(),
+    };
+    file.write(&options.runtime_dir).map_err(HubError::RuntimeFile)
+}
+
+/// Takes relays for ever.
+async fn accept_relays(hub: &Arc<Hub>, tasks: &TaskTracker, listener: &UnixListener) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => drop(tasks.spawn(local::serve(Arc::clone(hub), stream))),
+            Err(error) => {
+                tracing::warn!(%error, "cannot take a relay");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Takes the relays that had connected before the socket was removed; `false` if there were none.
+async fn serve_latecomers(hub: &Arc<Hub>, tasks: &TaskTracker, listener: &UnixListener) -> bool {
+    let mut any = false;
+    while let Ok(Ok((stream, _))) = timeout(Duration::from_millis(1), listener.accept()).await {
+        tasks.spawn(local::serve(Arc::clone(hub), stream));
+        any = true;
+    }
+    any
+}
+
+/// Tries now and then to get the wanted port, and returns when it is served; never if it already is.
+async fn retry_port(hub: &Arc<Hub>, tasks: &TaskTracker, options: &HubOptions) {
+    let has_it = |port: u16| port == 0 || hub.address().is_some_and(|address| address.port() == port);
+    while !has_it(options.port) {
+        tokio::time::sleep(RETRY_INTERVAL).await;
+        if let Ok(listeners) = Listeners::bind(options.port).await {
+            match serve_port(hub, tasks, options, listeners) {
+                Ok(()) => tracing::info!(port = options.port, "got the port at last"),
+                Err(error) => tracing::warn!(%error, "cannot use the port"),
+            }
+        }
+    }
+    std::future::pending().await
+}
+
+fn remove(socket: &std::path::Path) {
+    if let Err(error) = std::fs::remove_file(socket)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!(%error, "the local socket stays behind");
+    }
+}

@@ -1,0 +1,93 @@
+//! `hub.json`: where the running hub is, for clients of the same user.
+
+use std::{
+    fs, io,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+/// What the file says. It is readable by the user alone, because of the token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuntimeFile {
+    /// The hub's process.
+    pub pid: u32,
+    /// framehost's version.
+    pub version: String,
+    /// Address of gRPC and HTTP.
+    pub grpc: String,
+    /// Stands for the user: `authorization: Bearer …`.
+    pub token: String,
+}
+
+impl RuntimeFile {
+    /// Writes the file whole or not at all.
+    ///
+    /// # Errors
+    ///
+    /// What the file system says.
+    pub fn write(&self, runtime_dir: &Path) -> io::Result<()> {
+        let temporary = runtime_dir.join(format!("hub.json.{}", self.pid));
+        let result = (|| {
+            let mut file =
+                fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&temporary)?;
+            serde_json::to_writer(&mut file, self)?;
+            fs::rename(&temporary, path(runtime_dir))
+        })();
+        if result.is_err() {
+            // The first error is the one that matters.
+            let _ = fs::remove_file(&temporary);
+        }
+        result
+    }
+
+    /// Reads the file; `None` if there is none or it is broken, as no hub runs then.
+    pub fn read(runtime_dir: &Path) -> Option<Self> {
+        serde_json::from_slice(&fs::read(path(runtime_dir)).ok()?).ok()
+    }
+
+    /// Removes the file.
+    ///
+    /// # Errors
+    ///
+    /// What the file system says; a missing file is none.
+    pub fn remove(runtime_dir: &Path) -> io::Result<()> {
+        match fs::remove_file(path(runtime_dir)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+}
+
+fn path(runtime_dir: &Path) -> PathBuf {
+    runtime_dir.join("hub.json")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn the_file_round_trips_and_is_the_users_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(RuntimeFile::read(dir.path()), None);
+        let file = RuntimeFile {
+            pid: 7,
+            version: "1".to_owned(),
+            grpc: "127.0.0.1:50052".to_owned(),
+            token: "secret".to_owned(),
+        };
+        file.write(dir.path()).unwrap();
+        assert_eq!(RuntimeFile::read(dir.path()), Some(file));
+        let mode = fs::metadata(dir.path().join("hub.json")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        RuntimeFile::remove(dir.path()).unwrap();
+        RuntimeFile::remove(dir.path()).unwrap();
+        fs::write(dir.path().join("hub.json"), "{half").unwrap();
+        assert_eq!(RuntimeFile::read(dir.path()), None);
+    }
+}

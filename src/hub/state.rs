@@ -1,0 +1,206 @@
+//! What every session and every call shares.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use serde::Serialize;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    access::{Access, SessionToken, Token},
+    activity::{Activity, ActivityGuard},
+    error::ErrorKind,
+    message::Failure,
+    models::ModelStore,
+    session::Caller,
+    streams::Streams,
+};
+
+/// Sessions of one hub: browsers have some tens of ports at most.
+pub const MAX_SESSIONS: usize = 64;
+
+/// The state of one hub.
+#[derive(Debug)]
+pub struct Hub {
+    streams: Streams,
+    models: Arc<ModelStore>,
+    access: Access,
+    activity: Activity,
+    address: watch::Sender<Option<SocketAddr>>,
+    sessions: Mutex<Sessions>,
+    embedded: bool,
+    started: Instant,
+    shutdown: CancellationToken,
+}
+
+#[derive(Debug, Default)]
+struct Sessions {
+    last_number: u64,
+    by_number: BTreeMap<u64, SessionSnapshot>,
+}
+
+/// A session as `status` shows it.
+#[derive(Debug, Clone, Serialize)]
+pub struct SessionSnapshot {
+    /// Its name, unique among hubs of one boot.
+    pub session: String,
+    /// The extension's origin, where the browser told one.
+    pub origin: Option<String>,
+    /// What the client calls itself.
+    pub client: Option<String>,
+    /// The relay's process.
+    pub pid: Option<u32>,
+    /// Streams that it holds.
+    pub streams: usize,
+}
+
+/// A session's place in the hub, until it is dropped.
+#[derive(Debug)]
+pub struct Registration {
+    hub: Arc<Hub>,
+    number: u64,
+    session_id: String,
+    token: SessionToken,
+    _activity: ActivityGuard,
+}
+
+impl Hub {
+    /// A hub that serves nobody yet.
+    ///
+    /// # Errors
+    ///
+    /// If the operating system has no random numbers.
+    pub fn new(models: ModelStore, embedded: bool) -> Result<Arc<Self>, getrandom::Error> {
+        Ok(Arc::new(Self {
+            streams: Streams::default(),
+            models: Arc::new(models),
+            access: Access::new()?,
+            activity: Activity::default(),
+            address: watch::Sender::new(None),
+            sessions: Mutex::default(),
+            embedded,
+            started: Instant::now(),
+            shutdown: CancellationToken::new(),
+        }))
+    }
+
+    /// Every stream.
+    pub const fn streams(&self) -> &Streams {
+        &self.streams
+    }
+
+    /// The model cache.
+    pub const fn models(&self) -> &Arc<ModelStore> {
+        &self.models
+    }
+
+    /// Who may connect.
+    pub const fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// What keeps the hub alive.
+    pub const fn activity(&self) -> &Activity {
+        &self.activity
+    }
+
+    /// Ends everything when it is cancelled.
+    pub const fn shutdown(&self) -> &CancellationToken {
+        &self.shutdown
+    }
+
+    /// Where gRPC and HTTP are served.
+    pub fn address(&self) -> Option<SocketAddr> {
+        *self.address.borrow()
+    }
+
+    /// Tells where gRPC and HTTP are served from now on.
+    pub fn set_address(&self, address: SocketAddr) {
+        self.address.send_replace(Some(address));
+    }
+
+    /// Does the hub live in a relay's process?
+    pub const fn is_embedded(&self) -> bool {
+        self.embedded
+    }
+
+    /// Time since the hub began.
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// The sessions in the order in which they came.
+    pub fn sessions(&self) -> Vec<SessionSnapshot> {
+        self.table().by_number.values().cloned().collect()
+    }
+
+    /// Gives a client its place.
+    ///
+    /// # Errors
+    ///
+    /// `resource_exhausted` with [`MAX_SESSIONS`] sessions.
+    pub fn register(self: &Arc<Self>, caller: &Caller) -> Result<Registration, Failure> {
+        let token =
+            self.access.admit(caller.origin.clone()).map_err(|error| Failure::new(ErrorKind::Internal, error))?;
+        let mut table = self.table();
+        if table.by_number.len() >= MAX_SESSIONS {
+            let problem = format!("the hub has {MAX_SESSIONS} sessions already");
+            return Err(Failure::new(ErrorKind::ResourceExhausted, problem));
+        }
+        table.last_number += 1;
+        let number = table.last_number;
+        let session_id = format!("s{}-{number}", std::process::id());
+        let snapshot = SessionSnapshot {
+            session: session_id.clone(),
+            origin: caller.origin.clone(),
+            client: None,
+            pid: caller.pid,
+            streams: 0,
+        };
+        table.by_number.insert(number, snapshot);
+        Ok(Registration { hub: Arc::clone(self), number, session_id, token, _activity: self.activity.enter() })
+    }
+
+    fn table(&self) -> MutexGuard<'_, Sessions> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Registration {
+    /// The session's name.
+    pub fn session_id(&self) -> &str {
+        &self.session_id
+    }
+
+    /// The token that `hello` answers with.
+    pub const fn token(&self) -> &Token {
+        self.token.token()
+    }
+
+    /// Notes what the client calls itself.
+    pub fn name_client(&self, client: String) {
+        self.update(|snapshot| snapshot.client = Some(client));
+    }
+
+    /// Notes how many streams the session holds.
+    pub fn set_streams(&self, streams: usize) {
+        self.update(|snapshot| snapshot.streams = streams);
+    }
+
+    fn update(&self, change: impl FnOnce(&mut SessionSnapshot)) {
+        if let Some(snapshot) = self.hub.table().by_number.get_mut(&self.number) {
+            change(snapshot);
+        }
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.hub.table().by_number.remove(&self.number);
+    }
+}

@@ -1,0 +1,134 @@
+//! Finds the hub, or starts one: as a process of its own or, if that cannot be, inside this one.
+
+use std::{
+    io,
+    os::unix::net::UnixStream,
+    path::PathBuf,
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    error::ErrorKind,
+    hub::lock::{self, HubLock},
+    link::{self, HubPreamble, LinkError, RelayPreamble},
+};
+
+/// First pause between two looks for the socket; it doubles up to [`MAX_PAUSE`].
+const MIN_PAUSE: Duration = Duration::from_millis(1);
+
+/// Longest pause between two looks for the socket.
+const MAX_PAUSE: Duration = Duration::from_millis(20);
+
+/// How long a hub that took the connection may take to say who it is.
+const PREAMBLE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long after starting a hub another one is started: that one may have lost the lock to a hub that is leaving.
+const RESPAWN_AFTER: Duration = Duration::from_millis(200);
+
+/// Starts a hub inside this process, which then holds the lock.
+pub type StartEmbedded = Box<dyn FnMut(HubLock) -> io::Result<()> + Send>;
+
+/// What it takes to get a hub.
+pub struct Connector {
+    /// Where `hub.sock` and `hub.lock` are.
+    pub runtime_dir: PathBuf,
+    /// The command that runs a hub as a process of its own; `None` always embeds.
+    pub hub_command: Option<Command>,
+    /// The way that is left if no process can be started.
+    pub start_embedded: StartEmbedded,
+    /// What the hub is told of this relay.
+    pub preamble: RelayPreamble,
+}
+
+/// Why there is no hub.
+#[non_exhaustive]
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each field is named in its variant's message")]
+pub enum ConnectError {
+    /// Nobody answered in time.
+    #[error("no hub answered within {} ms: {last}", waited.as_millis())]
+    Timeout { waited: Duration, last: String },
+
+    /// The hub is another framehost.
+    #[error("the running hub cannot be used: {0}")]
+    Link(#[from] LinkError),
+
+    /// This process's own resources.
+    #[error("cannot connect to a hub: {0}")]
+    Io(#[from] io::Error),
+}
+
+impl ConnectError {
+    /// Class reported to peers.
+    pub const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Timeout { .. } | Self::Io(_) => ErrorKind::Unavailable,
+            Self::Link(error) => error.kind(),
+        }
+    }
+}
+
+impl Connector {
+    /// A connection to a hub that has accepted it.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`], after `patience` at most where a hub might still come.
+    pub fn connect(&mut self, patience: Duration) -> Result<UnixStream, ConnectError> {
+        let began = Instant::now();
+        let mut pause = MIN_PAUSE;
+        let mut last_start: Option<Instant> = None;
+        loop {
+            let problem = match self.try_connect() {
+                Ok(hub) => return Ok(hub),
+                // It died or left between our connecting and its preamble: look again.
+                Err(LinkError::Io(error)) => error.to_string(),
+                Err(error) => return Err(error.into()),
+            };
+            if last_start.is_none_or(|start| start.elapsed() > RESPAWN_AFTER) {
+                self.start()?;
+                last_start = Some(Instant::now());
+            }
+            if began.elapsed() > patience {
+                return Err(ConnectError::Timeout { waited: patience, last: problem });
+            }
+            thread::sleep(pause);
+            pause = (pause * 2).min(MAX_PAUSE);
+        }
+    }
+
+    fn try_connect(&self) -> Result<UnixStream, LinkError> {
+        use io::Write as _;
+
+        let mut hub = UnixStream::connect(self.runtime_dir.join("hub.sock"))?;
+        hub.write_all(&link::encode_preamble(&self.preamble)?)?;
+        hub.set_read_timeout(Some(PREAMBLE_TIMEOUT))?;
+        let preamble: HubPreamble = link::read_preamble(&mut hub)?;
+        tracing::debug!(version = preamble.version, pid = preamble.pid, "found a hub");
+        hub.set_read_timeout(None)?;
+        Ok(hub)
+    }
+
+    /// Starts a hub. That it loses the race for the lock is no error: the winner is a hub, too.
+    fn start(&mut self) -> io::Result<()> {
+        if let Some(command) = &mut self.hub_command {
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            match command.spawn() {
+                Ok(mut child) => {
+                    // Collects the child if it ends before us. Without this thread it would be a zombie until then.
+                    thread::Builder::new().name("hub-child".to_owned()).stack_size(64 << 10).spawn(move || {
+                        let _ = child.wait();
+                    })?;
+                    return Ok(());
+                }
+                Err(error) => tracing::warn!(%error, "cannot start a hub process: the hub will live in this one"),
+            }
+        }
+        match lock::try_lock(&self.runtime_dir)? {
+            Some(lock) => (self.start_embedded)(lock),
+            None => Ok(()),
+        }
+    }
+}

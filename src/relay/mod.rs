@@ -1,0 +1,110 @@
+//! The process that a browser starts for each port: it carries bytes between stdio and the hub, and nothing else.
+//!
+//! Belongs here: finding or starting a hub, carrying messages, living through a hub's death.
+//! Does not belong here: what messages mean (`session`); async runtimes, which would cost its start and its size.
+//!
+//! Invariants:
+//! - A body is never looked at, only its length.
+//! - What goes to stdout is whole messages.
+//! - After a hub's death the rest of a half-sent message is discarded, and whole messages are dropped until another
+//!   hub has accepted; the client is told by `hub_restarted`.
+//!
+//! Data path: stdin -> `inbound` -> hub's socket -> [`run`] -> stdout.
+
+mod connect;
+mod inbound;
+
+use std::{io, os::unix::net::UnixStream, process::ExitCode, sync::Arc, time::Duration};
+
+pub use self::connect::{ConnectError, Connector, StartEmbedded};
+use self::inbound::HubEnd;
+use crate::{
+    error::ErrorKind,
+    link::{self, Frame, LinkError},
+    message::{Failure, event, failure_event},
+    stdio::{MessageWriter, SetAside},
+};
+
+/// How long the first hub may take to be there.
+const START_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long another hub may take to be there after one has died.
+const RESTART_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Carries messages until the browser or the hub says good-bye.
+pub fn run(mut connector: Connector, stdio: SetAside) -> ExitCode {
+    let SetAside { input, mut output } = stdio;
+    let first = match connector.connect(START_TIMEOUT) {
+        Ok(hub) => hub,
+        Err(error) => return unavailable(&mut output, &error),
+    };
+    let hub_end = Arc::new(HubEnd::default());
+    let mut incoming = match hub_end.replace(first) {
+        Ok(incoming) => incoming,
+        Err(error) => return unavailable(&mut output, &error.into()),
+    };
+    if let Err(error) = inbound::spawn(input, Arc::clone(&hub_end), output.closed_watch()) {
+        return unavailable(&mut output, &error.into());
+    }
+    loop {
+        match carry_outbound(&mut incoming, &mut output) {
+            OutboundEnd::Farewell(code) => return ExitCode::from(code),
+            OutboundEnd::BrowserGone => return ExitCode::SUCCESS,
+            OutboundEnd::HubDied(error) => {
+                tracing::warn!(%error, "the hub is gone");
+                hub_end.lose();
+                if hub_end.input_ended() {
+                    return ExitCode::SUCCESS;
+                }
+            }
+        }
+        let hub = match connector.connect(RESTART_TIMEOUT) {
+            Ok(hub) => hub,
+            Err(error) => return unavailable(&mut output, &error),
+        };
+        // Before the link is there: what the client sends once it has read this is for the new hub.
+        if let Err(error) = tell(&mut output, event("hub_restarted", serde_json::Map::new())) {
+            tracing::info!(%error, "the browser is gone");
+            return ExitCode::SUCCESS;
+        }
+        incoming = match hub_end.replace(hub) {
+            Ok(incoming) => incoming,
+            Err(error) => return unavailable(&mut output, &error.into()),
+        };
+    }
+}
+
+/// Why nothing comes out of the hub any more.
+enum OutboundEnd {
+    Farewell(u8),
+    HubDied(LinkError),
+    BrowserGone,
+}
+
+fn carry_outbound(incoming: &mut io::BufReader<UnixStream>, output: &mut MessageWriter) -> OutboundEnd {
+    loop {
+        match link::read_frame(incoming) {
+            Ok(Frame::Message(body)) => {
+                if let Err(error) = output.write(&body) {
+                    tracing::info!(%error, "the browser is gone");
+                    return OutboundEnd::BrowserGone;
+                }
+            }
+            Ok(Frame::Close(code)) => return OutboundEnd::Farewell(code),
+            Err(error) => return OutboundEnd::HubDied(error),
+        }
+    }
+}
+
+/// Tells the client that there is no hub to be had, and gives up.
+fn unavailable(output: &mut MessageWriter, error: &ConnectError) -> ExitCode {
+    tracing::error!(%error, "no hub");
+    let failure = Failure::new(ErrorKind::Unavailable, error);
+    // If the browser is gone, too, nobody is left to be told.
+    let _ = tell(output, failure_event(&failure));
+    ExitCode::FAILURE
+}
+
+fn tell(output: &mut MessageWriter, body: serde_json::Result<Vec<u8>>) -> io::Result<()> {
+    output.write(&body?)
+}

@@ -1,0 +1,146 @@
+//! `frame` and `packet`: pictures on their way from the extension to a stream, and the credits they cost.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use super::{Reply, Session, ok, stream_id, streams::Feed};
+use crate::{
+    error::ErrorKind,
+    frame::{Format, FrameError, MAX_FRAME_NUMBER, Metadata, VideoFrame, packet},
+    message::{Failure, MessageError, Request},
+    streams::StreamId,
+};
+
+/// Entries of a picture's `metadata`.
+const MAX_METADATA_ENTRIES: usize = 32;
+
+/// Longest key or value of a picture's `metadata`, in bytes.
+const MAX_METADATA_BYTES: usize = 4096;
+
+/// Credits that go back with the next `frame_ack`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ack {
+    frame_number: u32,
+    credits: u32,
+}
+
+#[derive(Serialize)]
+struct FrameAck<'a> {
+    stream_id: &'a str,
+    frame_number: u32,
+    credits: u32,
+}
+
+#[derive(Serialize)]
+struct Published {
+    frame_number: u32,
+}
+
+impl Session {
+    pub(super) fn frame(&mut self, request: &Request<'_>) -> Result<Reply, Failure> {
+        self.publish(request, read_frame)
+    }
+
+    pub(super) fn packet(&mut self, request: &Request<'_>) -> Result<Reply, Failure> {
+        self.publish(request, |request| Ok(packet::decode(&Bytes::from(request.base64("data")?))?))
+    }
+
+    /// Spends a credit, reads the picture and publishes it; a picture that is refused gives its credit back at once.
+    fn publish(
+        &mut self,
+        request: &Request<'_>,
+        read: impl FnOnce(&Request<'_>) -> Result<VideoFrame, Failure>,
+    ) -> Result<Reply, Failure> {
+        let id = stream_id(request)?;
+        let stream = self.streams.get_mut(&id).ok_or_else(|| no_stream(&id))?;
+        let Feed::Extension { credits, .. } = &mut stream.feed else {
+            let problem = "this stream makes its own pictures";
+            return Err(Failure::new(ErrorKind::FailedPrecondition, problem).with("stream_id", id.as_str()));
+        };
+        let refuse = |failure: Failure, credits: u32| failure.with("stream_id", id.as_str()).with("credits", credits);
+        if *credits == 0 {
+            stream.publisher.reject();
+            let failure = Failure::new(ErrorKind::ResourceExhausted, "no credit left for this stream");
+            return Err(refuse(failure, 0));
+        }
+        let picture = frame_number(request).map_err(Failure::from).and_then(|number| Ok((read(request)?, number)));
+        let (frame, number) = picture.map_err(|failure| {
+            stream.publisher.reject();
+            refuse(failure, 1)
+        })?;
+        *credits -= 1;
+        let frame_number = stream.publisher.publish(frame, number);
+        let ack = self.acks.entry(id).or_insert(Ack { frame_number, credits: 0 });
+        ack.frame_number = frame_number;
+        ack.credits += 1;
+        ok(&Published { frame_number })
+    }
+
+    /// Sends the acknowledgements for which there is room. Those that wait add up, so that a client that reads
+    /// slowly gets few large ones; a credit is back when its acknowledgement is on its way.
+    pub(super) fn flush_acks(&mut self) {
+        while let Some((id, Ack { frame_number, credits })) = self.acks.pop_first() {
+            if !self.out.try_event("frame_ack", FrameAck { stream_id: id.as_str(), frame_number, credits }) {
+                self.acks.insert(id, Ack { frame_number, credits });
+                return;
+            }
+            if let Some(Feed::Extension { credits: available, .. }) = self.streams.get_mut(&id).map(|s| &mut s.feed) {
+                *available += credits;
+            }
+        }
+    }
+}
+
+/// The picture in a `frame` request.
+fn read_frame(request: &Request<'_>) -> Result<VideoFrame, Failure> {
+    let format = Format::parse(&request.text("format")?)?;
+    let size = match (side(request, "width")?, side(request, "height")?) {
+        (Some(width), Some(height)) => Some((width, height)),
+        (None, None) => None,
+        (Some(_), None) => return Err(MessageError::Missing { field: "height" }.into()),
+        (None, Some(_)) => return Err(MessageError::Missing { field: "width" }.into()),
+    };
+    let timestamp_ms = request.required("timestamp_ms")?;
+    let metadata = metadata(request)?;
+    let data = Bytes::from(request.base64("data")?);
+    Ok(VideoFrame::try_new(format, size, timestamp_ms, data)?.with_metadata(metadata))
+}
+
+/// A side in pixels. Numbers beyond 32 bits are sizes, too, if impossible ones.
+fn side(request: &Request<'_>, field: &'static str) -> Result<Option<u32>, Failure> {
+    let side = request.optional::<u64>(field)?;
+    let in_range = |side| {
+        u32::try_from(side).map_err(|_| {
+            let error = FrameError::Size { width: side, height: side };
+            Failure::from(MessageError::field(field, error))
+        })
+    };
+    side.map(in_range).transpose()
+}
+
+fn frame_number(request: &Request<'_>) -> Result<Option<u32>, MessageError> {
+    match request.optional::<u32>("frame_number")? {
+        Some(number) if number > MAX_FRAME_NUMBER => {
+            Err(MessageError::field("frame_number", format!("{number} is above {MAX_FRAME_NUMBER}")))
+        }
+        other => Ok(other),
+    }
+}
+
+fn metadata(request: &Request<'_>) -> Result<Metadata, MessageError> {
+    let metadata: BTreeMap<String, String> = request.optional("metadata")?.unwrap_or_default();
+    let fits = |(key, value): (&String, &String)| key.len().max(value.len()) <= MAX_METADATA_BYTES;
+    if metadata.len() > MAX_METADATA_ENTRIES || !metadata.iter().all(fits) {
+        let problem = format!("at most {MAX_METADATA_ENTRIES} entries, keys and values of {MAX_METADATA_BYTES} bytes");
+        return Err(MessageError::field("metadata", problem));
+    }
+    Ok(metadata)
+}
+
+/// This session has no such stream.
+pub(super) fn no_stream(id: &StreamId) -> Failure {
+    Failure::new(ErrorKind::NotFound, format!("this session has no stream {:?}", id.as_str()))
+        .with("stream_id", id.as_str())
+}

@@ -1,0 +1,289 @@
+//! One extension's conversation: from the bytes of its port to streams and models, and back.
+//!
+//! Belongs here: reading requests, answering each once, credits, what ends with the session.
+//! Does not belong here: the pipe (`link`, `relay`), JSON envelopes (`message`), the services themselves.
+//!
+//! Invariants:
+//! - Nothing on the way from a `frame` to its publication waits for a subscriber, a disk or a network.
+//! - Everything the session holds (streams, handles, its token) goes when it ends, however it ends.
+//! - A client that does not read is not read from: what waits for it is bounded by [`OUTBOUND_MESSAGES`].
+//!
+//! Data path: bytes -> `framing::Decoder` -> `message::Request` -> `frames` | `models` -> `outbound` -> bytes.
+
+mod frames;
+mod models;
+mod outbound;
+mod requests;
+mod streams;
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    sync::mpsc,
+    task::JoinSet,
+};
+
+use self::{models::OpenHandle, outbound::Outbound, streams::OpenStream};
+use crate::{
+    error::ErrorKind,
+    framing::{Decoder, FramingError, MAX_INBOUND_BODY},
+    hub::{Hub, Registration},
+    message::{Failure, MessageError, Rejected, Request, RequestId},
+    streams::StreamId,
+};
+
+/// Messages that wait for a client that reads slowly; with more, the session stops reading from it.
+pub const OUTBOUND_MESSAGES: usize = 16;
+
+/// Pictures that an extension may have under way in one stream: enough for 60 a second at 100 ms there and back.
+pub const FRAME_CREDITS: u32 = 8;
+
+/// Requests of one session that work at the same time beside its pictures.
+const MAX_OPEN_REQUESTS: usize = 16;
+
+/// How long the requests that were under way at end of input may still take.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Who is at the other end.
+#[derive(Debug, Clone, Default)]
+pub struct Caller {
+    /// The extension's origin, as browsers send it in headers: `chrome-extension://ID`.
+    pub origin: Option<String>,
+    /// The relay's process, where there is one.
+    pub pid: Option<u32>,
+}
+
+impl Caller {
+    /// Reads what a browser passes: Chrome an origin first (`chrome-extension://ID/`), Firefox a manifest path and an
+    /// extension id, which is no origin.
+    pub fn from_argv(argv: &[String], pid: Option<u32>) -> Self {
+        let origin = argv.first().filter(|first| first.starts_with("chrome-extension://"));
+        Self { origin: origin.map(|origin| origin.trim_end_matches('/').to_owned()), pid }
+    }
+}
+
+/// Why a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// The input ended, or the client is gone.
+    Normally,
+    /// The hub stops. Its relays look for another one, so they get no farewell.
+    HubStopped,
+    /// The client broke the framing; the input cannot be read on.
+    Unreadable,
+}
+
+impl Ended {
+    /// The exit code for the process that Chrome started; `None` lets it go on.
+    pub const fn exit_code(self) -> Option<u8> {
+        match self {
+            Self::Normally => Some(0),
+            Self::Unreadable => Some(1),
+            Self::HubStopped => None,
+        }
+    }
+}
+
+/// Serves one client until its input ends.
+///
+/// `reader`: native messages. `bodies`: takes what is to be sent, each at most `MAX_OUTBOUND_BODY` long; if its
+/// receiver is gone, so is the client.
+pub async fn serve(
+    hub: Arc<Hub>,
+    caller: Caller,
+    mut reader: impl AsyncRead + Unpin,
+    bodies: mpsc::Sender<Vec<u8>>,
+) -> Ended {
+    let out = Outbound::new(bodies);
+    let registration = match hub.register(&caller) {
+        Ok(registration) => registration,
+        Err(failure) => {
+            out.failure(None, &failure).await;
+            return Ended::Unreadable;
+        }
+    };
+    let (ended_sources, ended) = mpsc::channel(crate::streams::MAX_STREAMS);
+    let mut session = Session {
+        hub,
+        registration,
+        out,
+        streams: HashMap::new(),
+        acks: BTreeMap::new(),
+        handles: HashMap::new(),
+        last_handle: 0,
+        open_requests: JoinSet::new(),
+        open_ids: HashSet::new(),
+        ended_sources,
+    };
+    let outcome = session.run(&mut reader, ended).await;
+    session.close_all_streams().await;
+    outcome
+}
+
+/// What one session holds.
+struct Session {
+    hub: Arc<Hub>,
+    registration: Registration,
+    out: Outbound,
+    streams: HashMap<StreamId, OpenStream>,
+    /// Credits on their way back, by stream: the newest published number, and how many.
+    acks: BTreeMap<StreamId, frames::Ack>,
+    handles: HashMap<u32, OpenHandle>,
+    last_handle: u32,
+    open_requests: JoinSet<Option<RequestId>>,
+    open_ids: HashSet<RequestId>,
+    ended_sources: mpsc::Sender<StreamId>,
+}
+
+impl Session {
+    async fn run(&mut self, reader: &mut (impl AsyncRead + Unpin), mut ended: mpsc::Receiver<StreamId>) -> Ended {
+        let mut decoder = Decoder::new(MAX_INBOUND_BODY);
+        let stop = self.hub.shutdown().clone();
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ended::HubStopped,
+                () = self.out.closed() => return Ended::Normally,
+                Some(done) = self.open_requests.join_next() => self.request_done(done),
+                Some(stream_id) = ended.recv() => self.source_ended(&stream_id).await,
+                () = self.out.room(), if !self.acks.is_empty() => self.flush_acks(),
+                read = reader.read_buf(decoder.space()), if self.open_requests.len() < MAX_OPEN_REQUESTS => {
+                    match read {
+                        Ok(0) => break,
+                        Ok(_) => {}
+                        Err(error) => {
+                            tracing::debug!(%error, "the client's input broke");
+                            break;
+                        }
+                    }
+                    if let Err(error) = self.take_bodies(&mut decoder).await {
+                        self.framing_failed(error).await;
+                        return Ended::Unreadable;
+                    }
+                }
+            }
+        }
+        if let Err(error) = decoder.finish() {
+            tracing::info!(%error, "the client left in the middle of a message");
+        }
+        self.drain().await;
+        Ended::Normally
+    }
+
+    async fn take_bodies(&mut self, decoder: &mut Decoder) -> Result<(), FramingError> {
+        while let Some(body) = decoder.pop()? {
+            self.take(&body).await;
+            self.flush_acks();
+        }
+        Ok(())
+    }
+
+    /// Answers what was under way, as far as that is done within [`DRAIN_TIMEOUT`].
+    async fn drain(&mut self) {
+        let drained = tokio::time::timeout(DRAIN_TIMEOUT, async {
+            while let Some(done) = self.open_requests.join_next().await {
+                self.request_done(done);
+            }
+            while !self.acks.is_empty() {
+                self.out.room().await;
+                self.flush_acks();
+            }
+        });
+        if drained.await.is_err() {
+            tracing::info!(open = self.open_requests.len(), "left before every request was answered");
+        }
+    }
+
+    async fn framing_failed(&self, error: FramingError) {
+        tracing::warn!(%error, "the client broke the framing");
+        // The client may be one that never reads, too.
+        let failure = Failure::new(error.kind(), error);
+        if tokio::time::timeout(DRAIN_TIMEOUT, self.out.failure(None, &failure)).await.is_err() {
+            tracing::debug!("the client did not read why");
+        }
+    }
+
+    /// Handles one body: answers it, or starts the work that will.
+    async fn take(&mut self, body: &[u8]) {
+        let request = match Request::parse(body) {
+            Ok(request) => request,
+            Err(Rejected { id, error }) => return self.out.failure(id.as_ref(), &error.into()).await,
+        };
+        if let Some(id) = request.id().filter(|id| self.open_ids.contains(*id)) {
+            let failure = Failure::new(ErrorKind::AlreadyExists, "a request with this id is still open");
+            let id = serde_json::to_value(id).unwrap_or_default();
+            return self.out.failure(None, &failure.with("id", id).with("type", request.kind())).await;
+        }
+        match self.dispatch(&request).await {
+            Ok(Reply::Now(ok)) => {
+                if let Some(id) = request.id() {
+                    self.out.ok(id, &ok).await;
+                }
+            }
+            Ok(Reply::Later) => {}
+            Err(failure) => {
+                let failure = if request.id().is_none() { failure.with("type", request.kind()) } else { failure };
+                self.out.failure(request.id(), &failure).await;
+            }
+        }
+    }
+
+    /// Starts work that may take a while; its answer may overtake others and be overtaken.
+    fn answer_later(
+        &mut self,
+        request: &Request<'_>,
+        work: impl Future<Output = Result<Reply, Failure>> + Send + 'static,
+    ) -> Reply {
+        let id = request.id().cloned();
+        self.open_ids.extend(id.clone());
+        let kind = request.kind().to_owned();
+        let out = self.out.clone();
+        self.open_requests.spawn(async move {
+            match (work.await, &id) {
+                (Ok(Reply::Now(ok)), Some(id)) => out.ok(id, &ok).await,
+                (Ok(_), _) => {}
+                (Err(failure), Some(id)) => out.failure(Some(id), &failure).await,
+                (Err(failure), None) => out.failure(None, &failure.with("type", kind)).await,
+            }
+            id
+        });
+        Reply::Later
+    }
+
+    fn request_done(&mut self, done: Result<Option<RequestId>, tokio::task::JoinError>) {
+        match done {
+            Ok(Some(id)) => {
+                self.open_ids.remove(&id);
+            }
+            Ok(None) => {}
+            Err(error) => tracing::error!(%error, "a request's task failed"),
+        }
+    }
+}
+
+/// What a request comes to.
+enum Reply {
+    /// Its `ok`, serialised.
+    Now(Box<serde_json::value::RawValue>),
+    /// A task will answer.
+    Later,
+}
+
+/// An `ok` from anything that serialises as an object.
+fn ok(value: &impl serde::Serialize) -> Result<Reply, Failure> {
+    serde_json::value::to_raw_value(value).map(Reply::Now).map_err(|error| Failure::new(ErrorKind::Internal, error))
+}
+
+/// A request's `stream_id`.
+fn stream_id(request: &Request<'_>) -> Result<StreamId, Failure> {
+    let text = request.text("stream_id")?;
+    StreamId::parse(&text).map_err(|error| MessageError::field("stream_id", error).into())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,175 @@
+//! `models.list`, `models.open`, `models.read`: the cache, for an extension that pulls it through the native port.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::{Reply, Session, ok, requests::MODEL_CHUNK_BYTES};
+use crate::{
+    error::ErrorKind,
+    message::{Failure, MessageError, Request, page},
+    models::{FilePath, ModelError, ModelId, ModelSummary, OpenModelFile, Revision},
+};
+
+/// Model files that one session may hold open.
+const MAX_HANDLES: usize = 64;
+
+/// Files in one entry of a list; a model with more has several entries, which a client joins by model and revision.
+const FILES_PER_ENTRY: usize = 500;
+
+/// An open file, or the place of one that is being opened.
+pub(super) type OpenHandle = Arc<tokio::sync::OnceCell<OpenModelFile>>;
+
+#[derive(Serialize)]
+struct Listing {
+    models: Vec<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_page_token: Option<String>,
+}
+
+#[derive(Serialize)]
+struct ModelEntry {
+    model_id: String,
+    revision: String,
+    commit: String,
+    complete: bool,
+    size_bytes: u64,
+    files: Vec<FileEntry>,
+}
+
+#[derive(Serialize)]
+struct FileEntry {
+    file_path: String,
+    size_bytes: u64,
+}
+
+#[derive(Serialize)]
+struct Opened<'a> {
+    handle: u32,
+    size_bytes: u64,
+    sha256: &'a str,
+    etag: &'a str,
+    commit: &'a str,
+    verified: bool,
+    chunk_bytes: usize,
+}
+
+#[derive(Serialize)]
+struct Chunk {
+    offset: u64,
+    data: String,
+    is_last: bool,
+}
+
+impl Session {
+    pub(super) fn models_list(&mut self, request: &Request<'_>) -> Result<Reply, Failure> {
+        let model_id = request.optional::<String>("model_id")?.map(|id| ModelId::parse(&id)).transpose()?;
+        let page_token = request.optional::<String>("page_token")?;
+        let models = Arc::clone(self.hub.models());
+        let work = async move {
+            let listed = blocking(move || models.list(model_id.as_ref())).await??;
+            let entries: Vec<_> = listed.into_iter().flat_map(entries).collect();
+            let page = page(&entries, page_token.as_deref())?;
+            ok(&Listing { models: page.items, next_page_token: page.next_page_token })
+        };
+        Ok(self.answer_later(request, work))
+    }
+
+    pub(super) fn models_open(&mut self, request: &Request<'_>) -> Result<Reply, Failure> {
+        let model_id = ModelId::parse(&request.text("model_id")?)?;
+        let file_path = FilePath::parse(&request.text("file_path")?)?;
+        let revision = match request.optional::<String>("revision")? {
+            Some(revision) => Revision::parse(&revision)?,
+            None => Revision::default(),
+        };
+        // An open that failed left its place empty, and its task's share of it is gone.
+        self.handles.retain(|_, place| place.initialized() || Arc::strong_count(place) > 1);
+        if self.handles.len() >= MAX_HANDLES {
+            let problem = format!("this session holds {MAX_HANDLES} model files open already");
+            return Err(Failure::new(ErrorKind::ResourceExhausted, problem));
+        }
+        self.last_handle += 1;
+        let handle = self.last_handle;
+        let place = OpenHandle::default();
+        self.handles.insert(handle, Arc::clone(&place));
+        let models = Arc::clone(self.hub.models());
+        let work = async move {
+            let opened = blocking(move || models.open(&model_id, &revision, &file_path)).await??;
+            let file = place.get_or_init(|| async { opened }).await;
+            ok(&Opened {
+                handle,
+                size_bytes: file.resolved.size_bytes,
+                sha256: &file.resolved.sha256,
+                etag: &file.resolved.etag,
+                commit: file.resolved.commit.as_str(),
+                verified: file.resolved.verified,
+                chunk_bytes: MODEL_CHUNK_BYTES,
+            })
+        };
+        Ok(self.answer_later(request, work))
+    }
+
+    pub(super) fn models_read(&mut self, request: &Request<'_>) -> Result<Reply, Failure> {
+        let handle = request.required::<u32>("handle")?;
+        let offset = request.required::<u64>("offset")?;
+        let length = request.required::<u64>("length")?;
+        let place = self.handles.get(&handle).cloned().ok_or_else(|| no_handle(handle))?;
+        let size_bytes = place.get().ok_or_else(|| no_handle(handle))?.resolved.size_bytes;
+        if length == 0 {
+            return Err(MessageError::field("length", "at least 1").into());
+        }
+        if offset > size_bytes {
+            let problem = format!("offset {offset} is beyond the file's {size_bytes} bytes");
+            return Err(Failure::new(ErrorKind::OutOfRange, problem).with("field", "offset"));
+        }
+        let work = async move {
+            let data = blocking(move || read_chunk(&place, offset, length)).await??;
+            let is_last = offset + data.len() as u64 == size_bytes;
+            ok(&Chunk { offset, data: base64_simd::STANDARD.encode_to_string(&data), is_last })
+        };
+        Ok(self.answer_later(request, work))
+    }
+}
+
+fn read_chunk(place: &OpenHandle, offset: u64, length: u64) -> Result<Vec<u8>, Failure> {
+    let file = place.get().ok_or_else(|| Failure::new(ErrorKind::Internal, "the handle lost its file"))?;
+    let length = usize::try_from(length).unwrap_or(usize::MAX).min(MODEL_CHUNK_BYTES);
+    Ok(file.read_at(offset, length)?)
+}
+
+/// One entry of a list for every [`FILES_PER_ENTRY`] files.
+fn entries(model: ModelSummary) -> Vec<ModelEntry> {
+    let entry = |files: Vec<FileEntry>| ModelEntry {
+        model_id: model.model_id.as_str().to_owned(),
+        revision: model.revision.clone(),
+        commit: model.commit.as_str().to_owned(),
+        complete: model.complete,
+        size_bytes: model.size_bytes,
+        files,
+    };
+    if model.files.is_empty() {
+        return vec![entry(Vec::new())];
+    }
+    let file = |file: &crate::models::FileEntry| FileEntry {
+        file_path: file.file_path.as_str().to_owned(),
+        size_bytes: file.size_bytes,
+    };
+    model.files.chunks(FILES_PER_ENTRY).map(|files| entry(files.iter().map(file).collect())).collect()
+}
+
+/// Disk work, away from the tasks that carry pictures.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| Failure::new(ErrorKind::Internal, error))
+}
+
+/// This session has no such handle.
+pub(super) fn no_handle(handle: u32) -> Failure {
+    Failure::new(ErrorKind::NotFound, format!("this session has no open handle {handle}")).with("handle", handle)
+}
+
+impl From<ModelError> for Failure {
+    fn from(error: ModelError) -> Self {
+        Self::new(error.kind(), &error).with_field(error.field())
+    }
+}

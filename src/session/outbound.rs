@@ -1,0 +1,79 @@
+//! The way back to the client: bounded, and never more than the browser takes.
+
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+use crate::{
+    error::ErrorKind,
+    framing::MAX_OUTBOUND_BODY,
+    message::{self, Failure, RequestId},
+};
+
+/// Sends bodies. Cloning shares the queue.
+#[derive(Debug, Clone)]
+pub(super) struct Outbound {
+    bodies: mpsc::Sender<Vec<u8>>,
+}
+
+impl Outbound {
+    pub(super) const fn new(bodies: mpsc::Sender<Vec<u8>>) -> Self {
+        Self { bodies }
+    }
+
+    /// Waits until the client is gone.
+    pub(super) async fn closed(&self) {
+        self.bodies.closed().await;
+    }
+
+    /// Waits until a body can be sent without waiting.
+    pub(super) async fn room(&self) {
+        // An error is the client's end, which `closed` tells.
+        drop(self.bodies.reserve().await);
+    }
+
+    pub(super) async fn ok(&self, id: &RequestId, ok: &impl Serialize) {
+        let body = match message::ok_answer(id, ok) {
+            Ok(body) if body.len() > MAX_OUTBOUND_BODY => {
+                let failure = Failure::new(
+                    ErrorKind::ResourceExhausted,
+                    format!("the answer of {} bytes exceeds the browser's limit of {MAX_OUTBOUND_BODY}", body.len()),
+                );
+                message::failure_answer(id, &failure)
+            }
+            other => other,
+        };
+        self.send(body).await;
+    }
+
+    /// An error, as an answer or, without an id, as an event.
+    pub(super) async fn failure(&self, id: Option<&RequestId>, failure: &Failure) {
+        self.send(match id {
+            Some(id) => message::failure_answer(id, failure),
+            None => message::failure_event(failure),
+        })
+        .await;
+    }
+
+    pub(super) async fn event(&self, name: &str, fields: impl Serialize) {
+        self.send(message::event(name, fields)).await;
+    }
+
+    /// Sends an event if there is room for it; `false` if there is none.
+    pub(super) fn try_event(&self, name: &str, fields: impl Serialize) -> bool {
+        match message::event(name, fields) {
+            Ok(body) => self.bodies.try_send(body).is_ok(),
+            Err(error) => {
+                tracing::error!(%error, "an event could not be written");
+                true
+            }
+        }
+    }
+
+    async fn send(&self, body: serde_json::Result<Vec<u8>>) {
+        match body {
+            // A failed send is the client's end, which the session notices by `closed`.
+            Ok(body) => drop(self.bodies.send(body).await),
+            Err(error) => tracing::error!(%error, "a message could not be written"),
+        }
+    }
+}

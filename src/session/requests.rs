@@ -1,0 +1,130 @@
+//! Which request does what, and those about the session itself.
+
+use serde::Serialize;
+
+use super::{FRAME_CREDITS, Reply, Session, ok};
+use crate::{
+    error::ErrorKind,
+    framing::{MAX_INBOUND_BODY, MAX_OUTBOUND_BODY},
+    hub::SessionSnapshot,
+    message::{Failure, MAX_ECHO_CHARS, MessageError, Request},
+};
+
+/// Version of the protocol on the native port.
+const PROTOCOL: u32 = 1;
+
+/// Model bytes carried by one message, before base64 (192 KiB: Chrome reads 64 to 256 KiB messages fastest).
+pub(super) const MODEL_CHUNK_BYTES: usize = 192 << 10;
+
+// Base64 turns 3 bytes into 4; 4 KiB is left for the envelope.
+const _: () = assert!(MODEL_CHUNK_BYTES.div_ceil(3) * 4 + 4096 <= MAX_OUTBOUND_BODY);
+
+/// What this version can do; what it cannot is absent.
+const CAPABILITIES: [&str; 6] = ["frame", "packet", "source.extension", "source.synthetic", "result", "models"];
+
+/// Longest name of a client, in characters.
+const MAX_CLIENT_CHARS: usize = 128;
+
+#[derive(Serialize)]
+struct Hello<'a> {
+    protocol: u32,
+    version: &'a str,
+    session: &'a str,
+    limits: Limits,
+    grpc: Option<String>,
+    token: &'a str,
+    capabilities: [&'a str; 6],
+}
+
+#[derive(Serialize)]
+struct Limits {
+    max_inbound_bytes: usize,
+    max_outbound_bytes: usize,
+    chunk_bytes: usize,
+    frame_credits: u32,
+}
+
+#[derive(Serialize)]
+struct Status<'a> {
+    version: &'a str,
+    pid: u32,
+    uptime_ms: u64,
+    grpc: Option<String>,
+    embedded: bool,
+    cache_dir: String,
+    sessions: Vec<SessionSnapshot>,
+    streams: usize,
+    subscribers: usize,
+}
+
+#[derive(Serialize)]
+struct Nothing {}
+
+impl Session {
+    pub(super) async fn dispatch(&mut self, request: &Request<'_>) -> Result<Reply, Failure> {
+        match request.kind() {
+            "frame" => self.frame(request),
+            "packet" => self.packet(request),
+            "hello" => self.hello(request),
+            "ping" => ok(&Nothing {}),
+            "status" => self.status(),
+            "stream.open" => self.stream_open(request).await,
+            "stream.list" => self.stream_list(request),
+            "stream.close" => self.stream_close(request).await,
+            "models.list" => self.models_list(request),
+            "models.open" => self.models_open(request),
+            "models.read" => self.models_read(request),
+            "models.close" => self.models_close(request),
+            unknown => {
+                let echo: String = unknown.chars().take(MAX_ECHO_CHARS).collect();
+                Err(Failure::new(ErrorKind::Unimplemented, format!("unknown type {echo:?}")))
+            }
+        }
+    }
+
+    fn hello(&mut self, request: &Request<'_>) -> Result<Reply, Failure> {
+        let protocol = request.required::<u32>("protocol")?;
+        if protocol != PROTOCOL {
+            let problem = format!("this version speaks protocol {PROTOCOL}, not {protocol}");
+            return Err(Failure::from(MessageError::field("protocol", problem)).with("supported", vec![PROTOCOL]));
+        }
+        if let Some(client) = request.optional::<String>("client")? {
+            self.registration.name_client(client.chars().take(MAX_CLIENT_CHARS).collect());
+        }
+        ok(&Hello {
+            protocol: PROTOCOL,
+            version: env!("CARGO_PKG_VERSION"),
+            session: self.registration.session_id(),
+            limits: Limits {
+                max_inbound_bytes: MAX_INBOUND_BODY,
+                max_outbound_bytes: MAX_OUTBOUND_BODY,
+                chunk_bytes: MODEL_CHUNK_BYTES,
+                frame_credits: FRAME_CREDITS,
+            },
+            grpc: self.hub.address().map(|address| address.to_string()),
+            token: self.registration.token().as_str(),
+            capabilities: CAPABILITIES,
+        })
+    }
+
+    fn status(&self) -> Result<Reply, Failure> {
+        let streams = self.hub.streams().list();
+        ok(&Status {
+            version: env!("CARGO_PKG_VERSION"),
+            pid: std::process::id(),
+            uptime_ms: u64::try_from(self.hub.uptime().as_millis()).unwrap_or(u64::MAX),
+            grpc: self.hub.address().map(|address| address.to_string()),
+            embedded: self.hub.is_embedded(),
+            cache_dir: self.hub.models().cache_dir().display().to_string(),
+            sessions: self.hub.sessions(),
+            streams: streams.len(),
+            subscribers: streams.iter().map(|stream| stream.subscribers.len()).sum(),
+        })
+    }
+
+    pub(super) fn models_close(&mut self, request: &Request<'_>) -> Result<Reply, Failure> {
+        let handle = request.required("handle")?;
+        self.handles.remove(&handle).ok_or_else(|| super::models::no_handle(handle))?;
+        ok(&Nothing {})
+    }
+}
