@@ -1,0 +1,163 @@
+#!/bin/sh
+# Installs framehost for the user who runs this: the program, and its registration with Chromium and Chrome.
+set -eu
+LC_ALL=C
+export LC_ALL
+umask 022
+
+usage() {
+    cat <<'END'
+Installs framehost for you (not for the whole machine) and tells Chromium and Chrome about it.
+
+  ./install.sh                 build or find framehost, copy it to ~/.local/bin, register it
+  ./install.sh --uninstall     take both back
+
+  --extension-id ID    an extension that may start framehost; may be repeated
+                       (unless given: the sample extension's)
+  --browser NAME       only this browser: chromium, chrome, chrome-beta, chrome-unstable; may be repeated
+                       (unless given: those that you have)
+  --user-data-dir DIR  a browser that you start with --user-data-dir=DIR, and only that; may be repeated
+  --prefix DIR         copy to DIR/bin instead of ~/.local/bin
+  --binary FILE        install this program instead of building one
+  --help               this text
+END
+}
+
+say() { printf '%s\n' "$*"; }
+fail() {
+    printf 'install.sh: %s\n' "$*" >&2
+    exit 1
+}
+# POSIX sh has no lists: options for framehost are kept as one shell-quoted string.
+quote() { printf "'%s' " "$(printf '%s' "$1" | sed "s/'/'\\\\''/g")"; }
+
+here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
+repo=$(dirname -- "$here")
+uninstall=no
+prefix=
+binary=
+extension_options=
+browser_options=
+
+while [ $# -gt 0 ]; do
+    option=$1
+    case $option in
+    --help | -h)
+        usage
+        exit 0
+        ;;
+    --uninstall)
+        uninstall=yes
+        shift
+        continue
+        ;;
+    --*=*)
+        value=${option#*=}
+        option=${option%%=*}
+        shift
+        ;;
+    *)
+        [ $# -ge 2 ] || fail "$option: an unknown option, or its value is missing; --help lists them"
+        value=$2
+        shift 2
+        ;;
+    esac
+    [ -n "$value" ] || fail "$option needs a value"
+    case $option in
+    --extension-id) extension_options="$extension_options--extension-id $(quote "$value")" ;;
+    --browser) browser_options="$browser_options--browser $(quote "$value")" ;;
+    --user-data-dir) browser_options="$browser_options--user-data-dir $(quote "$value")" ;;
+    --prefix) prefix=$value ;;
+    --binary) binary=$value ;;
+    *) fail "unknown option $option; --help lists them" ;;
+    esac
+done
+
+if [ "$(id -u)" = 0 ] && [ -n "${SUDO_USER:-}" ]; then
+    fail "run this as $SUDO_USER, without sudo: it installs for one user, and it would be root now"
+fi
+[ -n "${HOME:-}" ] || fail "HOME is not set, so there is no place to install to"
+[ -n "$prefix" ] || prefix=$HOME/.local
+case $prefix in
+/*) ;;
+*) prefix=$(pwd)/$prefix ;;
+esac
+installed=$prefix/bin/framehost
+case $binary in
+'' | /*) ;;
+*) binary=$(pwd)/$binary ;;
+esac
+
+# The id of an unpacked extension with a "key": the first 32 hex digits of the key's SHA-256, 0-f written as a-p.
+sample_extension_id() {
+    manifest=$repo/extension-sample/manifest.json
+    [ -f "$manifest" ] || manifest=$here/extension-sample/manifest.json
+    [ -f "$manifest" ] || return 1
+    key=$(tr -d '\n' <"$manifest" | sed -n 's/.*"key"[[:space:]]*:[[:space:]]*"\([^"]*\)".*/\1/p')
+    [ -n "$key" ] || return 1
+    printf '%s' "$key" | base64 -d | sha256sum | cut -c 1-32 | tr '0-9a-f' 'a-p'
+}
+
+find_cargo() {
+    if command -v cargo >/dev/null 2>&1; then
+        command -v cargo
+    elif [ -x "${CARGO_HOME:-$HOME/.cargo}/bin/cargo" ]; then
+        printf '%s\n' "${CARGO_HOME:-$HOME/.cargo}/bin/cargo"
+    else
+        return 1
+    fi
+}
+
+if [ "$uninstall" = yes ]; then
+    program=$installed
+    [ -x "$program" ] || program=$binary
+    if [ -z "$program" ] || [ ! -x "$program" ]; then fail "framehost is not installed in $prefix/bin"; fi
+    say "Taking back framehost's registration:"
+    # The string is made of words that quote() wrote.
+    eval "\"\$program\" uninstall $browser_options"
+    if [ -z "$browser_options" ] && [ -f "$installed" ]; then
+        say "remove $installed"
+        rm -f -- "$installed"
+    fi
+    say "Done."
+    exit 0
+fi
+
+if [ -z "$extension_options" ]; then
+    sample=$(sample_extension_id) || fail "the sample extension is not here; say which extension may start framehost: --extension-id ID"
+    extension_options="--extension-id $(quote "$sample")"
+    say "No --extension-id was given: framehost is for the sample extension, $sample."
+fi
+
+if [ -n "$binary" ]; then
+    [ -f "$binary" ] || fail "there is no program $binary"
+elif [ -f "$here/framehost" ]; then
+    binary=$here/framehost
+elif [ -f "$repo/Cargo.toml" ] && cargo=$(find_cargo); then
+    say "Building framehost (the first time takes some minutes) ..."
+    "$cargo" build --release --locked --manifest-path "$repo/Cargo.toml" --target-dir "$repo/target"
+    binary=$repo/target/release/framehost
+elif [ -f "$repo/target/release/framehost" ]; then
+    binary=$repo/target/release/framehost
+else
+    fail "there is no framehost beside this script, and no Rust to build it with: install Rust (rustup), or give --binary FILE"
+fi
+
+say "copy $binary to $installed"
+mkdir -p -- "$prefix/bin"
+# Beside its place, then renamed: the program that is replaced may be running.
+new=$installed.$$.tmp
+trap 'rm -f -- "$new"' EXIT
+trap 'exit 1' HUP INT TERM
+cp -- "$binary" "$new"
+chmod 755 -- "$new"
+mv -f -- "$new" "$installed"
+
+# The string is made of words that quote() wrote.
+eval "\"\$installed\" install $extension_options $browser_options"
+
+say "Done. A browser that is running needs no restart."
+case ":${PATH:-}:" in
+*":$prefix/bin:"*) ;;
+*) [ "$prefix" != "$HOME/.local" ] || say "To type framehost in a terminal, add $prefix/bin to your PATH. The browser does not need that." ;;
+esac
