@@ -1,0 +1,118 @@
+//! Host mode: the browser has started us.
+
+use std::{
+    env,
+    ffi::{OsStr, OsString},
+    process::{self, Command, ExitCode},
+    thread,
+};
+
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::{
+    hub::HubOptions,
+    link::RelayPreamble,
+    relay::{self, Connector, StartEmbedded},
+    stdio,
+    telemetry::{self, Output},
+};
+
+/// How the browser called.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct HostMode {
+    argv: Vec<String>,
+    /// The hub is to live in this process.
+    embedded: bool,
+}
+
+/// Tells host mode from a command typed by a person.
+pub(super) fn mode(argv: &[OsString], stdin_is_terminal: bool) -> Option<HostMode> {
+    let (embedded, rest) = match argv.split_first() {
+        Some((first, rest)) if first == "--embedded" => (true, rest),
+        Some(_) | None => (false, argv),
+    };
+    let starts_with = |argument: &OsStr, prefix: &str| argument.to_string_lossy().starts_with(prefix);
+    let is_host = match rest {
+        [] => !stdin_is_terminal,
+        [origin, ..] if starts_with(origin, "chrome-extension://") => true,
+        [manifest, _extension_id, ..] => {
+            let manifest = std::path::Path::new(manifest);
+            manifest.is_absolute() && manifest.extension().is_some_and(|extension| extension == "json")
+        }
+        [_] => false,
+    };
+    let argv = rest.iter().map(|argument| argument.to_string_lossy().into_owned()).collect();
+    is_host.then_some(HostMode { argv, embedded })
+}
+
+pub(super) fn run(mode: HostMode) -> anyhow::Result<ExitCode> {
+    // First of all: from here on nothing that is printed reaches the browser.
+    let stdio = stdio::set_aside()?;
+    telemetry::start(Output::Stderr, super::log_level().as_deref(), LevelFilter::WARN)?;
+    let paths = super::paths()?;
+    paths.prepare_runtime_dir()?;
+    let hub_command = if mode.embedded {
+        None
+    } else {
+        let mut command = Command::new(env::current_exe()?);
+        command.args(["hub", "--detached"]);
+        Some(command)
+    };
+    let embedded = HubOptions {
+        runtime_dir: paths.runtime_dir.clone(),
+        port: super::port()?,
+        // It ends with this process.
+        idle_exit: None,
+        embedded: true,
+    };
+    let models = super::models::store(&paths)?;
+    let mut parts = Some((embedded, models));
+    let start_embedded: StartEmbedded = Box::new(move |lock| {
+        let Some((options, models)) = parts.take() else {
+            return Err(std::io::Error::other("the hub in this process has ended"));
+        };
+        thread::Builder::new().name("hub".to_owned()).spawn(move || {
+            if let Err(error) = super::hub::block_on(options, lock, models, std::future::pending()) {
+                tracing::error!(error = format!("{error:#}"), "the hub in this process failed");
+            }
+        })?;
+        Ok(())
+    });
+    let connector = Connector {
+        runtime_dir: paths.runtime_dir,
+        hub_command,
+        start_embedded,
+        preamble: RelayPreamble { version: env!("CARGO_PKG_VERSION").to_owned(), argv: mode.argv, pid: process::id() },
+    };
+    Ok(relay::run(connector, stdio))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn browsers_and_harnesses_are_told_from_people() {
+        let check = |argv: &[&str], stdin_is_terminal, expected: Option<(&[&str], bool)>| {
+            let argv: Vec<_> = argv.iter().map(OsString::from).collect();
+            let expected = expected.map(|(argv, embedded)| HostMode {
+                argv: argv.iter().map(|argument| (*argument).to_owned()).collect(),
+                embedded,
+            });
+            assert_eq!(mode(&argv, stdin_is_terminal), expected, "{argv:?}");
+        };
+        let chrome = ["chrome-extension://abcdefghijklmnopabcdefghijklmnop/", "--parent-window=0"];
+        let firefox = ["/home/user/.mozilla/native-messaging-hosts/com.framehost.host.json", "addon@example"];
+        check(&chrome, true, Some((&chrome, false)));
+        check(&chrome[..1], false, Some((&chrome[..1], false)));
+        check(&firefox, false, Some((&firefox, false)));
+        check(&[], false, Some((&[], false)));
+        check(&["--embedded"], false, Some((&[], true)));
+        check(&["--embedded", chrome[0]], true, Some((&chrome[..1], true)));
+        check(&[], true, None);
+        check(&["--embedded"], true, None);
+        for command in [&["status"][..], &["models", "list"], &["--help"], &["status", "--json"], &["x.json", "y"]] {
+            check(command, false, None);
+        }
+    }
+}

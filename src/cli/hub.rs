@@ -1,0 +1,88 @@
+//! `framehost hub`.
+
+use std::{process::ExitCode, time::Duration};
+
+use anyhow::{Context, bail};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::filter::LevelFilter;
+
+use super::arguments::HubArguments;
+use crate::{
+    hub::{
+        self, HubOptions, RuntimeFile,
+        lock::{self, HubLock},
+    },
+    models::ModelStore,
+    telemetry::{self, Output},
+};
+
+/// Threads for sessions and calls: pictures of several streams in parallel, and no more than small machines have.
+const WORKER_THREADS: usize = 4;
+
+pub(super) fn run(arguments: &HubArguments) -> anyhow::Result<ExitCode> {
+    let paths = super::paths()?;
+    let output = if arguments.detached { Output::File(&paths.state_dir) } else { Output::Stderr };
+    telemetry::start(output, super::log_level().as_deref(), LevelFilter::INFO)?;
+    if arguments.detached {
+        // Away from the browser's process group, terminal and directory: the hub outlives them.
+        rustix::process::setsid().context("cannot leave the browser's session")?;
+        rustix::process::chdir("/").context("cannot leave the browser's directory")?;
+    }
+    paths.prepare_runtime_dir()?;
+    let Some(lock) = lock::try_lock(&paths.runtime_dir).context("cannot take the hub's lock")? else {
+        if arguments.detached {
+            tracing::debug!("another hub holds the lock");
+            return Ok(ExitCode::SUCCESS);
+        }
+        match RuntimeFile::read(&paths.runtime_dir) {
+            Some(running) => bail!("a hub is running already: process {}, {}", running.pid, running.grpc),
+            None => bail!("a hub is running already"),
+        }
+    };
+    let idle_exit = match arguments.idle_exit {
+        Some(seconds) => Some(Duration::from_secs(seconds.into())),
+        None if arguments.detached => Some(super::idle_exit()?),
+        None => None,
+    };
+    let options =
+        HubOptions { runtime_dir: paths.runtime_dir.clone(), port: super::port()?, idle_exit, embedded: false };
+    let models = super::models::store(&paths)?;
+    block_on(options, lock, models, async {
+        if let Err(error) = interrupted().await {
+            tracing::error!(%error, "cannot wait for signals: only an idle exit ends this hub");
+            std::future::pending::<()>().await;
+        }
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs a hub to its end on this thread and the workers it brings.
+pub(super) fn block_on(
+    options: HubOptions,
+    lock: HubLock,
+    models: ModelStore,
+    stop: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(std::thread::available_parallelism().map_or(1, usize::from).min(WORKER_THREADS))
+        .thread_name("hub-worker")
+        .enable_all()
+        .build()
+        .context("cannot start the hub's threads")?;
+    runtime.block_on(hub::run(options, lock, models, stop))?;
+    // A file that is being hashed may not keep the process.
+    runtime.shutdown_background();
+    Ok(())
+}
+
+async fn interrupted() -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = hang_up.recv() => {}
+        result = tokio::signal::ctrl_c() => result?,
+    }
+    tracing::info!("told to stop");
+    Ok(())
+}

@@ -1,0 +1,86 @@
+//! The command line, and the two ways in which browsers call the program.
+//!
+//! Belongs here: arguments, environment variables, what is printed, exit codes.
+//! Does not belong here: what the commands do.
+//!
+//! Host mode is found before anything is parsed: an extension origin as first argument (Chrome), a manifest path and
+//! an extension id (Firefox), or no argument and a standard input that is no terminal (a test harness).
+
+mod arguments;
+mod host;
+mod hub;
+mod install;
+mod models;
+mod status;
+
+use std::{
+    env,
+    ffi::OsString,
+    io::{self, IsTerminal, Write},
+    process::ExitCode,
+    time::Duration,
+};
+
+use clap::Parser;
+
+use self::arguments::{Arguments, Command};
+use crate::config::{ConfigError, DEFAULT_PORT, Paths};
+
+/// How long a hub that a relay started stays without anything to do.
+const DEFAULT_IDLE_EXIT: Duration = Duration::from_secs(30);
+
+/// Runs what the arguments ask for.
+pub fn run() -> ExitCode {
+    let argv: Vec<OsString> = env::args_os().skip(1).collect();
+    let result = match host::mode(&argv, io::stdin().is_terminal()) {
+        Some(mode) => host::run(mode),
+        None => match Arguments::parse().command {
+            Command::Hub(arguments) => hub::run(&arguments),
+            Command::Status(arguments) => status::run(&arguments),
+            Command::Models(command) => models::run(command),
+            Command::Install(arguments) => install::install(&arguments),
+            Command::Uninstall(arguments) => install::uninstall(&arguments),
+        },
+    };
+    result.unwrap_or_else(|error| {
+        // Without a standard error there is nobody to tell.
+        let _ = writeln!(io::stderr(), "framehost: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+/// One line for the user.
+fn say(line: impl std::fmt::Display) -> io::Result<()> {
+    writeln!(io::stdout(), "{line}")
+}
+
+fn variable(name: &str) -> Option<OsString> {
+    env::var_os(name)
+}
+
+fn paths() -> Result<Paths, ConfigError> {
+    Paths::find(variable)
+}
+
+/// `FRAMEHOST_PORT`, or the usual port.
+fn port() -> Result<u16, ConfigError> {
+    number("FRAMEHOST_PORT", "a port from 0 to 65535").map(|port| port.unwrap_or(DEFAULT_PORT))
+}
+
+/// `FRAMEHOST_IDLE_EXIT` in seconds, or the usual time.
+fn idle_exit() -> Result<Duration, ConfigError> {
+    let seconds = number::<u32>("FRAMEHOST_IDLE_EXIT", "whole seconds")?;
+    Ok(seconds.map_or(DEFAULT_IDLE_EXIT, |seconds| Duration::from_secs(seconds.into())))
+}
+
+fn number<T: std::str::FromStr>(name: &'static str, problem: &'static str) -> Result<Option<T>, ConfigError> {
+    let Some(value) = variable(name).filter(|value| !value.is_empty()) else {
+        return Ok(None);
+    };
+    let text = value.to_string_lossy().into_owned();
+    text.parse().map(Some).map_err(|_| ConfigError::Variable { name, value: text, problem })
+}
+
+fn log_level() -> Option<String> {
+    variable("FRAMEHOST_LOG").and_then(|level| level.into_string().ok())
+}

@@ -1,0 +1,77 @@
+//! `framehost models`.
+
+use std::{io, process::ExitCode};
+
+use serde_json::json;
+
+use super::{arguments::ModelsCommand, say};
+use crate::{
+    config::{self, ConfigError, Paths},
+    models::{FilePath, ImportOptions, ModelId, ModelStore, ModelSummary, Revision, StoreOptions},
+};
+
+/// The store that the environment and the configuration name.
+pub(super) fn store(paths: &Paths) -> Result<ModelStore, ConfigError> {
+    let cache_dir = config::cache_dir(paths, super::variable)?;
+    Ok(ModelStore::new(StoreOptions { cache_dir, state_dir: paths.state_dir.clone() }))
+}
+
+pub(super) fn run(command: ModelsCommand) -> anyhow::Result<ExitCode> {
+    let store = store(&super::paths()?)?;
+    match command {
+        ModelsCommand::Import { directory, model_id, revision, force } => {
+            let model_id = ModelId::parse(&model_id)?;
+            let options = ImportOptions { revision: Revision::parse(&revision)?, force };
+            let report = store.import(&directory, &model_id, &options)?;
+            let (files, bytes, commit) = (report.files, report.size_bytes, report.commit.as_str());
+            say(format_args!("{} {revision} is {commit}", model_id.as_str()))?;
+            say(format_args!("{files} files, {bytes} bytes, {} already there", report.already_there))?;
+        }
+        ModelsCommand::List { model_id, json } => {
+            let model_id = model_id.map(|id| ModelId::parse(&id)).transpose()?;
+            let models = store.list(model_id.as_ref())?;
+            if json { list_json(&models)? } else { list(&store, &models)? }
+        }
+        ModelsCommand::Path { model_id, file_path, revision } => {
+            let (model_id, revision) = (ModelId::parse(&model_id)?, Revision::parse(&revision)?);
+            let path = match file_path {
+                Some(file_path) => store.resolve(&model_id, &revision, &FilePath::parse(&file_path)?)?.path,
+                None => store.snapshot_dir(&model_id, &revision)?,
+            };
+            say(path.display())?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn list(store: &ModelStore, models: &[ModelSummary]) -> io::Result<()> {
+    if models.is_empty() {
+        return say(format_args!("no models in {}", store.cache_dir().display()));
+    }
+    for model in models {
+        let state = if model.complete { "complete" } else { "incomplete" };
+        let (id, revision, commit) = (model.model_id.as_str(), &model.revision, model.commit.as_str());
+        let short = commit.get(..12).unwrap_or(commit);
+        say(format_args!(
+            "{id}  {revision}  {short}  {} files  {} bytes  {state}",
+            model.files.len(),
+            model.size_bytes
+        ))?;
+    }
+    Ok(())
+}
+
+fn list_json(models: &[ModelSummary]) -> io::Result<()> {
+    let model = |model: &ModelSummary| {
+        let file = |file: &crate::models::FileEntry| json!({"file_path": file.file_path.as_str(), "size_bytes": file.size_bytes});
+        json!({
+            "model_id": model.model_id.as_str(),
+            "revision": model.revision,
+            "commit": model.commit.as_str(),
+            "complete": model.complete,
+            "size_bytes": model.size_bytes,
+            "files": model.files.iter().map(file).collect::<Vec<_>>(),
+        })
+    };
+    say(json!({"models": models.iter().map(model).collect::<Vec<_>>()}))
+}

@@ -1,0 +1,122 @@
+//! `framehost status`: asks the running hub over its local socket, as a session like any other.
+
+use std::{
+    io::{self, Write},
+    os::unix::net::UnixStream,
+    process::{self, ExitCode},
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use serde_json::{Value, json};
+
+use super::{arguments::StatusArguments, say};
+use crate::{
+    config::Paths,
+    framing::{MAX_INBOUND_BODY, encode_prefix},
+    link::{self, Frame, HubPreamble, RelayPreamble},
+};
+
+/// How long the hub may take for each answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+pub(super) fn run(arguments: &StatusArguments) -> anyhow::Result<ExitCode> {
+    let Some(mut hub) = connect(&super::paths()?)? else {
+        say(if arguments.json { r#"{"running":false}"# } else { "no hub is running" })?;
+        return Ok(ExitCode::FAILURE);
+    };
+    let mut status = ask(&mut hub, &json!({"id": 1, "type": "status"}))?;
+    let streams = streams(&mut hub)?;
+    if let Some(sessions) = status.get_mut("sessions").and_then(Value::as_array_mut) {
+        sessions.retain(|session| session.get("pid") != Some(&json!(process::id())));
+    }
+    if let Some(fields) = status.as_object_mut() {
+        fields.insert("running".to_owned(), true.into());
+        fields.insert("streams".to_owned(), streams.into());
+    }
+    if arguments.json {
+        say(status)?
+    } else {
+        print(&status)?
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn connect(paths: &Paths) -> anyhow::Result<Option<UnixStream>> {
+    let Ok(mut hub) = UnixStream::connect(paths.runtime_dir.join("hub.sock")) else {
+        return Ok(None);
+    };
+    hub.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+    let preamble =
+        RelayPreamble { version: env!("CARGO_PKG_VERSION").to_owned(), argv: Vec::new(), pid: process::id() };
+    hub.write_all(&link::encode_preamble(&preamble)?)?;
+    link::read_preamble::<HubPreamble>(&mut hub).context("the hub does not answer")?;
+    Ok(Some(hub))
+}
+
+fn ask(hub: &mut UnixStream, request: &Value) -> anyhow::Result<Value> {
+    let body = serde_json::to_vec(request)?;
+    hub.write_all(&encode_prefix(body.len(), MAX_INBOUND_BODY)?)?;
+    hub.write_all(&body)?;
+    let Frame::Message(answer) = link::read_frame(hub).context("the hub does not answer")? else {
+        bail!("the hub is leaving");
+    };
+    match serde_json::from_slice::<Value>(&answer)?.get_mut("ok") {
+        Some(ok) => Ok(ok.take()),
+        None => bail!("the hub refused: {}", String::from_utf8_lossy(&answer)),
+    }
+}
+
+fn streams(hub: &mut UnixStream) -> anyhow::Result<Vec<Value>> {
+    let mut streams = Vec::new();
+    let mut page_token = Value::Null;
+    loop {
+        let mut page = ask(hub, &json!({"id": 2, "type": "stream.list", "page_token": page_token}))?;
+        if let Some(items) = page.get_mut("streams").and_then(Value::as_array_mut) {
+            streams.append(items);
+        }
+        page_token = page.get_mut("next_page_token").map(Value::take).unwrap_or_default();
+        if page_token.is_null() {
+            return Ok(streams);
+        }
+    }
+}
+
+/// A field for a person: text without quotes, a dash for what is not there.
+fn show(value: &Value, field: &str) -> String {
+    match value.get(field) {
+        None | Some(Value::Null) => "-".to_owned(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    }
+}
+
+fn print(status: &Value) -> io::Result<()> {
+    let list = |value: &Value, field: &str| value.get(field).and_then(Value::as_array).cloned().unwrap_or_default();
+    let embedded = if status.get("embedded") == Some(&Value::Bool(true)) { ", in a relay's process" } else { "" };
+    say(format_args!("framehost {}, process {}{embedded}", show(status, "version"), show(status, "pid")))?;
+    say(format_args!("gRPC and HTTP: {}", show(status, "grpc")))?;
+    say(format_args!("model cache:   {}", show(status, "cache_dir")))?;
+    let (sessions, streams) = (list(status, "sessions"), list(status, "streams"));
+    say(format_args!("sessions:      {}", sessions.len()))?;
+    for session in &sessions {
+        let [id, origin, client, pid, streams] =
+            ["session", "origin", "client", "pid", "streams"].map(|field| show(session, field));
+        say(format_args!("  {id}  {origin}  {client}  process {pid}  {streams} streams"))?;
+    }
+    say(format_args!("streams:       {}", streams.len()))?;
+    for stream in &streams {
+        let [id, source, width, height, format, fps] =
+            ["stream_id", "source", "width", "height", "format", "fps"].map(|field| show(stream, field));
+        let [published, dropped] = ["published", "dropped"].map(|field| show(stream, field));
+        say(format_args!(
+            "  {id}  {source}  {width}x{height} {format}  {fps} fps  {published} published, {dropped} dropped"
+        ))?;
+        for subscriber in list(stream, "subscribers") {
+            let [id, delivered, dropped, queued] =
+                ["subscriber_id", "delivered", "dropped", "queued"].map(|field| show(&subscriber, field));
+            say(format_args!("    subscriber {id}: {delivered} delivered, {dropped} dropped, {queued} queued"))?;
+        }
+    }
+    Ok(())
+}

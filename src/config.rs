@@ -1,0 +1,246 @@
+//! Directories, and the one configuration file.
+//!
+//! Belongs here: where framehost keeps things, what it remembers between runs.
+//! Does not belong here: reading the environment (`cli` passes it in), the cache's own rules (`models::cache_dir`).
+//!
+//! ```text
+//! <runtime>/hub.sock, hub.lock, hub.json      $FRAMEHOST_RUNTIME_DIR, $XDG_RUNTIME_DIR/framehost, /tmp/framehost-UID
+//! <config>/config.json                        $FRAMEHOST_CONFIG_DIR, ~/.config/framehost
+//! <state>/hub.log, digests.json               $FRAMEHOST_CONFIG_DIR/state, ~/.local/state/framehost
+//! ```
+
+use std::{
+    env,
+    ffi::OsString,
+    fs, io,
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{DirBuilderExt, MetadataExt},
+    },
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::models;
+
+/// Longest path of a Unix socket, in bytes: `sun_path` has 108 with its end. Source: `unix(7)`.
+const MAX_SOCKET_PATH_BYTES: usize = 107;
+
+/// Port for gRPC and HTTP unless `FRAMEHOST_PORT` says otherwise.
+pub const DEFAULT_PORT: u16 = 50_052;
+
+/// Where things are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paths {
+    /// Sockets and locks, gone after a restart of the machine.
+    pub runtime_dir: PathBuf,
+    /// `config.json`.
+    pub config_dir: PathBuf,
+    /// Logs, and what is remembered about the cache.
+    pub state_dir: PathBuf,
+    /// The user's home.
+    pub home: PathBuf,
+}
+
+/// What is remembered between runs, because a hub that a browser starts has not the user's shell environment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Config {
+    /// The model cache, once a command has run where the environment names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_dir: Option<PathBuf>,
+}
+
+/// Why framehost has no place to run in.
+#[non_exhaustive]
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each field is named in its variant's message")]
+pub enum ConfigError {
+    /// No home directory.
+    #[error("the user has no home directory: set HOME")]
+    NoHome,
+
+    /// The directory cannot be made or looked at.
+    #[error("cannot use the directory {}: {source}", path.display())]
+    Directory { source: io::Error, path: PathBuf },
+
+    /// Others could put a socket of theirs there.
+    #[error("the runtime directory has to be the user's own and not writable for others: {}", path.display())]
+    NotPrivate { path: PathBuf },
+
+    /// The operating system has no room for the socket's name.
+    #[error(
+        "the path of the local socket has {len} bytes, and {MAX_SOCKET_PATH_BYTES} are possible: \
+         set FRAMEHOST_RUNTIME_DIR to a shorter one than {}", path.display()
+    )]
+    SocketPathTooLong { len: usize, path: PathBuf },
+
+    /// The configuration file is not what it has to be.
+    #[error("cannot read the configuration file {}: {problem}", path.display())]
+    Config { problem: String, path: PathBuf },
+
+    /// A variable with a value that it cannot have.
+    #[error("{name}={value:?}: {problem}")]
+    Variable { name: &'static str, value: String, problem: &'static str },
+}
+
+impl Paths {
+    /// Where things are kept, by the environment. Makes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::NoHome`].
+    pub fn find(lookup: impl Fn(&str) -> Option<OsString>) -> Result<Self, ConfigError> {
+        let directory = |name: &str| lookup(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let base = directories::BaseDirs::new().ok_or(ConfigError::NoHome)?;
+        let project = directories::ProjectDirs::from("", "", "framehost").ok_or(ConfigError::NoHome)?;
+        let runtime_dir = directory("FRAMEHOST_RUNTIME_DIR")
+            .or_else(|| project.runtime_dir().map(Path::to_owned))
+            .unwrap_or_else(|| env::temp_dir().join(format!("framehost-{}", rustix::process::geteuid().as_raw())));
+        let own = directory("FRAMEHOST_CONFIG_DIR");
+        let state_dir = match &own {
+            Some(own) => own.join("state"),
+            None => project.state_dir().unwrap_or_else(|| project.data_local_dir()).to_owned(),
+        };
+        let config_dir = own.unwrap_or_else(|| project.config_dir().to_owned());
+        Ok(Self { runtime_dir, config_dir, state_dir, home: base.home_dir().to_owned() })
+    }
+
+    /// Makes the runtime directory, and makes sure that it is private and that a socket's name fits.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`].
+    pub fn prepare_runtime_dir(&self) -> Result<(), ConfigError> {
+        let path = &self.runtime_dir;
+        let failed = |source| ConfigError::Directory { source, path: path.clone() };
+        let len = path.join("hub.sock").as_os_str().as_bytes().len();
+        if len > MAX_SOCKET_PATH_BYTES {
+            return Err(ConfigError::SocketPathTooLong { len, path: path.clone() });
+        }
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+        // Not through a link: in a directory that others may write to, one could be planted.
+        let metadata = fs::symlink_metadata(path).map_err(failed)?;
+        let is_own = metadata.uid() == rustix::process::geteuid().as_raw();
+        if metadata.is_dir() && is_own && metadata.mode() & 0o022 == 0 {
+            return Ok(());
+        }
+        Err(ConfigError::NotPrivate { path: path.clone() })
+    }
+}
+
+impl Config {
+    /// Reads the file; none is an empty one.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Config`].
+    pub fn read(paths: &Paths) -> Result<Self, ConfigError> {
+        let path = paths.config_dir.join("config.json");
+        let failed = |problem: String| ConfigError::Config { problem, path: path.clone() };
+        match fs::read(&path) {
+            Ok(json) => serde_json::from_slice(&json).map_err(|error| failed(error.to_string())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(failed(error.to_string())),
+        }
+    }
+
+    /// Writes the file whole.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Directory`].
+    pub fn write(&self, paths: &Paths) -> Result<(), ConfigError> {
+        let path = paths.config_dir.join("config.json");
+        let temporary = paths.config_dir.join(format!("config.json.{}", std::process::id()));
+        let written = fs::create_dir_all(&paths.config_dir)
+            .and_then(|()| Ok(fs::write(&temporary, serde_json::to_vec_pretty(self)?)?))
+            .and_then(|()| fs::rename(&temporary, &path));
+        written.map_err(|source| ConfigError::Directory { source, path })
+    }
+}
+
+/// The cache directory: the environment's word, else the remembered one, else Hugging Face's usual place. A directory
+/// that the environment names is remembered for hubs that are started without that environment.
+///
+/// # Errors
+///
+/// [`ConfigError`] if the configuration file cannot be read or written.
+pub fn cache_dir(paths: &Paths, lookup: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf, ConfigError> {
+    const NAMED_BY: [&str; 3] = ["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME"];
+    let config = Config::read(paths)?;
+    let is_named = NAMED_BY.iter().any(|name| lookup(name).is_some_and(|value| !value.is_empty()));
+    let usual = models::cache_dir(lookup, &paths.home);
+    match config.cache_dir {
+        Some(remembered) if !is_named => Ok(remembered),
+        // The first to name a directory is remembered; `doctor` can tell when a later one differs.
+        None if is_named => {
+            Config { cache_dir: Some(usual.clone()) }.write(paths)?;
+            Ok(usual)
+        }
+        Some(_) | None => Ok(usual),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    fn paths(root: &Path) -> Paths {
+        let named = |name: &str| match name {
+            "FRAMEHOST_RUNTIME_DIR" => Some(root.join("run").into()),
+            "FRAMEHOST_CONFIG_DIR" => Some(root.join("config").into()),
+            _ => None,
+        };
+        Paths::find(named).unwrap()
+    }
+
+    #[test]
+    fn the_runtime_directory_is_made_private_or_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = paths(dir.path());
+        paths.prepare_runtime_dir().unwrap();
+        paths.prepare_runtime_dir().unwrap();
+        assert_eq!(fs::metadata(&paths.runtime_dir).unwrap().mode() & 0o777, 0o700);
+        fs::set_permissions(&paths.runtime_dir, fs::Permissions::from_mode(0o770)).unwrap();
+        assert!(matches!(paths.prepare_runtime_dir(), Err(ConfigError::NotPrivate { .. })));
+        fs::remove_dir(&paths.runtime_dir).unwrap();
+        symlink(dir.path(), &paths.runtime_dir).unwrap();
+        assert!(matches!(paths.prepare_runtime_dir(), Err(ConfigError::NotPrivate { .. })));
+    }
+
+    #[test]
+    fn a_socket_path_that_does_not_fit_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        for (len, fits) in [(MAX_SOCKET_PATH_BYTES, true), (MAX_SOCKET_PATH_BYTES + 1, false)] {
+            let used = dir.path().as_os_str().len() + "/".len() + "/hub.sock".len();
+            let runtime_dir = dir.path().join("r".repeat(len - used));
+            let result = Paths { runtime_dir, ..paths(dir.path()) }.prepare_runtime_dir();
+            assert_eq!(result.is_ok(), fits, "{result:?}");
+        }
+    }
+
+    #[test]
+    fn a_cache_that_the_environment_names_once_is_remembered() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = paths(dir.path());
+        let none = |_: &str| None;
+        let named = |value: &'static str| move |name: &str| (name == "HF_HUB_CACHE").then(|| OsString::from(value));
+        assert_eq!(cache_dir(&paths, none).unwrap(), models::cache_dir(none, &paths.home));
+        assert_eq!(cache_dir(&paths, named("/one")).unwrap(), Path::new("/one"));
+        assert_eq!(cache_dir(&paths, none).unwrap(), Path::new("/one"));
+        assert_eq!(cache_dir(&paths, named("/two")).unwrap(), Path::new("/two"));
+        assert_eq!(cache_dir(&paths, none).unwrap(), Path::new("/one"));
+    }
+
+    #[test]
+    fn a_broken_configuration_file_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = paths(dir.path());
+        fs::create_dir_all(&paths.config_dir).unwrap();
+        fs::write(paths.config_dir.join("config.json"), "{").unwrap();
+        assert!(Config::read(&paths).unwrap_err().to_string().contains("config.json"));
+    }
+}

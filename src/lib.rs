@@ -1,0 +1,28 @@
+//! framehost: the bridge between a browser extension and local machine learning.
+//!
+//! `ARCHITECTURE.md` draws the processes and the two data paths, and says where each thing lives.
+
+// 0: core
+pub mod error;
+pub mod frame;
+pub mod framing;
+pub mod message;
+// 1: services
+pub mod activity;
+pub mod models;
+pub mod source;
+pub mod streams;
+// 2: edges
+pub mod access;
+pub mod grpc;
+pub mod http;
+pub mod install;
+pub mod link;
+pub mod stdio;
+// 3: wiring
+pub mod cli;
+pub mod config;
+pub mod hub;
+pub mod relay;
+pub mod session;
+pub mod telemetry;

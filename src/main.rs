@@ -1,0 +1,7 @@
+//! The `framehost` program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    framehost::cli::run()
+}
