@@ -1,0 +1,167 @@
+"""Who may call: processes of this user, and whoever holds the token. Not other users, not web pages."""
+
+import stat
+
+import grpc
+import pytest
+
+import client
+import hf_cache
+
+MODEL = "org/model"
+EVIL = "Origin: https://evil.example"
+WRONG = "0" * 64
+
+
+@pytest.fixture
+def served(hub):
+    hf_cache.write_model(hub.cache, MODEL, {"config.json": b"{}"})
+    return hub
+
+
+def get(hub, *headers, other_user=False, path="/healthz"):
+    arguments = [part for header in headers for part in ("--header", header)]
+    return hub.call("http", hub.address, path, *arguments, other_user=other_user)
+
+
+def bearer(token):
+    return f"Authorization: Bearer {token}"
+
+
+def test_the_runtime_files_are_for_the_user_alone(hub):
+    assert hub.info_mode() == 0o600
+    assert set(hub.info) >= {"pid", "version", "grpc", "token"}
+    assert hub.address.startswith("127.0.0.1:")
+    assert len(hub.token) >= 43, "256 bits, at most 6 in a character"
+    for path in hub.runtime_dir.iterdir():
+        mode = path.lstat().st_mode
+        assert stat.S_ISLNK(mode) or stat.S_IMODE(mode) & 0o077 == 0, f"{path.name}: {stat.filemode(mode)}"
+
+
+def test_the_token_is_not_in_the_log_or_an_answer(hub):
+    answer = get(hub)
+    assert hub.token not in answer["body"] + str(answer["headers"]) + hub.output()
+
+
+def test_every_start_has_a_token_of_its_own(make_hub):
+    assert make_hub().token != make_hub().token
+
+
+# gRPC
+
+
+def test_another_user_is_refused_and_this_one_is_not(served):
+    assert served.call("grpc", served.address, MODEL, "config.json")["code"] == "OK"
+    answer = served.call("grpc", served.address, MODEL, "config.json", other_user=True)
+    assert answer["code"] == "PERMISSION_DENIED", answer
+    # What exists is not told either.
+    assert served.call("grpc", served.address, "org/none", "x", other_user=True)["code"] == "PERMISSION_DENIED"
+
+
+def test_another_user_with_the_token_is_accepted(served):
+    arguments = ("grpc", served.address, MODEL, "config.json", "--token")
+    assert served.call(*arguments, served.token, other_user=True)["code"] == "OK"
+    for token in (WRONG, served.token[:-1], served.token + "0", "hf_abcdef"):
+        answer = served.call(*arguments, token, other_user=True)
+        assert answer["code"] in ("PERMISSION_DENIED", "UNAUTHENTICATED"), answer
+
+
+def test_a_foreign_bearer_of_this_user_is_ignored(served):
+    arguments = ("grpc", served.address, MODEL, "config.json", "--token")
+    assert served.call(*arguments, "hf_abcdef")["code"] == "OK"
+
+
+def test_another_authority_is_refused(served):
+    for authority in ("evil.example", f"evil.example:{served.port}", "127.0.0.1:1", "127.0.0.1.evil.example"):
+        answer = served.call("grpc", served.address, MODEL, "config.json", "--authority", authority)
+        assert answer["code"] == "PERMISSION_DENIED", (authority, answer)
+    for authority in (f"localhost:{served.port}", f"127.0.0.1:{served.port}", f"[::1]:{served.port}"):
+        answer = served.call("grpc", served.address, MODEL, "config.json", "--authority", authority)
+        assert answer["code"] == "OK", (authority, answer)
+
+
+def test_another_authority_is_refused_with_the_token_too(served):
+    arguments = ("--authority", "evil.example", "--token", served.token)
+    assert served.call("grpc", served.address, MODEL, "config.json", *arguments)["code"] == "PERMISSION_DENIED"
+
+
+def test_grpc_metadata_that_only_a_browser_sends_needs_the_token(served):
+    from stubs import pb, pb_grpc
+
+    with client.channel(served.address, local_subchannels=True) as channel:
+        stub = pb_grpc.ModelManagementServiceStub(channel)
+        for metadata in ([("origin", "https://evil.example")], [("sec-fetch-site", "cross-site")]):
+            with pytest.raises(grpc.RpcError) as caught:
+                stub.ListModels(pb.ListModelsRequest(), metadata=metadata, timeout=20)
+            assert caught.value.code() == grpc.StatusCode.PERMISSION_DENIED
+
+
+# HTTP
+
+
+def test_this_user_is_answered(hub):
+    answer = get(hub)
+    assert answer["status"] == 200, answer
+    assert "access-control-allow-origin" not in answer["headers"]
+
+
+def test_another_user_is_forbidden(hub):
+    assert get(hub, other_user=True)["status"] == 403
+    assert get(hub, bearer(WRONG), other_user=True)["status"] == 403
+    assert get(hub, bearer("hf_abcdef"), other_user=True)["status"] == 403
+    assert get(hub, bearer(hub.token), other_user=True)["status"] == 200
+
+
+def test_a_wrong_host_is_forbidden(hub):
+    for host in ("evil.example", f"evil.example:{hub.port}", "127.0.0.1:1", "127.0.0.1.evil.example", "localhost.evil.example", ""):
+        assert get(hub, f"Host: {host}")["status"] in (400, 403), host
+        assert get(hub, f"Host: {host}", bearer(hub.token))["status"] in (400, 403), host
+    assert get(hub, "Host: evil.example")["status"] == 403
+    for host in (f"127.0.0.1:{hub.port}", f"localhost:{hub.port}", f"[::1]:{hub.port}"):
+        assert get(hub, f"Host: {host}")["status"] == 200, host
+
+
+def test_a_foreign_origin_is_forbidden(hub):
+    for origin in (EVIL, "Origin: null", f"Origin: http://127.0.0.1:{hub.port}", "Origin: chrome-extension://" + "a" * 32):
+        assert get(hub, origin)["status"] == 403, origin
+    # An origin that is no extension's does not get in with the token either.
+    assert get(hub, EVIL, bearer(hub.token))["status"] == 403
+
+
+def test_a_browser_needs_the_token(hub):
+    for site in ("cross-site", "same-site", "same-origin", "none"):
+        assert get(hub, f"Sec-Fetch-Site: {site}")["status"] == 403, site
+        assert get(hub, f"Sec-Fetch-Site: {site}", bearer(WRONG))["status"] == 403, site
+        assert get(hub, f"Sec-Fetch-Site: {site}", bearer("hf_abcdef"))["status"] == 403, site
+    assert get(hub, "Sec-Fetch-Site: none", bearer(hub.token))["status"] == 200
+    assert get(hub, "Sec-Fetch-Mode: no-cors")["status"] == 403
+    assert get(hub, "Sec-Fetch-Dest: image")["status"] == 403
+
+
+def test_the_token_is_compared_whole(hub):
+    for token in ("", hub.token[:-1], hub.token + "0", hub.token[::-1], "Bearer " + hub.token):
+        assert get(hub, "Sec-Fetch-Site: none", bearer(token))["status"] == 403, token
+
+
+def test_a_foreign_bearer_of_this_user_is_no_reason_to_refuse(hub):
+    assert get(hub, bearer("hf_abcdef"))["status"] == 200
+    assert get(hub, bearer(WRONG))["status"] == 200
+
+
+def test_a_preflight_is_not_granted(hub):
+    headers = [EVIL, "Access-Control-Request-Method: GET", "Access-Control-Request-Private-Network: true"]
+    arguments = [part for header in headers for part in ("--header", header)]
+    answer = hub.call("http", hub.address, "/healthz", "--method", "OPTIONS", *arguments)
+    assert answer["status"] >= 400
+    assert not [name for name in answer["headers"] if name.startswith("access-control-")]
+
+
+# The local socket
+
+
+def test_another_user_cannot_reach_the_local_socket(hub):
+    sockets = [path for path in hub.runtime_dir.iterdir() if path.is_socket()]
+    assert sockets
+    for path in sockets:
+        assert hub.call("unix", str(path))["error"] is None
+        assert hub.call("unix", str(path), other_user=True)["error"] == "PermissionError"

@@ -1,0 +1,139 @@
+"""`framehost install` and installer/install.sh, as people run them."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from conftest import REPO
+from native import NativeClient
+
+ID = "abcdefghijklmnopabcdefghijklmnop"
+OTHER_ID = "ponmlkjihgfedcbaponmlkjihgfedcba"
+MANIFEST = "NativeMessagingHosts/com.framehost.host.json"
+
+
+@pytest.fixture
+def home(tmp_path):
+    home = tmp_path / "a \"home\" ü'"
+    home.mkdir()
+    return home
+
+
+@pytest.fixture
+def run(home):
+    def run(*command, code=0):
+        environment = {"PATH": os.environ["PATH"], "HOME": str(home), "LC_ALL": "C.UTF-8"}
+        done = subprocess.run(
+            [str(part) for part in command], env=environment, capture_output=True, text=True, timeout=60,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        assert done.returncode == code, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    return run
+
+
+def read(user_data_dir):
+    return json.loads((Path(user_data_dir) / MANIFEST).read_text())
+
+
+def test_install_and_uninstall_for_browsers_that_are_there(binary, home, run):
+    chrome, chromium = home / ".config/google-chrome", home / ".config/chromium"
+    chrome.mkdir(parents=True)
+    said = run(binary, "install", "--extension-id", ID)
+    assert str(chrome) in said.stdout + said.stderr
+    manifest = read(chrome)
+    assert manifest["name"] == "com.framehost.host"
+    assert manifest["type"] == "stdio"
+    assert manifest["allowed_origins"] == [f"chrome-extension://{ID}/"]
+    assert Path(manifest["path"]).samefile(binary) and Path(manifest["path"]).is_absolute()
+    assert not chromium.exists()
+
+    run(binary, "install", "--extension-id", OTHER_ID)
+    before = (chrome / MANIFEST).read_text()
+    assert read(chrome)["allowed_origins"] == [f"chrome-extension://{ID}/", f"chrome-extension://{OTHER_ID}/"]
+    run(binary, "install", "--extension-id", ID)
+    assert (chrome / MANIFEST).read_text() == before
+
+    run(binary, "uninstall")
+    assert chrome.is_dir() and not (chrome / "NativeMessagingHosts").exists()
+    run(binary, "uninstall")
+
+
+def test_install_where_no_browser_is_writes_for_chromium_and_chrome(binary, home, run):
+    run(binary, "install", "--extension-id", ID)
+    assert sorted(path.name for path in (home / ".config").iterdir()) == ["chromium", "google-chrome"]
+
+
+def test_install_into_a_user_data_dir(binary, home, run):
+    run(binary, "install", "--extension-id", ID, "--extension-id", OTHER_ID, "--user-data-dir", home / "my profile")
+    assert len(read(home / "my profile")["allowed_origins"]) == 2
+    assert not (home / ".config").exists()
+    run(binary, "uninstall", "--user-data-dir", home / "my profile")
+    assert not (home / "my profile" / MANIFEST).exists()
+
+
+def test_install_says_what_is_wrong(binary, home, run):
+    for arguments, expected in [
+        (["--extension-id", "abc"], "32 letters from a to p"),
+        (["--extension-id", ID, "--browser", "netscape"], "netscape"),
+        ([], "extension"),
+    ]:
+        done = subprocess.run(
+            [binary, "install", *arguments], env={"HOME": str(home), "PATH": os.environ["PATH"]}, capture_output=True,
+            text=True, timeout=60, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        assert done.returncode != 0, arguments
+        assert expected in done.stderr, arguments
+    assert not (home / ".config").exists()
+
+
+def test_a_file_that_is_not_ours_is_kept(binary, home, run):
+    folder = home / "profile/NativeMessagingHosts"
+    folder.mkdir(parents=True)
+    (folder / "com.framehost.host.json").write_text("{ mine")
+    said = run(binary, "install", "--extension-id", ID, "--user-data-dir", home / "profile")
+    assert "not ours" in said.stdout + said.stderr
+    assert (folder / "com.framehost.host.json.bak").read_text() == "{ mine"
+    assert read(home / "profile")["allowed_origins"]
+
+
+def test_the_installer_does_it_for_people(binary, home, run, make_hub):
+    installer = REPO / "installer/install.sh"
+    said = run(installer, "--binary", binary, "--extension-id", ID, "--user-data-dir", home / "profile").stdout
+    installed = home / ".local/bin/framehost"
+    assert str(installed) in said
+    manifest = read(home / "profile")
+    assert Path(manifest["path"]) == installed
+    assert manifest["allowed_origins"] == [f"chrome-extension://{ID}/"]
+
+    # What the browser would start, started as the browser starts it.
+    world = make_hub()
+    with NativeClient(manifest["path"], world.env, [manifest["allowed_origins"][0]]) as extension:
+        assert extension.request("hello", protocol=1)["grpc"] == world.address
+
+    run(installer, "--uninstall", "--user-data-dir", home / "profile")
+    assert not (home / "profile" / MANIFEST).exists()
+    run(installer, "--uninstall")
+    assert not installed.exists()
+
+
+def test_the_installer_knows_the_sample_extension(binary, home, run):
+    import base64
+    import hashlib
+
+    key = base64.b64decode(json.loads((REPO / "extension-sample/manifest.json").read_text())["key"])
+    digits = hashlib.sha256(key).hexdigest()[:32]
+    expected = "".join(chr(ord("a") + int(digit, 16)) for digit in digits)
+    said = run(REPO / "installer/install.sh", "--binary", binary, "--browser", "chromium").stdout
+    assert expected in said
+    assert read(home / ".config/chromium")["allowed_origins"] == [f"chrome-extension://{expected}/"]
+
+
+def test_the_installer_explains_itself(home, run):
+    assert "--user-data-dir" in run(REPO / "installer/install.sh", "--help").stdout
+    assert "--help" in run(REPO / "installer/install.sh", "--nonsense", code=1).stderr
+    assert not list(home.iterdir())
