@@ -153,10 +153,12 @@ impl Config {
     pub fn write(&self, paths: &Paths) -> Result<(), ConfigError> {
         let path = paths.config_dir.join("config.json");
         let temporary = paths.config_dir.join(format!("config.json.{}", std::process::id()));
-        let written = fs::create_dir_all(&paths.config_dir)
-            .and_then(|()| Ok(fs::write(&temporary, serde_json::to_vec_pretty(self)?)?))
-            .and_then(|()| fs::rename(&temporary, &path));
-        written.map_err(|source| ConfigError::Directory { source, path })
+        let write = || -> io::Result<()> {
+            fs::create_dir_all(&paths.config_dir)?;
+            fs::write(&temporary, serde_json::to_vec_pretty(self)?)?;
+            fs::rename(&temporary, &path)
+        };
+        write().map_err(|source| ConfigError::Directory { source, path: path.clone() })
     }
 }
 

@@ -12,7 +12,11 @@
 mod convert;
 mod frames;
 mod models;
-#[expect(missing_docs, reason = "generated from the proto file, which documents it")]
+#[expect(
+    missing_docs,
+    clippy::allow_attributes_without_reason,
+    reason = "generated from the proto file, which documents it"
+)]
 pub mod pb {
     tonic::include_proto!("ml");
 

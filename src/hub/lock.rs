@@ -3,6 +3,7 @@
 use std::{
     fs::{File, OpenOptions, TryLockError},
     io,
+    os::unix::fs::OpenOptionsExt,
     path::Path,
 };
 
@@ -18,7 +19,8 @@ pub struct HubLock {
 ///
 /// If the lock file cannot be made or locked.
 pub fn try_lock(runtime_dir: &Path) -> io::Result<Option<HubLock>> {
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(runtime_dir.join("hub.lock"))?;
+    let file =
+        OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(runtime_dir.join("hub.lock"))?;
     match file.try_lock() {
         Ok(()) => Ok(Some(HubLock { _file: file })),
         Err(TryLockError::WouldBlock) => Ok(None),

@@ -5,6 +5,6 @@
 //!
 //! Invariants:
 //! - A source owns one named OS thread; dropping the source ends and joins it at once.
-//! - A source that falls behind skips pictures and their numbers; it never sends a burst.
+//! - A source that falls behind makes fewer pictures, numbered without a gap; it never sends a burst.
 
 pub mod synthetic;

@@ -158,9 +158,12 @@ impl SyntheticOptions {
 }
 
 /// Publishes until it is stopped (`false`) or has sent all (`true`).
+///
+/// Numbers follow each other whatever the clock does, so that a gap is always a drop.
 fn run(publisher: &Publisher, options: SyntheticOptions, stopped: &mpsc::Receiver<()>) -> bool {
     let interval = Duration::from_secs_f64(1.0 / options.fps);
-    let mut due = Instant::now();
+    let (began, began_ms) = (Instant::now(), wall_clock_ms());
+    let mut due = began;
     let mut number = 0;
     let mut sent = 0;
     loop {
@@ -168,7 +171,9 @@ fn run(publisher: &Publisher, options: SyntheticOptions, stopped: &mpsc::Receive
             Err(RecvTimeoutError::Timeout) => {}
             Ok(()) | Err(RecvTimeoutError::Disconnected) => return false,
         }
-        match draw(options, number) {
+        // The moment for which the picture is meant: two that are drawn in one millisecond still differ.
+        let since_ms = u64::try_from((due - began).as_millis()).unwrap_or(0);
+        match draw(options, number, began_ms + since_ms) {
             Ok(frame) => {
                 publisher.publish(frame, Some(number));
             }
@@ -178,25 +183,29 @@ fn run(publisher: &Publisher, options: SyntheticOptions, stopped: &mpsc::Receive
         if sent == options.frames {
             return true;
         }
-        due += interval;
         number = next_number(number);
+        due += interval;
         while due + interval < Instant::now() {
             due += interval;
-            number = next_number(number);
         }
     }
+}
+
+fn wall_clock_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(0)
 }
 
 const fn next_number(number: u32) -> u32 {
     if number == MAX_FRAME_NUMBER { 0 } else { number + 1 }
 }
 
-/// Draws picture `number`.
+/// Draws picture `number`, for the moment `timestamp_ms`.
 ///
 /// # Errors
 ///
 /// [`FrameError`] if `options` were not checked.
-pub fn draw(options: SyntheticOptions, number: u32) -> Result<VideoFrame, FrameError> {
+pub fn draw(options: SyntheticOptions, number: u32, timestamp_ms: u64) -> Result<VideoFrame, FrameError> {
     let SyntheticOptions { width, height, format, .. } = options;
     let mut pixels = Vec::with_capacity(format.packed_len(width, height)?);
     let square = (width / BITS).max(1);
@@ -221,13 +230,7 @@ pub fn draw(options: SyntheticOptions, number: u32) -> Result<VideoFrame, FrameE
             }
         }
     }
-    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
-    VideoFrame::try_new(
-        Format::Pixels(format),
-        Some((width, height)),
-        u64::try_from(now_ms).unwrap_or(0),
-        Bytes::from(pixels),
-    )
+    VideoFrame::try_new(Format::Pixels(format), Some((width, height)), timestamp_ms, Bytes::from(pixels))
 }
 
 #[cfg(test)]
@@ -246,7 +249,7 @@ mod tests {
     #[test]
     fn a_picture_carries_its_number_and_the_pattern() {
         for number in [0, 1, 0x1234_5678, MAX_FRAME_NUMBER] {
-            let frame = draw(SyntheticOptions { width: 64, height: 48, ..Default::default() }, number).unwrap();
+            let frame = draw(SyntheticOptions { width: 64, height: 48, ..Default::default() }, number, 1).unwrap();
             assert_eq!(number_in(&frame), number);
             let at = (10 * 64 + 20) * 3;
             let expected = [number.wrapping_add(20), number.wrapping_mul(2).wrapping_add(10), 30]

@@ -172,7 +172,7 @@ def test_a_subscription_survives_its_publishers_restart(hub, channel):
     call.initial_metadata()
     for _ in range(2):
         with hub.native() as session:
-            open_synthetic(session, "cam", width=16, height=16, fps=30, frames=5)
+            open_synthetic(session, "cam", width=32, height=16, fps=30, frames=5)
             session.wait_events("stream_ended")
     frames = collect(call, 10)
     assert len(frames) == 10
@@ -184,7 +184,7 @@ def test_a_call_ends_when_its_publisher_stays_away(hub, channel):
     with hub.native() as session:
         call = client.subscribe(channel, "cam", fifo=16, timeout=60)
         call.initial_metadata()
-        open_synthetic(session, "cam", width=16, height=16, fps=30)
+        open_synthetic(session, "cam", width=32, height=16, fps=30)
         next(call)
     started = time.monotonic()
     for _ in call:
