@@ -1,1 +1,164 @@
+use std::sync::Arc;
 
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncWriteExt, DuplexStream, duplex},
+    sync::mpsc,
+    task::JoinHandle,
+};
+
+use super::*;
+use crate::{
+    framing::encode_prefix,
+    models::{ModelStore, StoreOptions},
+};
+
+/// A whole session in this process, between a duplex stream and a channel.
+struct World {
+    hub: Arc<Hub>,
+    _dir: TempDir,
+}
+
+struct Client {
+    input: DuplexStream,
+    bodies: mpsc::Receiver<Vec<u8>>,
+    session: JoinHandle<Ended>,
+}
+
+impl World {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let options = StoreOptions { cache_dir: dir.path().join("hub"), state_dir: dir.path().join("state") };
+        Self { hub: Hub::new(ModelStore::new(options), false).unwrap(), _dir: dir }
+    }
+
+    fn client(&self, outbound: usize) -> Client {
+        let (input, reader) = duplex(1 << 20);
+        let (sender, bodies) = mpsc::channel(outbound);
+        let session = tokio::spawn(serve(Arc::clone(&self.hub), Caller::default(), reader, sender));
+        Client { input, bodies, session }
+    }
+}
+
+impl Client {
+    async fn send(&mut self, message: &Value) {
+        let body = serde_json::to_vec(message).unwrap();
+        self.input.write_all(&encode_prefix(body.len(), MAX_INBOUND_BODY).unwrap()).await.unwrap();
+        self.input.write_all(&body).await.unwrap();
+    }
+
+    async fn receive(&mut self) -> Value {
+        serde_json::from_slice(&self.bodies.recv().await.unwrap()).unwrap()
+    }
+
+    async fn open(&mut self, stream_id: &str) {
+        self.send(&json!({"id": 0, "type": "stream.open", "stream_id": stream_id, "source": {"kind": "extension"}}))
+            .await;
+        assert!(self.receive().await["ok"].is_object());
+    }
+}
+
+fn frame(stream_id: &str) -> Value {
+    json!({"type": "frame", "stream_id": stream_id, "format": "rgb", "width": 1, "height": 1, "timestamp_ms": 1,
+        "data": "AAAA"})
+}
+
+#[test]
+fn callers_are_known_by_what_browsers_pass() {
+    let origin = |argv: &[&str]| {
+        let argv: Vec<_> = argv.iter().map(|argument| (*argument).to_owned()).collect();
+        Caller::from_argv(&argv, None).origin
+    };
+    assert_eq!(origin(&["chrome-extension://abc/", "--parent-window=0"]).unwrap(), "chrome-extension://abc");
+    assert_eq!(origin(&["/path/manifest.json", "addon@example"]), None);
+    assert_eq!(origin(&[]), None);
+}
+
+#[tokio::test]
+async fn credits_come_back_with_acknowledgements_and_not_before() {
+    let world = World::new();
+    // Room for one message: the acknowledgements after the first one wait, and their credits with them.
+    let mut client = world.client(1);
+    client.open("s").await;
+    let allowed = 1 + FRAME_CREDITS;
+    for _ in 0..=allowed {
+        client.send(&frame("s")).await;
+    }
+    let (mut credits, mut newest) = (0, 0);
+    loop {
+        let message = client.receive().await;
+        match message["event"].as_str() {
+            Some("frame_ack") => {
+                credits += message["credits"].as_u64().unwrap();
+                newest = message["frame_number"].as_u64().unwrap();
+            }
+            _ => {
+                assert_eq!(
+                    (&message["code"], &message["details"]["credits"]),
+                    (&json!("resource_exhausted"), &json!(0))
+                );
+                break;
+            }
+        }
+    }
+    while credits < u64::from(allowed) {
+        let ack = client.receive().await;
+        credits += ack["credits"].as_u64().unwrap();
+        newest = ack["frame_number"].as_u64().unwrap();
+    }
+    assert_eq!((credits, newest), (u64::from(allowed), u64::from(allowed) - 1), "acknowledgements add up");
+    client.send(&frame("s")).await;
+    assert_eq!(client.receive().await["frame_number"], allowed);
+}
+
+#[tokio::test]
+async fn everything_a_session_holds_goes_with_it() {
+    let world = World::new();
+    let mut client = world.client(16);
+    client.open("s").await;
+    assert_eq!((world.hub.sessions().len(), world.hub.streams().list().len()), (1, 1));
+    drop(client.input);
+    assert_eq!(client.session.await.unwrap(), Ended::Normally);
+    assert_eq!((world.hub.sessions().len(), world.hub.streams().list().len()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_client_that_is_gone_ends_its_session() {
+    let world = World::new();
+    let client = world.client(16);
+    drop(client.bodies);
+    assert_eq!(client.session.await.unwrap(), Ended::Normally);
+}
+
+#[tokio::test]
+async fn a_hub_that_stops_ends_its_sessions_without_a_farewell() {
+    let world = World::new();
+    let client = world.client(16);
+    world.hub.shutdown().cancel();
+    let ended = client.session.await.unwrap();
+    assert_eq!((ended, ended.exit_code()), (Ended::HubStopped, None));
+}
+
+#[tokio::test]
+async fn sessions_are_limited() {
+    let world = World::new();
+    let clients: Vec<_> = (0..crate::hub::MAX_SESSIONS).map(|_| world.client(16)).collect();
+    tokio::task::yield_now().await;
+    let mut one_more = world.client(16);
+    assert_eq!(one_more.receive().await["code"], "resource_exhausted");
+    assert_eq!(one_more.session.await.unwrap().exit_code(), Some(1));
+    drop(clients);
+}
+
+#[tokio::test]
+async fn results_reach_the_session_that_holds_the_stream() {
+    let world = World::new();
+    let mut client = world.client(16);
+    client.open("s").await;
+    let json: Arc<serde_json::value::RawValue> =
+        Arc::from(serde_json::value::RawValue::from_string(r#"{"faces":2}"#.to_owned()).unwrap());
+    world.hub.streams().give_result(&StreamId::parse("s").unwrap(), 5, json).unwrap();
+    let expected = json!({"event": "result", "stream_id": "s", "frame_number": 5, "result": {"faces": 2}});
+    assert_eq!(client.receive().await, expected);
+}
