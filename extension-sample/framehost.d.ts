@@ -1,0 +1,350 @@
+/** Types of framehost.js. Field names inside messages are the protocol's (docs/protocol.md). */
+
+/** Name under which the host's manifest is installed. */
+export const HOST_NAME: 'com.framehost.host';
+
+/** Version of the protocol that this client speaks. */
+export const PROTOCOL: 1;
+
+/** gRPC's status names, as the host sends them. */
+export type ErrorCode =
+  | 'cancelled'
+  | 'invalid_argument'
+  | 'deadline_exceeded'
+  | 'not_found'
+  | 'already_exists'
+  | 'permission_denied'
+  | 'resource_exhausted'
+  | 'failed_precondition'
+  | 'aborted'
+  | 'out_of_range'
+  | 'unimplemented'
+  | 'internal'
+  | 'unavailable'
+  | 'data_loss'
+  | (string & {});
+
+export interface ErrorDetails {
+  /** Name of the field that was missing or wrong. */
+  field?: string;
+  /** Type of the request, where it had no id. */
+  type?: string;
+  stream_id?: string;
+  /** Credits that a refused picture gave back. */
+  credits?: number;
+  /** Why an `unavailable` or `cancelled` was made here and not by the host. */
+  reason?: 'disconnected' | 'hub_restarted' | 'closed';
+  /** The browser's own words when the port ended, for example "Native host has exited." */
+  last_error?: string | null;
+  /** What the host itself said before it left. */
+  host_error?: { code: ErrorCode; message: string } | null;
+  /** What helps against `last_error`; part of the error's message, too. */
+  advice?: string;
+  /** Trying again does not help before somebody has changed something. */
+  permanent?: boolean;
+  /** It can never help here: the extension was reloaded, and this page still belongs to the old one. */
+  final?: boolean;
+  [field: string]: unknown;
+}
+
+/** Every error that this module throws, rejects with or reports. */
+export class FramehostError extends Error {
+  constructor(code: ErrorCode, message: string, details?: ErrorDetails);
+  name: 'FramehostError';
+  code: ErrorCode;
+  details: ErrorDetails;
+}
+
+/** The part of chrome.runtime.Port that is used. */
+export interface NativePort {
+  postMessage(message: object): void;
+  disconnect(): void;
+  onMessage: { addListener(listener: (message: any) => void): void };
+  onDisconnect: { addListener(listener: (port: any) => void): void };
+}
+
+export interface ConnectOptions {
+  /** Name of the extension in `framehost status`. */
+  client?: string;
+  /** Another host name than HOST_NAME. */
+  hostName?: string;
+  reconnect?: {
+    /** Pause after the first failure, in milliseconds (250). It doubles with each; half of it is random. */
+    initialMs?: number;
+    /** Longest pause, in milliseconds (30000). */
+    maxMs?: number;
+    /** Failures after which the first connection is given up (5). A session that was there once is never given up. */
+    attempts?: number;
+  };
+  /** Extension id that is named in the advice of errors; the extension's own. */
+  extensionId?: string;
+  /** For tests: instead of chrome.runtime.connectNative. */
+  connectNative?: (hostName: string) => NativePort;
+  /** For tests: instead of chrome.runtime.lastError's message, read while a port's end is told. */
+  lastError?: (port: NativePort) => string | undefined;
+  /** For tests. */
+  setTimeout?: (fn: () => void, ms: number) => unknown;
+  /** For tests. */
+  clearTimeout?: (timer: any) => void;
+  /** For tests: a clock in milliseconds. */
+  now?: () => number;
+  /** For tests: a number from 0 to less than 1. */
+  random?: () => number;
+}
+
+/**
+ * Opens a session and keeps it open until `close()`.
+ *
+ * Rejects at once if trying again cannot help (the host is not installed, or not for this extension), otherwise after
+ * `reconnect.attempts` failures. Once there was a session, a lost one is followed by another for as long as it takes.
+ */
+export function connect(options?: ConnectOptions): Promise<Host>;
+
+export type HostState = 'connecting' | 'connected' | 'reconnecting' | 'closed';
+
+export interface Hello {
+  protocol: number;
+  version: string;
+  session: string;
+  limits: { max_inbound_bytes: number; max_outbound_bytes: number; chunk_bytes: number; frame_credits: number };
+  /** Address of the gRPC services, for example "127.0.0.1:50052". */
+  grpc: string;
+  /** Opens the services on loopback; void when the session ends. */
+  token: string;
+  capabilities: string[];
+  [field: string]: unknown;
+}
+
+export interface ResultEvent {
+  event: 'result';
+  stream_id: string;
+  frame_number: number;
+  /** Whatever the worker published. */
+  result: any;
+}
+
+export interface StreamEndedEvent {
+  event: 'stream_ended';
+  stream_id: string;
+  reason: string;
+}
+
+export interface HostEvents {
+  /** A session is there; `hello` is new, streams are being opened again. */
+  connected: { hello: Hello; reconnected: boolean };
+  /** The port ended. `retryInMs` is the pause until the next attempt; null: there will be none. */
+  disconnected: { error: FramehostError; retryInMs: number | null };
+  /** The hub died and another took over. Open requests were rejected with `unavailable`; 'connected' follows. */
+  hub_restarted: Record<string, never>;
+  result: ResultEvent;
+  stream_ended: StreamEndedEvent;
+  /** What no call could be rejected with: a refused picture, a stream that could not be opened again. */
+  error: FramehostError;
+  state: HostState;
+}
+
+export interface RequestOptions {
+  /** Rejects with `deadline_exceeded` after that time; without it an answer may take as long as the session lasts. */
+  timeoutMs?: number;
+  /** Rejects with the signal's reason. The host may have begun already. */
+  signal?: AbortSignal;
+}
+
+export class Host {
+  private constructor();
+  readonly state: HostState;
+  /** The last hello's ok. */
+  readonly hello: Hello;
+  /** Why the last session ended; null while there is one. */
+  readonly lastError: FramehostError | null;
+  readonly models: Models;
+
+  /** Calls `fn` at each event until the returned function is called. */
+  on<E extends keyof HostEvents>(event: E, fn: (value: HostEvents[E]) => void): () => void;
+
+  /** Resolves when there is a session, at once if there is one. */
+  ready(options?: { timeoutMs?: number; signal?: AbortSignal }): Promise<void>;
+
+  /**
+   * Sends a request and resolves to its answer's `ok`. Without a session it waits up to 15 s for one. A session that
+   * ends before the answer rejects with `unavailable`: whether the host has done it is not known then.
+   */
+  request(type: string, params?: object, options?: RequestOptions): Promise<any>;
+
+  /**
+   * Opens a stream, which is opened again in each later session until it is closed or ends. It can be sent to at once;
+   * await it to learn whether it was opened (`already_exists`: somebody else holds the id).
+   */
+  openStream(options?: { streamId?: string; source?: Source }): OpeningStream;
+
+  /** Ends the session for good: open requests are `cancelled`, the host closes the streams. */
+  close(): void;
+}
+
+export type Source =
+  | { kind: 'extension' }
+  | {
+      kind: 'synthetic';
+      width?: number;
+      height?: number;
+      /** 0 < fps <= 240. */
+      fps?: number;
+      format?: 'rgb' | 'bgr' | 'rgba';
+      /** How many pictures; 0: without end. Counted anew when the stream is opened again. */
+      frames?: number;
+    };
+
+export interface Picture {
+  format: 'jpeg' | 'png' | 'webp' | 'rgb' | 'bgr' | 'rgba';
+  /** Pixels, 1 to 16384. May be left out for jpeg, png and webp. */
+  width?: number;
+  height?: number;
+  /** When the picture was taken, in milliseconds; now if absent. Rounded. */
+  timestampMs?: number;
+  /** Counted by the host if absent. */
+  frameNumber?: number;
+  /** Up to 32 strings. */
+  metadata?: Record<string, string>;
+  /** Encoded picture, or tightly packed rows of 3 or 4 bytes a pixel, top row first. */
+  data: Uint8Array | Uint8ClampedArray | ArrayBuffer | Blob;
+}
+
+export interface SendOptions {
+  /** Waits for a credit (through restarts of the hub, too) instead of dropping the picture. */
+  wait?: boolean;
+  /** Ends the waiting for a credit. */
+  signal?: AbortSignal;
+}
+
+export interface SendResult {
+  /** False: there was no credit; the picture was dropped and counted. */
+  sent: boolean;
+}
+
+export interface StreamStats {
+  /** Pictures handed to the browser. */
+  sent: number;
+  /** Of these, published by the host. */
+  acked: number;
+  /** Not sent, because there was no credit. */
+  dropped: number;
+  /** Sent and refused by the host; each is an 'error' event. */
+  rejected: number;
+  /** Sent, then the session ended before the host had answered. */
+  lost: number;
+  /** Pictures that may be sent now. */
+  credits: number;
+  /** From sending to the acknowledgement, a moving average; null before the first. */
+  latencyMs: number | null;
+  /** Acknowledged pictures a second, over the last 2 s. */
+  fps: number;
+}
+
+export type StreamState = 'opening' | 'open' | 'reopening' | 'ended' | 'failed' | 'closed';
+
+export interface OpenedStream {
+  stream_id: string;
+  source: string;
+  frame_credits?: number;
+  width?: number;
+  height?: number;
+  fps?: number;
+  format?: string;
+}
+
+export interface StreamEvents {
+  /** Opened, or opened again in another session. */
+  open: OpenedStream;
+  result: ResultEvent;
+  /** The source came to its end. */
+  ended: StreamEndedEvent;
+  error: FramehostError;
+}
+
+export class Stream {
+  private constructor();
+  /** Undefined until the host has chosen one. */
+  readonly streamId: string;
+  readonly source: Source;
+  readonly state: StreamState;
+  /** What the host granted at the last opening; null before the first. */
+  readonly granted: OpenedStream | null;
+  readonly stats: StreamStats;
+  /** Settled by the first opening. */
+  readonly opened: Promise<OpenedStream>;
+
+  /**
+   * Sends one picture. Pictures keep the order of the calls. Rejects with `failed_precondition` after close(), with
+   * `resource_exhausted` if it cannot fit a message; that the host refuses it is an 'error' event.
+   */
+  send(picture: Picture, options?: SendOptions): Promise<SendResult>;
+
+  /** Sends a packet: 17 bytes of header, then the payload. */
+  sendPacket(packet: Uint8Array | ArrayBuffer | Blob, options?: SendOptions & { frameNumber?: number }): Promise<SendResult>;
+
+  on<E extends keyof StreamEvents>(event: E, fn: (value: StreamEvents[E]) => void): () => void;
+
+  /** Closes the stream. Resolves to the host's last counters, or null if there is nobody to tell them. */
+  close(): Promise<Record<string, unknown> | null>;
+}
+
+/** A stream that can be used at once, and awaited. */
+export type OpeningStream = Promise<Stream> &
+  Pick<Stream, 'streamId' | 'source' | 'state' | 'granted' | 'stats' | 'opened' | 'send' | 'sendPacket' | 'on' | 'close'>;
+
+export interface ModelEntry {
+  model_id: string;
+  revision: string;
+  commit: string;
+  complete: boolean;
+  size_bytes: number;
+  files: { file_path: string; size_bytes: number }[];
+}
+
+export interface OpenModelFile {
+  handle: number;
+  size_bytes: number;
+  sha256: string;
+  etag: string;
+  commit: string;
+  verified: boolean;
+  chunk_bytes: number;
+}
+
+export interface FetchOptions {
+  /** Branch, tag or commit; "main" if absent. */
+  revision?: string;
+  /** Told once what was opened, before the first bytes. */
+  onOpen?: (file: OpenModelFile) => void;
+  /** Fails the stream with the signal's reason. */
+  signal?: AbortSignal;
+}
+
+export interface Models {
+  /** Every model of the cache, or one, with all files: the protocol's pages are joined. */
+  list(modelId?: string): Promise<ModelEntry[]>;
+
+  /** Opens a file. The first time takes as long as hashing it. The handle is void after 'hub_restarted'. */
+  open(modelId: string, filePath: string, options?: { revision?: string; signal?: AbortSignal }): Promise<OpenModelFile>;
+
+  /** Reads up to `length` bytes, at most the file's `chunk_bytes`. */
+  read(
+    handle: number,
+    offset: number,
+    length: number,
+    options?: { signal?: AbortSignal },
+  ): Promise<{ offset: number; bytes: Uint8Array; isLast: boolean }>;
+
+  close(handle: number): Promise<void>;
+
+  /**
+   * A file's bytes, in order, with several reads on their way. Nothing is opened before the stream is read. After a
+   * restart of the hub or a lost port it goes on at the same offset if the sha256 is the same; else it fails with
+   * `aborted`. Canceling the stream closes the file.
+   */
+  fetch(modelId: string, filePath: string, options?: FetchOptions): ReadableStream<Uint8Array>;
+}
+
+/** Standard base64 with padding. */
+export function toBase64(bytes: Uint8Array): string;
+export function fromBase64(text: string): Uint8Array;

@@ -1,0 +1,1119 @@
+/*
+ * Client of the framehost native-messaging host, for Chrome extensions.
+ *
+ * One file without dependencies: copy it into an extension that has the "nativeMessaging" permission.
+ * It speaks the protocol of docs/protocol.md. Types and the description of each call are in framehost.d.ts.
+ *
+ *   import { connect } from './framehost.js';
+ *   const host = await connect({ client: 'my extension' });
+ *   const stream = host.openStream({ streamId: 'tab' });
+ *   await stream.send({ format: 'jpeg', timestampMs: Date.now(), data: jpegBlob });
+ *   const weights = host.models.fetch('org/model', 'model.safetensors');   // a ReadableStream
+ *
+ * Invariants:
+ * - A request is settled exactly once: by its answer, by the end of its session, or by close().
+ * - No picture leaves without a credit, because the browser buffers without limit. One that stays behind is counted.
+ * - A port that ended is never used again: the next one is opened after a growing, jittered pause.
+ * - What the host promised in one session (streams, handles, credits, the token) is not used in the next.
+ */
+
+/** Name under which the host's manifest is installed. */
+export const HOST_NAME = 'com.framehost.host';
+
+/** Version of the protocol that this client speaks. */
+export const PROTOCOL = 1;
+
+/** Requests of one model file that are on their way at the same time: enough to hide the pipe's round trip. */
+const READS_IN_FLIGHT = 4;
+
+/** Failures in a row, without a byte read between them, after which a model read gives up. */
+const READ_ATTEMPTS = 6;
+
+/** How long `hello` may take. The host starts its hub on demand, and gives up after 5 s itself. */
+const HELLO_TIMEOUT_MS = 15_000;
+
+/** How long a request waits for a session when there is none. */
+const SESSION_TIMEOUT_MS = 15_000;
+
+/** A session that lasted this long is taken for a healthy one: the next pause is the shortest again. */
+const HEALTHY_MS = 5_000;
+
+/** Window over which `stats.fps` is measured. */
+const FPS_WINDOW_MS = 2_000;
+
+/** Share of the newest value in `stats.latencyMs`, a moving average. */
+const LATENCY_WEIGHT = 0.1;
+
+/** Room for a `frame` message's other fields beside `data`; metadata is at most 32 entries. */
+const ENVELOPE_BYTES = 1024;
+
+const DEFAULT_RECONNECT = { initialMs: 250, maxMs: 30_000, attempts: 5 };
+
+/**
+ * What Chromium says when a port ends, what it means, and what helps.
+ * `permanent`: trying again does not help before somebody has changed something: a first connect() gives up at once.
+ * `final`: it can never help here, so that a session of long standing ends, too.
+ */
+const PORT_ERRORS = [
+  {
+    says: /host not found/i,
+    code: 'not_found',
+    permanent: true,
+    advice: (id) => `The host is not installed for this browser: run "framehost install --extension-id ${id}".`,
+  },
+  {
+    says: /forbidden/i,
+    code: 'permission_denied',
+    permanent: true,
+    advice: (id) =>
+      `The host is installed for another extension: run "framehost install --extension-id ${id}" to allow this one.`,
+  },
+  {
+    says: /invalid native messaging host name/i,
+    code: 'invalid_argument',
+    permanent: true,
+    advice: () => 'A host name is lower-case letters, digits, underscores and dots.',
+  },
+  {
+    says: /host has exited/i,
+    code: 'unavailable',
+    permanent: false,
+    advice: () => 'The host ended by itself: "framehost install" repairs its installation, "framehost status" tells more.',
+  },
+  {
+    says: /error when communicating/i,
+    code: 'unavailable',
+    permanent: false,
+    advice: () =>
+      'The host could not be started, or wrote something that is no message: "framehost install" repairs its installation.',
+  },
+  {
+    says: /context invalidated/i,
+    code: 'failed_precondition',
+    permanent: true,
+    final: true,
+    advice: () => 'The extension was updated or reloaded: load this page again.',
+  },
+  {
+    says: /connectNative|nativeMessaging/,
+    code: 'failed_precondition',
+    permanent: true,
+    advice: () => 'Ask for the "nativeMessaging" permission in the extension\'s manifest; content scripts cannot have it.',
+  },
+];
+
+/** Every error that this module throws, rejects with or reports. `code` is a gRPC status name in lower snake case. */
+export class FramehostError extends Error {
+  constructor(code, message, details = {}) {
+    super(message);
+    this.name = 'FramehostError';
+    this.code = code;
+    this.details = details;
+  }
+}
+
+/** Opens a session with the host and keeps it open. */
+export function connect(options = {}) {
+  const host = new Host(CONSTRUCTION, options);
+  return host._start().then(() => host);
+}
+
+/** Kept inside, so that a Host is only made by connect() and a stream only by openStream(). */
+const CONSTRUCTION = Symbol('framehost');
+
+/** Listeners of named events. One that throws disturbs neither the others nor the session. */
+class Listeners {
+  #byEvent = new Map();
+
+  add(event, fn) {
+    if (typeof fn !== 'function') throw new TypeError(`the listener of "${event}" is not a function`);
+    const entry = { fn };
+    if (!this.#byEvent.has(event)) this.#byEvent.set(event, new Set());
+    this.#byEvent.get(event).add(entry);
+    return () => void this.#byEvent.get(event).delete(entry);
+  }
+
+  emit(event, value) {
+    for (const { fn } of [...(this.#byEvent.get(event) ?? [])]) {
+      try {
+        fn(value);
+      } catch (error) {
+        console.error(`framehost: a listener of "${event}" failed`, error);
+      }
+    }
+  }
+}
+
+export class Host {
+  #options;
+  #listeners = new Listeners();
+  #state = 'connecting';
+  #hello = null;
+  #port = null;
+  #session = 0;
+  #requests = new Map();
+  #lastId = 0;
+  #streams = new Set();
+  #waiters = new Set();
+  #failures = 0;
+  #everConnected = false;
+  #connectedAt = 0;
+  #retryTimer = null;
+  #lastError = null;
+  #lastWords = null;
+
+  constructor(key, options) {
+    if (key !== CONSTRUCTION) throw new TypeError('use connect()');
+    this.#options = {
+      client: options.client,
+      hostName: options.hostName ?? HOST_NAME,
+      connectNative: options.connectNative ?? ((name) => globalThis.chrome.runtime.connectNative(name)),
+      lastError: options.lastError ?? ((port) => (globalThis.chrome?.runtime?.lastError ?? port?.error)?.message),
+      extensionId: options.extensionId ?? globalThis.chrome?.runtime?.id ?? 'ID',
+      // Timers are looked up at each call: a page's own functions must not be called with another `this`.
+      setTimeout: options.setTimeout ?? ((fn, ms) => globalThis.setTimeout(fn, ms)),
+      clearTimeout: options.clearTimeout ?? ((timer) => globalThis.clearTimeout(timer)),
+      now: options.now ?? (() => performance.now()),
+      random: options.random ?? Math.random,
+      reconnect: { ...DEFAULT_RECONNECT, ...options.reconnect },
+    };
+    this.models = new Models(this);
+  }
+
+  /** 'connecting' (the first time), 'connected', 'reconnecting' or 'closed'. */
+  get state() {
+    return this.#state;
+  }
+
+  /** The last hello's ok. Its token is void once `state` is not 'connected'. */
+  get hello() {
+    return this.#hello;
+  }
+
+  /** Why the last session ended, or null. */
+  get lastError() {
+    return this.#lastError;
+  }
+
+  on(event, fn) {
+    return this.#listeners.add(event, fn);
+  }
+
+  /** Resolves when there is a session, at once if there is one. */
+  ready({ timeoutMs, signal } = {}) {
+    if (this.#state === 'connected') return Promise.resolve();
+    if (this.#state === 'closed') return Promise.reject(this.#closedError());
+    if (signal?.aborted) return Promise.reject(signal.reason);
+    return new Promise((resolve, reject) => {
+      let timer = null;
+      const settle = (finish, value) => {
+        this.#waiters.delete(waiter);
+        if (timer !== null) this.#options.clearTimeout(timer);
+        signal?.removeEventListener('abort', aborted);
+        finish(value);
+      };
+      const aborted = () => settle(reject, signal.reason);
+      const waiter = { resolve: () => settle(resolve), reject: (error) => settle(reject, error) };
+      this.#waiters.add(waiter);
+      signal?.addEventListener('abort', aborted);
+      if (timeoutMs !== undefined) {
+        timer = this.#options.setTimeout(() => {
+          timer = null;
+          waiter.reject(this.#lastError ?? new FramehostError('unavailable', `no session within ${timeoutMs} ms`));
+        }, timeoutMs);
+      }
+    });
+  }
+
+  /**
+   * Sends a request and resolves to its answer's `ok`. Without a session it waits for one; a session that ends before
+   * the answer rejects with `unavailable`: whether the host has done it is not known then.
+   */
+  async request(type, params = {}, { timeoutMs, signal } = {}) {
+    if (this.#state !== 'connected') await this.ready({ timeoutMs: SESSION_TIMEOUT_MS, signal });
+    return this._ask(type, params, { timeoutMs, signal });
+  }
+
+  /**
+   * Opens a stream. The stream can be used at once, and awaited to learn whether it was opened.
+   */
+  openStream({ streamId, source = { kind: 'extension' } } = {}) {
+    if (this.#state === 'closed') throw this.#closedError();
+    const stream = new Stream(CONSTRUCTION, this, streamId, source);
+    this.#streams.add(stream);
+    return usableWhileOpening(stream);
+  }
+
+  /** Ends the session for good: open requests are `cancelled`, the host closes the streams. */
+  close() {
+    if (this.#state === 'closed') return;
+    const port = this.#port;
+    this.#port = null;
+    this.#session += 1;
+    if (this.#retryTimer !== null) this.#options.clearTimeout(this.#retryTimer);
+    this.#retryTimer = null;
+    this.#end(this.#closedError());
+    disconnect(port);
+  }
+
+  // What follows is for this file: the names with an underscore are not part of the interface.
+
+  get _session() {
+    return this.#session;
+  }
+
+  get _timers() {
+    return this.#options;
+  }
+
+  _start() {
+    return new Promise((resolve, reject) => {
+      this.#waiters.add({ resolve, reject });
+      this.#open();
+    });
+  }
+
+  _forget(stream) {
+    this.#streams.delete(stream);
+  }
+
+  _report(error) {
+    this.#listeners.emit('error', error);
+  }
+
+  /** Sends a request in the session that is there now, or is being opened. */
+  _ask(type, params, { timeoutMs, signal } = {}) {
+    return new Promise((resolve, reject) => {
+      if (signal?.aborted) throw signal.reason;
+      const id = ++this.#lastId;
+      let timer = null;
+      const settle = (finish, value) => {
+        this.#requests.delete(id);
+        if (timer !== null) this.#options.clearTimeout(timer);
+        signal?.removeEventListener('abort', aborted);
+        finish(value);
+      };
+      const aborted = () => settle(reject, signal.reason);
+      this._post({ ...params, id, type });
+      this.#requests.set(id, { resolve: (ok) => settle(resolve, ok), reject: (error) => settle(reject, error) });
+      signal?.addEventListener('abort', aborted);
+      if (timeoutMs !== undefined) {
+        timer = this.#options.setTimeout(() => {
+          timer = null;
+          settle(reject, new FramehostError('deadline_exceeded', `no answer to "${type}" within ${timeoutMs} ms`));
+        }, timeoutMs);
+      }
+    });
+  }
+
+  /** Hands one message to the browser, or throws a FramehostError. */
+  _post(message) {
+    if (!this.#port) throw this.#state === 'closed' ? this.#closedError() : this.#noSession();
+    try {
+      this.#port.postMessage(message);
+    } catch (error) {
+      // The browser's own limit; the port survives it.
+      if (/maximum allowed size/i.test(error.message)) {
+        throw new FramehostError('resource_exhausted', error.message, { type: message.type });
+      }
+      if (/disconnected port/i.test(error.message)) throw this.#noSession();
+      throw new FramehostError('invalid_argument', `this cannot be sent: ${error.message}`, { type: message.type });
+    }
+  }
+
+  #open() {
+    this.#retryTimer = null;
+    let port;
+    try {
+      port = this.#options.connectNative(this.#options.hostName);
+    } catch (error) {
+      this.#lost(this.#portError(error?.message ?? String(error)));
+      return;
+    }
+    this.#port = port;
+    this.#lastWords = null;
+    port.onMessage.addListener((message) => {
+      if (this.#port === port) this.#received(message);
+    });
+    port.onDisconnect.addListener((ended) => {
+      // The browser's reason can only be read while this listener runs, and is read even if nobody needs it:
+      // otherwise it is printed as an unchecked error.
+      const reason = this.#options.lastError(ended ?? port);
+      if (this.#port === port) this.#lost(this.#portError(reason));
+    });
+    this.#greet();
+  }
+
+  async #greet() {
+    const session = ++this.#session;
+    const { client } = this.#options;
+    const params = { protocol: PROTOCOL, ...(client === undefined ? {} : { client }) };
+    let hello;
+    try {
+      hello = await this._ask('hello', params, { timeoutMs: HELLO_TIMEOUT_MS });
+    } catch (error) {
+      // A disconnect or a restart came first, and has done what is needed.
+      if (session === this.#session) this.#giveUpPort(error);
+      return;
+    }
+    if (session !== this.#session) return;
+    this.#hello = hello;
+    this.#lastError = null;
+    this.#connectedAt = this.#options.now();
+    const reconnected = this.#everConnected;
+    this.#everConnected = true;
+    // Streams first, in the order in which they were opened: the messages keep it, so whoever hears of the session
+    // and closes one or asks for the list finds them there.
+    for (const stream of [...this.#streams]) stream._open();
+    this.#setState('connected');
+    for (const waiter of [...this.#waiters]) waiter.resolve();
+    this.#waiters.clear();
+    this.#listeners.emit('connected', { hello, reconnected });
+  }
+
+  /** The port is there but of no use. Our own disconnect() raises no event, so the end is handled here. */
+  #giveUpPort(error) {
+    const port = this.#port;
+    const fatal = ['invalid_argument', 'unimplemented', 'failed_precondition', 'permission_denied'];
+    if (error instanceof FramehostError && fatal.includes(error.code)) {
+      error.details = { ...error.details, permanent: true };
+    }
+    this.#lost(error);
+    disconnect(port);
+  }
+
+  #received(message) {
+    if (message === null || typeof message !== 'object') return;
+    if (message.event !== undefined) {
+      this.#event(message);
+      return;
+    }
+    // Unknown ids belong to requests that were given up: their answers are of no use any more.
+    const request = this.#requests.get(message.id);
+    if (!request) return;
+    if (message.error) request.reject(errorOf(message.error));
+    else request.resolve(message.ok ?? {});
+  }
+
+  #event(message) {
+    switch (message.event) {
+      case 'frame_ack':
+        this.#stream(message.stream_id)?._acked(message.credits);
+        break;
+      case 'result':
+        this.#stream(message.stream_id)?._result(message);
+        this.#listeners.emit('result', message);
+        break;
+      case 'stream_ended':
+        this.#stream(message.stream_id)?._ended(message);
+        this.#listeners.emit('stream_ended', message);
+        break;
+      case 'error': {
+        const error = errorOf(message);
+        this.#stream(error.details.stream_id)?._refused(error);
+        // A host that cannot go on says why before it leaves; the browser only says that it left.
+        if (error.details.type === undefined) this.#lastWords = error;
+        this.#listeners.emit('error', error);
+        break;
+      }
+      case 'hub_restarted':
+        this.#restarted();
+        break;
+      default:
+        // A later host may say more than this client understands.
+        break;
+    }
+  }
+
+  #restarted() {
+    const error = new FramehostError('unavailable', 'the hub was restarted before it answered', {
+      reason: 'hub_restarted',
+    });
+    this.#lastError = error;
+    this.#session += 1;
+    if (this.#state === 'connected') this.#setState('reconnecting');
+    this.#voidSession(error);
+    this.#listeners.emit('hub_restarted', {});
+    // A listener may have closed the host.
+    if (this.#port) this.#greet();
+  }
+
+  #lost(error) {
+    const lasted = this.#state === 'connected' ? this.#options.now() - this.#connectedAt : 0;
+    this.#port = null;
+    this.#session += 1;
+    this.#lastError = error;
+    this.#failures = lasted >= HEALTHY_MS ? 1 : this.#failures + 1;
+    const hopeless =
+      error.details?.final ||
+      (!this.#everConnected && (error.details?.permanent || this.#failures >= this.#options.reconnect.attempts));
+    if (hopeless) {
+      this.#end(error);
+      this.#listeners.emit('disconnected', { error, retryInMs: null });
+      return;
+    }
+    const retryInMs = this.#pause();
+    // Before any listener runs: one that closes the host stops the timer, too.
+    this.#retryTimer = this.#options.setTimeout(() => this.#open(), retryInMs);
+    if (this.#everConnected) this.#setState('reconnecting');
+    this.#voidSession(error);
+    this.#listeners.emit('disconnected', { error, retryInMs });
+  }
+
+  #end(error) {
+    this.#setState('closed');
+    this.#voidSession(error);
+    for (const waiter of [...this.#waiters]) waiter.reject(error);
+    this.#waiters.clear();
+    for (const stream of [...this.#streams]) stream._hostClosed(error);
+    this.#streams.clear();
+  }
+
+  /** Doubles with each failure up to the cap; the random half keeps many pages from coming back at the same moment. */
+  #pause() {
+    const { initialMs, maxMs } = this.#options.reconnect;
+    const full = Math.min(maxMs, initialMs * 2 ** Math.min(this.#failures - 1, 30));
+    return Math.round(full / 2 + (full / 2) * this.#options.random());
+  }
+
+  #voidSession(error) {
+    for (const request of [...this.#requests.values()]) request.reject(error);
+    for (const stream of [...this.#streams]) stream._sessionEnded();
+  }
+
+  #stream(streamId) {
+    if (streamId === undefined) return undefined;
+    for (const stream of this.#streams) if (stream.streamId === streamId) return stream;
+    return undefined;
+  }
+
+  #setState(state) {
+    if (this.#state === state) return;
+    this.#state = state;
+    this.#listeners.emit('state', state);
+  }
+
+  #portError(reason) {
+    const known = PORT_ERRORS.find(({ says }) => says.test(reason ?? ''));
+    const advice = known?.advice(this.#options.extensionId) ?? '';
+    const said = this.#lastWords ? `The host said: ${this.#lastWords.message}.` : '';
+    const message = [reason ?? 'The port was closed.', said, advice].filter(Boolean).join(' ');
+    return new FramehostError(known?.code ?? 'unavailable', message, {
+      reason: 'disconnected',
+      last_error: reason ?? null,
+      host_error: this.#lastWords ? { code: this.#lastWords.code, message: this.#lastWords.message } : null,
+      advice,
+      permanent: known?.permanent ?? false,
+      final: known?.final ?? false,
+    });
+  }
+
+  #closedError() {
+    return new FramehostError('cancelled', 'the host connection was closed', { reason: 'closed' });
+  }
+
+  #noSession() {
+    return new FramehostError('unavailable', 'there is no connection to the host', {
+      reason: 'disconnected',
+      last_error: this.#lastError?.details?.last_error ?? null,
+    });
+  }
+}
+
+export class Stream {
+  /** The stream's id; undefined until the host has chosen one. */
+  streamId;
+  /** What the host granted at the last opening: `source`, `frame_credits` or `width`, `height`, `fps`, `format`. */
+  granted = null;
+  #host;
+  #source;
+  #listeners = new Listeners();
+  #state = 'opening';
+  #everOpened = false;
+  #opening;
+  #failures = 0;
+  #credits = 0;
+  #wanting = [];
+  #pendingBytes = null;
+  #sentAt = [];
+  #ackedAt = [];
+  #firstAckAt = null;
+  #counts = { sent: 0, acked: 0, dropped: 0, rejected: 0, lost: 0 };
+  #latencyMs = null;
+
+  constructor(key, host, streamId, source) {
+    if (key !== CONSTRUCTION) throw new TypeError('use openStream()');
+    this.#host = host;
+    this.streamId = streamId;
+    this.#source = source;
+    this.opened = new Promise((resolve, reject) => (this.#opening = { resolve, reject }));
+    // Whoever does not look at `opened` hears of a failure from send() and from the host's 'error' event.
+    this.opened.catch(() => {});
+    if (host.state === 'connected') this._open();
+  }
+
+  /** 'opening', 'open', 'reopening', 'ended' (the source came to its end), 'failed' or 'closed'. */
+  get state() {
+    return this.#state;
+  }
+
+  get source() {
+    return this.#source;
+  }
+
+  get stats() {
+    const now = this.#host._timers.now();
+    while (this.#ackedAt.length > 0 && this.#ackedAt[0] < now - FPS_WINDOW_MS) this.#ackedAt.shift();
+    // A stream younger than the window is measured over its own age; the first tenth of a second says nothing.
+    const measuredMs = this.#firstAckAt === null ? 0 : Math.min(FPS_WINDOW_MS, now - this.#firstAckAt);
+    return {
+      ...this.#counts,
+      credits: this.#credits,
+      latencyMs: this.#latencyMs,
+      fps: measuredMs < 100 ? 0 : (this.#ackedAt.length * 1000) / measuredMs,
+    };
+  }
+
+  on(event, fn) {
+    return this.#listeners.add(event, fn);
+  }
+
+  /**
+   * Sends one picture if the host has given a credit for it. Without one it is dropped and counted, which is right for
+   * live pictures: the next is fresher. `wait: true` waits for a credit instead, through restarts of the hub, too.
+   */
+  async send(frame, options) {
+    return this.#send(frame?.data, options, (data) => ({
+      type: 'frame',
+      stream_id: this.streamId,
+      format: frame.format,
+      width: frame.width,
+      height: frame.height,
+      timestamp_ms: Math.round(frame.timestampMs ?? Date.now()),
+      frame_number: frame.frameNumber,
+      metadata: frame.metadata,
+      data,
+    }));
+  }
+
+  /** Sends a packet: the protocol's 17-byte header and its payload. */
+  async sendPacket(packet, options = {}) {
+    return this.#send(packet, options, (data) => ({
+      type: 'packet',
+      stream_id: this.streamId,
+      frame_number: options.frameNumber,
+      data,
+    }));
+  }
+
+  /** Closes the stream. Resolves to the host's last counters, or null if there is nobody to tell them. */
+  async close() {
+    if (this.#isOver()) return null;
+    const wasOpen = this.#state === 'open';
+    this.#finish('closed', new FramehostError('failed_precondition', 'the stream was closed', this.#about()));
+    try {
+      // Until the answer comes the stream stays known to the host object: acknowledgements that are on their way count.
+      return wasOpen ? await this.#host._ask('stream.close', { stream_id: this.streamId }) : null;
+    } catch (error) {
+      // Gone with its session: closed as well.
+      if (error.code === 'unavailable' || error.code === 'cancelled' || error.code === 'not_found') return null;
+      throw error;
+    } finally {
+      this.#host._forget(this);
+    }
+  }
+
+  async _open() {
+    if (this.#isOver()) return;
+    const session = this.#host._session;
+    let opened;
+    try {
+      opened = await this.#host._ask(
+        'stream.open',
+        withoutUndefined({ stream_id: this.streamId, source: this.#source }),
+      );
+    } catch (error) {
+      // The next session opens it again.
+      if (session !== this.#host._session || this.#isOver()) return;
+      this.#openFailed(error, session);
+      return;
+    }
+    if (session !== this.#host._session) return;
+    if (this.#isOver()) {
+      // Closed while it was being opened.
+      this.#host._ask('stream.close', { stream_id: opened.stream_id }).catch(() => {});
+      return;
+    }
+    this.streamId = opened.stream_id;
+    this.granted = opened;
+    this.#state = 'open';
+    this.#everOpened = true;
+    this.#failures = 0;
+    this.#opening.resolve(opened);
+    this.#listeners.emit('open', opened);
+    this.#addCredits(opened.frame_credits ?? 0);
+  }
+
+  #openFailed(error, session) {
+    if (!this.#everOpened) {
+      this.#finish('failed', error);
+      this.#host._forget(this);
+      this.#host._report(error);
+      return;
+    }
+    // It was open before: the hub may not have noticed yet that the session which held its id is over.
+    this.#failures += 1;
+    if (this.#failures === 1) this.#problem(error);
+    const pause = Math.min(5_000, 100 * 2 ** Math.min(this.#failures - 1, 10));
+    this.#host._timers.setTimeout(() => {
+      if (session === this.#host._session) this._open();
+    }, pause);
+  }
+
+  _sessionEnded() {
+    // Nobody will tell any more what became of the pictures that were on their way.
+    this.#counts.lost += this.#sentAt.length;
+    this.#sentAt = [];
+    this.#credits = 0;
+    if (this.#state === 'open') this.#state = 'reopening';
+  }
+
+  _hostClosed(error) {
+    if (!this.#isOver()) this.#finish('closed', error);
+  }
+
+  _acked(credits) {
+    const now = this.#host._timers.now();
+    this.#firstAckAt ??= now;
+    for (let n = 0; n < credits; n += 1) {
+      this.#counts.acked += 1;
+      this.#ackedAt.push(now);
+      const sentAt = this.#sentAt.shift();
+      if (sentAt === undefined) continue;
+      const latency = now - sentAt;
+      this.#latencyMs =
+        this.#latencyMs === null ? latency : this.#latencyMs + (latency - this.#latencyMs) * LATENCY_WEIGHT;
+    }
+    this.#addCredits(credits);
+  }
+
+  /** An 'error' event that names this stream. */
+  _refused(error) {
+    const { credits, type } = error.details;
+    if (credits !== undefined || type === 'frame' || type === 'packet') {
+      // The error of a picture from before a restart can still come; that picture is counted as lost already.
+      if (this.#state === 'open' && this.#sentAt.shift() !== undefined) this.#counts.rejected += 1;
+    }
+    this.#listeners.emit('error', error);
+    if (this.#state !== 'open') return;
+    if (credits !== undefined) {
+      this.#addCredits(credits);
+    } else if (error.code === 'not_found') {
+      // The host does not know the stream any more.
+      this._sessionEnded();
+      this._open();
+    }
+  }
+
+  _result(event) {
+    this.#listeners.emit('result', event);
+  }
+
+  _ended(event) {
+    if (this.#isOver()) return;
+    this.#finish('ended', new FramehostError('failed_precondition', 'the stream has ended', this.#about()));
+    this.#host._forget(this);
+    this.#listeners.emit('ended', event);
+  }
+
+  async #send(data, { wait = false, signal } = {}, message) {
+    for (;;) {
+      this.#checkCanSend();
+      let session = this.#host._session;
+      if (this.#credits > 0) {
+        this.#credits -= 1;
+      } else if (wait) {
+        session = await this.#nextCredit(signal);
+        if (session !== this.#host._session) continue;
+      } else {
+        this.#counts.dropped += 1;
+        return { sent: false };
+      }
+      try {
+        const pending = this.#bytes(data);
+        const bytes = pending instanceof Uint8Array ? pending : await pending;
+        if (session === this.#host._session && this.#state === 'open') {
+          this.#post(message, bytes);
+          return { sent: true };
+        }
+      } catch (error) {
+        // Nothing was sent, so the credit is still there, unless its session is not.
+        if (session === this.#host._session && this.#state === 'open') this.#addCredits(1);
+        throw error;
+      }
+      // The session ended while the bytes were being read, and the credit with it.
+      if (wait) continue;
+      this.#checkCanSend();
+      this.#counts.dropped += 1;
+      return { sent: false };
+    }
+  }
+
+  #post(message, bytes) {
+    const limit = this.#host.hello.limits?.max_inbound_bytes;
+    const encodedBytes = Math.ceil(bytes.length / 3) * 4 + ENVELOPE_BYTES;
+    if (limit !== undefined && encodedBytes > limit) {
+      const problem = `a picture of ${bytes.length} bytes does not fit a message of ${limit} bytes`;
+      throw new FramehostError('resource_exhausted', problem, this.#about());
+    }
+    this.#host._post(withoutUndefined(message(toBase64(bytes))));
+    this.#counts.sent += 1;
+    this.#sentAt.push(this.#host._timers.now());
+  }
+
+  #checkCanSend() {
+    if (this.#isOver()) throw this.#overError;
+    if (this.#source.kind !== 'extension') {
+      throw new FramehostError('failed_precondition', 'this stream makes its own pictures', this.#about());
+    }
+  }
+
+  /**
+   * The bytes of a picture: at once, or as a promise if a Blob has to be read first. Pictures keep their order, so one
+   * that has its bytes waits for the Blob before it.
+   */
+  #bytes(data) {
+    if (!isBlob(data) && this.#pendingBytes === null) return toBytes(data);
+    const before = this.#pendingBytes;
+    const reading = (async () => {
+      const bytes = toBytes(isBlob(data) ? await data.arrayBuffer() : data);
+      await before;
+      return bytes;
+    })();
+    const turn = reading
+      .catch(() => {})
+      .then(() => {
+        if (this.#pendingBytes === turn) this.#pendingBytes = null;
+      });
+    this.#pendingBytes = turn;
+    return reading;
+  }
+
+  #nextCredit(signal) {
+    return new Promise((resolve, reject) => {
+      if (signal?.aborted) throw signal.reason;
+      const settle = (finish, value) => {
+        this.#wanting = this.#wanting.filter((entry) => entry !== want);
+        signal?.removeEventListener('abort', aborted);
+        finish(value);
+      };
+      const aborted = () => settle(reject, signal.reason);
+      const want = { grant: (session) => settle(resolve, session), reject: (error) => settle(reject, error) };
+      signal?.addEventListener('abort', aborted);
+      this.#wanting.push(want);
+    });
+  }
+
+  #addCredits(credits) {
+    if (this.#isOver()) return;
+    this.#credits += credits;
+    while (this.#credits > 0 && this.#wanting.length > 0) {
+      this.#credits -= 1;
+      this.#wanting[0].grant(this.#host._session);
+    }
+  }
+
+  #isOver() {
+    return this.#state === 'closed' || this.#state === 'ended' || this.#state === 'failed';
+  }
+
+  #overError = null;
+
+  #finish(state, error) {
+    this.#state = state;
+    this.#overError = error;
+    this.#credits = 0;
+    this.#opening.reject(error);
+    for (const want of [...this.#wanting]) want.reject(error);
+  }
+
+  #problem(error) {
+    this.#listeners.emit('error', error);
+    this.#host._report(error);
+  }
+
+  #about() {
+    return { stream_id: this.streamId };
+  }
+}
+
+/** A promise of the stream that can also be used as the stream, so that neither style needs a second name. */
+function usableWhileOpening(stream) {
+  const promise = stream.opened.then(() => stream);
+  promise.catch(() => {});
+  for (const name of ['send', 'sendPacket', 'on', 'close']) {
+    Object.defineProperty(promise, name, { value: stream[name].bind(stream) });
+  }
+  for (const name of ['streamId', 'state', 'source', 'granted', 'stats', 'opened']) {
+    Object.defineProperty(promise, name, { get: () => stream[name] });
+  }
+  return promise;
+}
+
+class Models {
+  #host;
+
+  constructor(host) {
+    this.#host = host;
+  }
+
+  /** Every model of the cache, or one model's revisions, with all their files: the pages are joined. */
+  async list(modelId) {
+    const models = new Map();
+    let pageToken;
+    do {
+      const page = await this.#host.request(
+        'models.list',
+        withoutUndefined({ model_id: modelId, page_token: pageToken }),
+      );
+      for (const entry of page.models) {
+        // A model with very many files comes in several entries.
+        const key = JSON.stringify([entry.model_id, entry.revision, entry.commit]);
+        const known = models.get(key);
+        if (known) known.files.push(...entry.files);
+        else models.set(key, { ...entry, files: [...entry.files] });
+      }
+      pageToken = page.next_page_token;
+    } while (pageToken);
+    return [...models.values()];
+  }
+
+  /** Opens a file: the first time takes as long as hashing it. The handle is void after `hub_restarted`. */
+  open(modelId, filePath, { revision, signal } = {}) {
+    const params = withoutUndefined({ model_id: modelId, file_path: filePath, revision });
+    return this.#host.request('models.open', params, { signal });
+  }
+
+  /** Reads up to `length` bytes (at most `chunk_bytes`). `bytes` is what came. */
+  async read(handle, offset, length, { signal } = {}) {
+    const chunk = await this.#host.request('models.read', { handle, offset, length }, { signal });
+    return { offset: chunk.offset, bytes: fromBase64(chunk.data), isLast: chunk.is_last };
+  }
+
+  async close(handle) {
+    await this.#host.request('models.close', { handle });
+  }
+
+  /**
+   * A file's bytes, in order. A restart of the hub or a lost port is survived: the file is opened again and read on
+   * from the same offset if its sha256 is still the same. If not, the stream fails with `aborted`.
+   */
+  fetch(modelId, filePath, { revision, onOpen, signal } = {}) {
+    const reader = new FileReading(this.#host, modelId, filePath, { revision, onOpen, signal });
+    let aborted;
+    return new ReadableStream(
+      {
+        start(controller) {
+          aborted = () => {
+            controller.error(signal.reason);
+            reader.stop();
+          };
+          if (signal?.aborted) aborted();
+          else signal?.addEventListener('abort', aborted, { once: true });
+        },
+        async pull(controller) {
+          try {
+            const bytes = await reader.next();
+            if (signal?.aborted) return;
+            if (bytes) {
+              controller.enqueue(bytes);
+              return;
+            }
+            controller.close();
+          } catch (error) {
+            // An abort has failed the stream already.
+            if (!signal?.aborted) controller.error(error);
+          }
+          signal?.removeEventListener('abort', aborted);
+          reader.stop();
+        },
+        cancel() {
+          signal?.removeEventListener('abort', aborted);
+          reader.stop();
+        },
+      },
+      // Read ahead is the business of READS_IN_FLIGHT; nothing is opened before somebody reads.
+      { highWaterMark: 0 },
+    );
+  }
+}
+
+/** One file on its way through the native port, across sessions. */
+class FileReading {
+  #host;
+  #modelId;
+  #filePath;
+  #revision;
+  #onOpen;
+  #signal;
+  #file = null;
+  #first = null;
+  #session = 0;
+  #offset = 0;
+  #nextOffset = 0;
+  #reads = [];
+  #failures = 0;
+  #stopped = false;
+
+  constructor(host, modelId, filePath, { revision, onOpen, signal }) {
+    this.#host = host;
+    this.#modelId = modelId;
+    this.#filePath = filePath;
+    this.#revision = revision;
+    this.#onOpen = onOpen;
+    this.#signal = signal;
+  }
+
+  /** The next bytes, or null at the end. */
+  async next() {
+    for (;;) {
+      try {
+        await this.#host.ready({ signal: this.#signal });
+        if (!this.#file || this.#session !== this.#host._session) await this.#open();
+        if (this.#offset >= this.#first.size_bytes) return null;
+        return await this.#read();
+      } catch (error) {
+        if (this.#stopped || !(error instanceof FramehostError) || error.code !== 'unavailable') throw error;
+        this.#failures += 1;
+        if (this.#failures >= READ_ATTEMPTS) throw error;
+        // The end of a session is waited out by ready(). If the host itself says `unavailable`, do not hurry it.
+        if (error.details.reason === undefined) await this.#pause();
+      }
+    }
+  }
+
+  stop() {
+    this.#stopped = true;
+    const file = this.#file;
+    this.#file = null;
+    this.#reads = [];
+    if (file && this.#session === this.#host._session) closeQuietly(this.#host, file.handle);
+  }
+
+  async #open() {
+    this.#file = null;
+    this.#reads = [];
+    this.#nextOffset = this.#offset;
+    // The very commit that the first bytes came from: the branch may have moved on meanwhile.
+    const revision = this.#first?.commit || this.#revision;
+    const params = withoutUndefined({ model_id: this.#modelId, file_path: this.#filePath, revision });
+    const session = this.#host._session;
+    const file = await this.#host._ask('models.open', params);
+    if (this.#stopped) {
+      closeQuietly(this.#host, file.handle);
+      throw new FramehostError('cancelled', 'the reading was stopped');
+    }
+    if (this.#first && (file.sha256 !== this.#first.sha256 || file.size_bytes !== this.#first.size_bytes)) {
+      closeQuietly(this.#host, file.handle);
+      throw new FramehostError('aborted', 'the file changed while it was read', {
+        model_id: this.#modelId,
+        file_path: this.#filePath,
+        offset: this.#offset,
+        sha256_before: this.#first.sha256,
+        sha256: file.sha256,
+      });
+    }
+    this.#file = file;
+    this.#session = session;
+    if (this.#first) return;
+    this.#first = file;
+    this.#onOpen?.(file);
+  }
+
+  async #read() {
+    const { handle, size_bytes: size, chunk_bytes: chunkBytes } = this.#file;
+    while (this.#reads.length < READS_IN_FLIGHT && this.#nextOffset < size) {
+      const offset = this.#nextOffset;
+      const length = Math.min(chunkBytes, size - offset);
+      const answer = this.#host._ask('models.read', { handle, offset, length });
+      // It is awaited later, or never if one before it fails.
+      answer.catch(() => {});
+      this.#reads.push({ length, answer });
+      this.#nextOffset += length;
+    }
+    const { length, answer } = this.#reads.shift();
+    const chunk = await answer;
+    const bytes = fromBase64(chunk.data);
+    if (chunk.offset !== this.#offset || bytes.length === 0 || bytes.length > length) {
+      const problem = `asked for ${length} bytes at ${this.#offset}, got ${bytes.length} at ${chunk.offset}`;
+      throw new FramehostError('data_loss', problem, { model_id: this.#modelId, file_path: this.#filePath });
+    }
+    this.#offset += bytes.length;
+    this.#failures = 0;
+    if (bytes.length < length) {
+      // Less than asked for: the reads behind it are at the wrong places.
+      this.#reads = [];
+      this.#nextOffset = this.#offset;
+    }
+    return bytes;
+  }
+
+  #pause() {
+    const ms = 100 * 2 ** this.#failures;
+    return new Promise((resolve) => this.#host._timers.setTimeout(resolve, ms));
+  }
+}
+
+/** Base64 with padding. The browser's own encoder where there is one: several times as fast. */
+export function toBase64(bytes) {
+  if (typeof bytes.toBase64 === 'function') return bytes.toBase64();
+  // A multiple of three, so that the parts can be joined, and few enough arguments for one call.
+  const part = 0x6000;
+  let text = '';
+  for (let start = 0; start < bytes.length; start += part) {
+    text += btoa(String.fromCharCode.apply(null, bytes.subarray(start, start + part)));
+  }
+  return text;
+}
+
+export function fromBase64(text) {
+  if (typeof Uint8Array.fromBase64 === 'function') return Uint8Array.fromBase64(text);
+  const binary = atob(text);
+  const bytes = new Uint8Array(binary.length);
+  for (let n = 0; n < binary.length; n += 1) bytes[n] = binary.charCodeAt(n);
+  return bytes;
+}
+
+function isBlob(data) {
+  return typeof Blob !== 'undefined' && data instanceof Blob;
+}
+
+function toBytes(data) {
+  // Clamped arrays are what a canvas gives; both are views of bytes.
+  if (data instanceof Uint8Array) return data;
+  if (ArrayBuffer.isView(data)) return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  if (data instanceof ArrayBuffer) return new Uint8Array(data);
+  throw new FramehostError('invalid_argument', 'data is no Uint8Array, ArrayBuffer or Blob', { field: 'data' });
+}
+
+/** The browser leaves undefined fields out; other ports may not. */
+function withoutUndefined(fields) {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
+}
+
+function errorOf({ code, message, details }) {
+  return new FramehostError(code ?? 'internal', message ?? 'the host gave no reason', details ?? {});
+}
+
+function closeQuietly(host, handle) {
+  // Whether it was still there does not matter to anybody.
+  host._ask('models.close', { handle }).catch(() => {});
+}
+
+function disconnect(port) {
+  try {
+    port?.disconnect();
+  } catch {
+    // It ended by itself.
+  }
+}

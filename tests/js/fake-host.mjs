@@ -1,0 +1,272 @@
+// A host without a browser: the extension's end of the native port, and behind it as much of the protocol as the
+// client can see. Messages cross as JSON and later, as they do in a browser.
+
+import { createHash } from 'node:crypto';
+
+import { connect } from '../../extension-sample/framehost.js';
+
+export const CHUNK_BYTES = 1000;
+export const FRAME_CREDITS = 3;
+
+/** Time that passes only when a test says so. */
+export class FakeClock {
+  time = 0;
+  timers = [];
+  now = () => this.time;
+
+  setTimeout = (fn, ms) => {
+    const timer = { fn, at: this.time + ms, ms };
+    this.timers.push(timer);
+    return timer;
+  };
+
+  clearTimeout = (timer) => {
+    this.timers = this.timers.filter((other) => other !== timer);
+  };
+
+  /** Lets `ms` pass, with all that is due in it, one after the other. */
+  async advance(ms) {
+    const end = this.time + ms;
+    for (;;) {
+      await settled();
+      const [next] = this.timers.filter(({ at }) => at <= end).sort((a, b) => a.at - b.at);
+      if (!next) break;
+      this.clearTimeout(next);
+      this.time = Math.max(this.time, next.at);
+      next.fn();
+    }
+    this.time = end;
+    await settled();
+  }
+}
+
+/** Everything that is under way in this turn and the ones that follow from it has happened. */
+export async function settled() {
+  for (let turn = 0; turn < 10; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+}
+
+export class FakeHost {
+  clock = new FakeClock();
+  /** Every message of the client. */
+  received = [];
+  /** What connectNative does next, one entry for each call: a string ends the port with it, an Error is thrown. */
+  failures = [];
+  connects = 0;
+  sessions = 0;
+  port = null;
+  /** Types that get no answer until `release`. */
+  held = new Set();
+  heldMessages = [];
+  streams = new Map();
+  handles = new Map();
+  lastHandle = 0;
+  /** Bytes by "model_id file_path". */
+  files = new Map();
+  models = [];
+  modelsPerPage = 2;
+  /** Acknowledgements are sent at once, or when the test calls `ack`. */
+  acksAtOnce = true;
+  /** By type: answers instead of the usual ones. A function of the message; undefined leaves it to the usual. */
+  instead = {};
+
+  connectNative = (name) => {
+    this.connects += 1;
+    this.name = name;
+    const failure = this.failures.shift();
+    if (failure instanceof Error) throw failure;
+    const port = new FakePort(this);
+    this.port = port;
+    this.newHub();
+    if (failure !== undefined) queueMicrotask(() => port.end(failure));
+    return port;
+  };
+
+  options(more = {}) {
+    const { setTimeout, clearTimeout, now } = this.clock;
+    return {
+      connectNative: this.connectNative,
+      lastError: () => this.port.reason,
+      extensionId: 'abc',
+      setTimeout,
+      clearTimeout,
+      now,
+      random: () => 1,
+      ...more,
+    };
+  }
+
+  connect(more) {
+    return connect(this.options(more));
+  }
+
+  newHub() {
+    this.streams.clear();
+    this.handles.clear();
+    this.heldMessages = [];
+    this.greeted = false;
+  }
+
+  /** The hub dies, another takes over. */
+  restart() {
+    this.newHub();
+    this.event('hub_restarted');
+  }
+
+  event(event, fields = {}) {
+    this.port.deliver({ event, ...fields });
+  }
+
+  of(type) {
+    return this.received.filter((message) => message.type === type);
+  }
+
+  /** Answers what was held, in the given order of positions if there is one. */
+  release(order) {
+    const messages = this.heldMessages;
+    this.heldMessages = [];
+    this.held.clear();
+    for (const message of order ? order.map((n) => messages[n]) : messages) this.answer(message);
+  }
+
+  receive(message) {
+    this.received.push(message);
+    if (this.held.has(message.type)) this.heldMessages.push(message);
+    else this.answer(message);
+  }
+
+  answer(message) {
+    const { id, type } = message;
+    const outcome = this.instead[type]?.(message) ?? this.usual(message);
+    if (id === undefined) {
+      if (!outcome.error) return;
+      const { code, message: text, details } = outcome.error;
+      this.event('error', { code, message: text, details: { ...details, type } });
+    } else {
+      this.port.deliver({ id, ...outcome });
+    }
+  }
+
+  usual(message) {
+    const known = this[`on ${message.type}`];
+    if (message.type !== 'hello' && !this.greeted) return failure('failed_precondition', 'say hello first');
+    return known ? known.call(this, message) : failure('unimplemented', `unknown type ${message.type}`);
+  }
+
+  'on hello'() {
+    this.greeted = true;
+    this.sessions += 1;
+    const limits = { max_inbound_bytes: 64 << 20, max_outbound_bytes: 1 << 20, chunk_bytes: CHUNK_BYTES, frame_credits: FRAME_CREDITS };
+    const session = `s${this.sessions}`;
+    return { ok: { protocol: 1, version: '0.0.0', session, limits, grpc: '127.0.0.1:1', token: `t${this.sessions}`, capabilities: [] } };
+  }
+
+  'on ping'() {
+    return { ok: {} };
+  }
+
+  'on stream.open'({ stream_id = `s${this.sessions}.1`, source }) {
+    if (this.streams.has(stream_id)) return failure('already_exists', 'taken', { stream_id });
+    this.streams.set(stream_id, { source, credits: FRAME_CREDITS, frames: [] });
+    const ok = { stream_id, source: source.kind };
+    return { ok: source.kind === 'extension' ? { ...ok, frame_credits: FRAME_CREDITS } : { ...ok, fps: 30 } };
+  }
+
+  'on stream.close'({ stream_id }) {
+    const stream = this.streams.get(stream_id);
+    if (!stream) return failure('not_found', 'no such stream', { stream_id });
+    this.streams.delete(stream_id);
+    return { ok: { stream_id, published: stream.frames.length } };
+  }
+
+  'on frame'(message) {
+    const { stream_id } = message;
+    const stream = this.streams.get(stream_id);
+    if (!stream) return failure('not_found', 'no such stream', { stream_id });
+    if (stream.credits === 0) return failure('resource_exhausted', 'no credit', { stream_id, credits: 0 });
+    stream.credits -= 1;
+    stream.frames.push(message);
+    if (this.acksAtOnce) this.ack(stream_id);
+    return { ok: {} };
+  }
+
+  'on packet'(message) {
+    return this['on frame'](message);
+  }
+
+  ack(stream_id, credits = 1) {
+    const stream = this.streams.get(stream_id);
+    stream.credits += credits;
+    this.event('frame_ack', { stream_id, frame_number: stream.frames.length - 1, credits });
+  }
+
+  'on models.list'({ model_id, page_token = '0' }) {
+    const models = this.models.filter((model) => model_id === undefined || model.model_id === model_id);
+    const next = Number(page_token) + this.modelsPerPage;
+    const more = next < models.length ? { next_page_token: String(next) } : {};
+    return { ok: { models: models.slice(Number(page_token), next), ...more } };
+  }
+
+  'on models.open'({ model_id, file_path }) {
+    const bytes = this.files.get(`${model_id} ${file_path}`);
+    if (!bytes) return failure('not_found', 'no such file');
+    this.lastHandle += 1;
+    this.handles.set(this.lastHandle, bytes);
+    const sha256 = createHash('sha256').update(bytes).digest('hex');
+    return { ok: { handle: this.lastHandle, size_bytes: bytes.length, sha256, etag: sha256, commit: 'c0', verified: true, chunk_bytes: CHUNK_BYTES } };
+  }
+
+  'on models.read'({ handle, offset, length }) {
+    const bytes = this.handles.get(handle);
+    if (!bytes) return failure('not_found', 'no such handle', { handle });
+    if (offset > bytes.length) return failure('out_of_range', 'beyond the end');
+    const part = bytes.subarray(offset, offset + Math.min(length, CHUNK_BYTES));
+    return { ok: { offset, data: Buffer.from(part).toString('base64'), is_last: offset + part.length === bytes.length } };
+  }
+
+  'on models.close'({ handle }) {
+    return this.handles.delete(handle) ? { ok: {} } : failure('not_found', 'no such handle', { handle });
+  }
+}
+
+export function failure(code, message, details = {}) {
+  return { error: { code, message, details } };
+}
+
+class FakePort {
+  #messageListeners = [];
+  #endListeners = [];
+  open = true;
+  reason = undefined;
+  onMessage = { addListener: (fn) => this.#messageListeners.push(fn) };
+  onDisconnect = { addListener: (fn) => this.#endListeners.push(fn) };
+
+  constructor(host) {
+    this.host = host;
+  }
+
+  postMessage(message) {
+    if (!this.open) throw new Error('Attempting to use a disconnected port object');
+    const copy = JSON.parse(JSON.stringify(message));
+    queueMicrotask(() => this.open && this.host.receive(copy));
+  }
+
+  deliver(message) {
+    const copy = JSON.parse(JSON.stringify(message));
+    queueMicrotask(() => this.open && this.#messageListeners.forEach((fn) => fn(copy)));
+  }
+
+  /** The client's own call: raises no event there. */
+  disconnect() {
+    if (!this.open) throw new Error('the client disconnected a port twice');
+    this.open = false;
+    this.disconnected = true;
+  }
+
+  /** The other end goes, for the reason that the browser gives. */
+  end(reason) {
+    if (!this.open) return;
+    this.open = false;
+    this.reason = reason;
+    this.#endListeners.forEach((fn) => fn(this));
+  }
+}
