@@ -6,7 +6,7 @@
 //! ```text
 //! <runtime>/hub.sock, hub.lock, hub.json      $FRAMEHOST_RUNTIME_DIR, $XDG_RUNTIME_DIR/framehost, /tmp/framehost-UID
 //! <config>/config.json                        $FRAMEHOST_CONFIG_DIR, ~/.config/framehost
-//! <state>/hub.log, digests.json               $FRAMEHOST_CONFIG_DIR/state, ~/.local/state/framehost
+//! <state>/hub.log, digests.jsonl              $FRAMEHOST_CONFIG_DIR/state, ~/.local/state/framehost
 //! ```
 
 use std::{

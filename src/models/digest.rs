@@ -3,8 +3,8 @@
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
-    fs::{self, File, Metadata},
-    io::{self, Read},
+    fs::{self, File, Metadata, OpenOptions},
+    io::{self, Read, Write as _},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -14,8 +14,10 @@ use serde::{Deserialize, Serialize};
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
-/// Files whose digests are remembered; the oldest go first.
-const MAX_REMEMBERED: usize = 20_000;
+use super::name::is_lower_hex;
+
+/// Files whose digests are remembered; with more, the memory begins anew.
+const MAX_REMEMBERED: usize = 50_000;
 
 /// Bytes hashed at once.
 const READ_BYTES: usize = 1 << 20;
@@ -82,7 +84,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// What was hashed, in memory and on disk.
+/// What was hashed, in memory and on disk: one line of JSON for each file, the newest last.
 #[derive(Debug)]
 pub(super) struct DigestMemory {
     path: PathBuf,
@@ -93,29 +95,23 @@ pub(super) struct DigestMemory {
 struct State {
     /// The file on disk has been read.
     loaded: bool,
-    known: BTreeMap<FileKey, Remembered>,
-    last_use: u64,
+    known: BTreeMap<FileKey, Digests>,
     /// Files that are being hashed right now; who comes second waits for the first.
     in_work: BTreeMap<FileKey, Arc<Mutex<()>>>,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Remembered {
+#[derive(Serialize, Deserialize)]
+struct Line {
+    #[serde(flatten)]
+    key: FileKey,
     #[serde(flatten)]
     digests: Digests,
-    /// Counts up with every new entry.
-    order: u64,
-}
-
-#[derive(Serialize, Deserialize)]
-struct OnDisk {
-    files: Vec<(FileKey, Remembered)>,
 }
 
 impl DigestMemory {
-    /// A memory at `state_dir/digests.json`, which is read when it is first needed.
+    /// A memory at `state_dir/digests.jsonl`, which is read when it is first needed.
     pub(super) fn new(state_dir: &Path) -> Self {
-        Self { path: state_dir.join("digests.json"), state: Mutex::default() }
+        Self { path: state_dir.join("digests.jsonl"), state: Mutex::default() }
     }
 
     /// The digests of an open file, hashed now unless they are remembered; `None` if the file changed meanwhile.
@@ -124,13 +120,13 @@ impl DigestMemory {
         let turn = {
             let mut state = self.loaded_state();
             if let Some(known) = state.known.get(&key) {
-                return Ok(Some(known.digests.clone()));
+                return Ok(Some(known.clone()));
             }
             Arc::clone(state.in_work.entry(key).or_default())
         };
         let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = self.loaded_state().known.get(&key) {
-            return Ok(Some(known.digests.clone()));
+            return Ok(Some(known.clone()));
         }
         let hashed = hash(file, key.size);
         self.loaded_state().in_work.remove(&key);
@@ -145,41 +141,42 @@ impl DigestMemory {
     /// Remembers what was hashed elsewhere.
     pub(super) fn remember(&self, key: FileKey, digests: Digests) {
         let mut state = self.loaded_state();
-        state.last_use += 1;
-        let order = state.last_use;
-        state.known.insert(key, Remembered { digests, order });
-        if state.known.len() > MAX_REMEMBERED {
-            let oldest = state.known.iter().min_by_key(|(_, remembered)| remembered.order).map(|(key, _)| *key);
-            state.known.retain(|key, _| Some(*key) != oldest);
+        let line = Line { key, digests };
+        if let Err(error) = self.append(&line) {
+            tracing::warn!(%error, path = %self.path.display(), "a digest is not remembered over a restart");
         }
-        if let Err(error) = self.save(&state) {
-            tracing::warn!(%error, path = %self.path.display(), "digests are not remembered over a restart");
-        }
+        state.known.insert(line.key, line.digests);
     }
 
-    /// The state with what the file on disk knows. A broken file costs only the time to hash again.
+    /// The state with what the file on disk knows. A broken line costs only the time to hash again.
     fn loaded_state(&self) -> MutexGuard<'_, State> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if !state.loaded {
             state.loaded = true;
-            let json = fs::read(&self.path).unwrap_or_default();
-            let OnDisk { files } = serde_json::from_slice(&json).unwrap_or(OnDisk { files: Vec::new() });
-            let sound = |digests: &Digests| digests.sha256.len() == 64 && digests.git_sha1.len() == 40;
-            state.known.extend(files.into_iter().filter(|(_, known)| sound(&known.digests)).take(MAX_REMEMBERED));
-            state.last_use = state.known.values().map(|known| known.order).max().unwrap_or(0);
+            let text = fs::read(&self.path).unwrap_or_default();
+            let lines = text.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Line>(line).ok());
+            let sound =
+                |line: &Line| is_lower_hex(&line.digests.sha256, 64) && is_lower_hex(&line.digests.git_sha1, 40);
+            state.known.extend(lines.filter(sound).map(|line| (line.key, line.digests)));
+            if state.known.len() > MAX_REMEMBERED {
+                // Which of them are still in use is not known; to begin anew costs a hash for each that is.
+                state.known.clear();
+                if let Err(error) = fs::remove_file(&self.path) {
+                    tracing::warn!(%error, path = %self.path.display(), "cannot begin a new memory of digests");
+                }
+            }
         }
         state
     }
 
-    /// Written whole beside the old file, then renamed over it. Another hub's entries may be lost: they are only time.
-    fn save(&self, state: &State) -> io::Result<()> {
-        let files = state.known.iter().map(|(key, remembered)| (*key, remembered.clone())).collect();
+    /// Adds a line. Lines of several processes do not mix: each is one write at the end of the file.
+    fn append(&self, line: &Line) -> io::Result<()> {
         if let Some(directory) = self.path.parent() {
             fs::create_dir_all(directory)?;
         }
-        let temporary = self.path.with_extension(format!("json.{}", std::process::id()));
-        fs::write(&temporary, serde_json::to_vec(&OnDisk { files })?)?;
-        fs::rename(&temporary, &self.path)
+        let mut json = serde_json::to_vec(line)?;
+        json.push(b'\n');
+        OpenOptions::new().create(true).append(true).open(&self.path)?.write_all(&json)
     }
 }
 
@@ -246,7 +243,7 @@ mod tests {
     fn a_broken_memory_is_no_memory() {
         let dir = tempfile::tempdir().unwrap();
         for broken in [&b"{half"[..], b"", b"[]", b"\xff"] {
-            fs::write(dir.path().join("digests.json"), broken).unwrap();
+            fs::write(dir.path().join("digests.jsonl"), broken).unwrap();
             let memory = DigestMemory::new(dir.path());
             assert!(memory.digests(&file(&dir.path().join("f"), b"x")).unwrap().is_some());
         }

@@ -13,7 +13,7 @@ use super::{
     Commit, FilePath, ModelError, ModelId, ModelStore, Revision,
     digest::{Digests, FileKey, Hasher, hex},
     publish::{Partial, lock_for_publishing, make_cache_dir, make_parent, partial_dir, publish_bytes, publish_link},
-    store::read_ref,
+    store::{open_file, read_ref},
     tree::{Tree, TreeFile},
 };
 
@@ -218,7 +218,7 @@ impl ModelStore {
 
     fn source(&self, path: PathBuf, file_path: FilePath) -> Result<Source, ModelError> {
         let action = "read a file to import";
-        let file = File::open(&path).map_err(ModelError::io(action, &path))?;
+        let file = open_file(&path).map_err(ModelError::io(action, &path))?;
         let metadata = file.metadata().map_err(ModelError::io(action, &path))?;
         let digests = self.digests.digests(&file).map_err(ModelError::io(action, &path))?;
         let digests = digests.ok_or_else(|| ModelError::Changing { path: path.clone() })?;
@@ -250,7 +250,7 @@ impl ModelStore {
 
     /// Does the blob hold the source's bytes? A damaged one is put right by publishing over it.
     fn is_whole(&self, blob: &Path, source: &Source) -> bool {
-        let digests = File::open(blob).and_then(|file| self.digests.digests(&file));
+        let digests = open_file(blob).and_then(|file| self.digests.digests(&file));
         digests.is_ok_and(|digests| digests.as_ref() == Some(&source.digests))
     }
 }
@@ -258,7 +258,7 @@ impl ModelStore {
 /// Copies a file and makes sure that it is still the one that was hashed.
 fn copy(source: &Source, to: &mut File) -> Result<(), ModelError> {
     let action = "copy a file into the cache";
-    let mut from = File::open(&source.path).map_err(ModelError::io(action, &source.path))?;
+    let mut from = open_file(&source.path).map_err(ModelError::io(action, &source.path))?;
     let mut hasher = Hasher::new(source.size_bytes);
     let mut buffer = vec![0; COPY_BYTES];
     loop {

@@ -7,7 +7,7 @@
 //!                          /refs/<revision>         40 hex digits, no newline
 //!                          /snapshots/<commit>/<file path>   link to ../../blobs/<etag>, or the file itself
 //!                          /trees/<commit>.json     what the commit consists of
-//! <state>/digests.json                              ours, outside the cache: digests of files that were hashed
+//! <state>/digests.jsonl                             ours, outside the cache: digests of files that were hashed
 //! ```
 //!
 //! Belongs here: names and their checks, resolving, hashing, listing, importing.

@@ -1,9 +1,9 @@
 //! Finding a file of a model, and making sure of its bytes.
 
 use std::{
-    fs::{self, File},
-    io,
-    os::unix::fs::FileExt,
+    fs::{self, File, OpenOptions},
+    io::{self, Read},
+    os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -15,7 +15,7 @@ use super::{
 };
 
 /// Longest file in `refs`, in bytes: 40 digits, and room for a stray newline.
-const MAX_REF_BYTES: usize = 64;
+const MAX_REF_BYTES: u64 = 64;
 
 /// Where the store is.
 #[derive(Debug, Clone)]
@@ -127,7 +127,7 @@ impl ModelStore {
             file_path: file_path.as_str().to_owned(),
         };
         let target = self.inside_cache(&path, not_found)?;
-        let file = File::open(&target).map_err(ModelError::io("open the file", &path))?;
+        let file = open_file(&target).map_err(ModelError::io("open the file", &path))?;
         let metadata = file.metadata().map_err(ModelError::io("look at the file", &path))?;
         if !metadata.is_file() {
             return Err(not_found());
@@ -199,10 +199,17 @@ impl ModelStore {
     }
 }
 
+/// Opens a file for reading; what turns out to be a pipe or a device does not keep the caller waiting.
+pub(super) fn open_file(path: &Path) -> io::Result<File> {
+    let no_wait = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    OpenOptions::new().read(true).custom_flags(no_wait).open(path)
+}
+
 /// The commit in a file under `refs`.
 pub(super) fn read_ref(path: &Path) -> Option<Commit> {
-    let text = fs::read(path).ok().filter(|bytes| bytes.len() <= MAX_REF_BYTES)?;
-    Commit::parse(str::from_utf8(&text).ok()?.trim())
+    let mut text = String::new();
+    open_file(path).ok()?.take(MAX_REF_BYTES).read_to_string(&mut text).ok()?;
+    Commit::parse(text.trim())
 }
 
 /// What the cache promises about a file's bytes: the name of its blob or, where the snapshot holds the file itself,

@@ -280,6 +280,18 @@ fn folders_are_no_files() {
 }
 
 #[test]
+fn what_is_no_file_is_not_waited_for() {
+    let world = World::new();
+    let (_, snapshot) = world.snapshot();
+    rustix::fs::mknodat(rustix::fs::CWD, snapshot.join("pipe"), rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    assert!(matches!(world.resolve("pipe"), Err(ModelError::FileNotFound { .. })));
+    let source = world.source(&[("a", b"1")]);
+    rustix::fs::mknodat(rustix::fs::CWD, source.join("pipe"), rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    let options = ImportOptions { force: true, ..Default::default() };
+    assert_eq!(world.store.import(&source, &id(), &options).unwrap().files, 1);
+}
+
+#[test]
 fn a_lock_that_somebody_holds_is_waited_for_and_then_named() {
     let world = World::new();
     let cache = world.store.cache_dir();

@@ -105,6 +105,8 @@ impl Drop for World {
             // The file may be one that a test made, or that a killed hub left: end only what is ours.
             if is_framehost(pid) {
                 signal_process(pid, rustix::process::Signal::KILL);
+                // Only then is the directory nobody's any more.
+                eventually("the hub has ended", || !is_framehost(pid));
             }
         }
     }
