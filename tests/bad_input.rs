@@ -1,6 +1,8 @@
 //! What a broken or hostile client may send, through the binary's stdin: each gets its named error or a clean end,
 //! memory stays bounded by the message at hand, and another session of the same hub notices nothing.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test panics")]
+
 mod common;
 
 use std::{fs, io::Write, os::unix::net::UnixListener, thread};

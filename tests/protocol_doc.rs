@@ -1,5 +1,7 @@
 //! The transcripts in `docs/protocol.md`, replayed through the binary's stdin.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test panics")]
+
 mod common;
 
 use common::World;

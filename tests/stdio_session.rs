@@ -1,5 +1,7 @@
 //! Every type of request, through the binary's stdin.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test panics")]
+
 mod common;
 
 use std::fs;

@@ -1,5 +1,7 @@
 //! One hub per user, whoever dies: races, restarts, embedded hubs, broken pipes.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test panics")]
+
 mod common;
 
 use std::{

@@ -1,5 +1,7 @@
 //! The layers of `ARCHITECTURE.md`, read off the `use` lines.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test panics")]
+
 use std::{
     collections::BTreeMap,
     fs,

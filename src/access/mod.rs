@@ -4,7 +4,7 @@
 //! Does not belong here: sockets and responses (`http`), what a caller may then do (the services).
 //!
 //! The rules, for gRPC and HTTP alike; one that fails denies the request and tells nothing but that:
-//! 1. `Host` or `:authority` is 127.0.0.1, [::1] or localhost, with our port (against rebound names).
+//! 1. `Host` or `:authority` is 127.0.0.1, `[::1]` or localhost, with our port (against rebound names).
 //! 2. An `Origin`, where there is one, is a connected extension's.
 //! 3. The request bears a valid token; or the peer is a process of our own user and no browser (neither `Origin` nor
 //!    `Sec-Fetch-*`). A foreign bearer from such a peer is ignored: Python clients send their hub token everywhere.

@@ -5,7 +5,7 @@
 //!
 //! Invariants:
 //! - No request reaches a service before `access` has let it pass.
-//! - A connection that says nothing is closed after [`SILENCE_LIMIT`], whatever it has or has not begun.
+//! - A connection that says nothing is closed after `SILENCE_LIMIT`, whatever it has or has not begun.
 //!
 //! Data path: accept -> `Peer::look_up` -> preface -> hyper -> `Access::check` -> gRPC routes or `/healthz`.
 
