@@ -103,6 +103,16 @@ fn an_embedded_hub_serves_others_and_they_outlive_it() {
 }
 
 #[test]
+fn an_embedded_hub_puts_its_files_away() {
+    let world = World::new();
+    let mut embedded = world.host_with(&["--embedded"]);
+    embedded.hello();
+    assert_eq!(embedded.finish().1, Some(0));
+    let left: Vec<_> = fs::read_dir(world.runtime_dir()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["hub.lock"]);
+}
+
+#[test]
 fn an_embedded_relay_that_finds_a_hub_uses_it() {
     let world = World::new();
     let mut first = world.host();

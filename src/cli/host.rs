@@ -1,17 +1,22 @@
 //! Host mode: the browser has started us.
 
 use std::{
+    convert::Infallible,
     env,
     ffi::{OsStr, OsString},
+    io,
     process::{self, Command, ExitCode},
-    thread,
+    sync::{Arc, OnceLock},
+    thread::{self, JoinHandle},
 };
 
+use tokio::sync::oneshot;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::{
     hub::HubOptions,
     link::RelayPreamble,
+    models::ModelStore,
     relay::{self, Connector, StartEmbedded},
     stdio,
     telemetry::{self, Output},
@@ -66,25 +71,50 @@ pub(super) fn run(mode: HostMode) -> anyhow::Result<ExitCode> {
         embedded: true,
     };
     let models = super::models::store(&paths)?;
-    let mut parts = Some((embedded, models));
-    let start_embedded: StartEmbedded = Box::new(move |lock| {
-        let Some((options, models)) = parts.take() else {
-            return Err(std::io::Error::other("the hub in this process has ended"));
-        };
-        thread::Builder::new().name("hub".to_owned()).spawn(move || {
-            if let Err(error) = super::hub::block_on(options, lock, models, std::future::pending()) {
-                tracing::error!(error = format!("{error:#}"), "the hub in this process failed");
-            }
-        })?;
-        Ok(())
-    });
+    let (stop, stopped) = oneshot::channel();
+    let hub_thread = Arc::new(OnceLock::new());
+    let start_embedded = start_embedded(embedded, models, stopped, Arc::clone(&hub_thread));
     let connector = Connector {
         runtime_dir: paths.runtime_dir,
         hub_command,
         start_embedded,
         preamble: RelayPreamble { version: env!("CARGO_PKG_VERSION").to_owned(), argv: mode.argv, pid: process::id() },
     };
-    Ok(relay::run(connector, stdio))
+    let code = relay::run(connector, stdio);
+    // A hub in this process puts its files away; the sessions of other relays go on with another hub.
+    drop(stop);
+    if let Some(thread) = Arc::into_inner(hub_thread).and_then(OnceLock::into_inner)
+        && thread.join().is_err()
+    {
+        tracing::error!("the hub in this process panicked");
+    }
+    Ok(code)
+}
+
+/// Starts a hub on a thread of this process, once: if that one fails, there is no other way left.
+fn start_embedded(
+    options: HubOptions,
+    models: ModelStore,
+    stopped: oneshot::Receiver<Infallible>,
+    hub_thread: Arc<OnceLock<JoinHandle<()>>>,
+) -> StartEmbedded {
+    let mut parts = Some((options, models, stopped));
+    Box::new(move |lock| {
+        let Some((options, models, stopped)) = parts.take() else {
+            return Err(io::Error::other("the hub in this process has ended"));
+        };
+        let run = move || {
+            // The other end is only ever dropped.
+            let stop = async { drop(stopped.await) };
+            if let Err(error) = super::hub::block_on(options, lock, models, stop) {
+                tracing::error!(error = format!("{error:#}"), "the hub in this process failed");
+            }
+        };
+        let thread = thread::Builder::new().name("hub".to_owned()).spawn(run)?;
+        // Set once, as this runs once.
+        drop(hub_thread.set(thread));
+        Ok(())
+    })
 }
 
 #[cfg(test)]

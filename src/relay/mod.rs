@@ -62,15 +62,16 @@ pub fn run(mut connector: Connector, stdio: SetAside) -> ExitCode {
             Ok(hub) => hub,
             Err(error) => return unavailable(&mut output, &error),
         };
-        // Before the link is there: what the client sends once it has read this is for the new hub.
-        if let Err(error) = tell(&mut output, event("hub_restarted", serde_json::Map::new())) {
-            tracing::info!(%error, "the browser is gone");
-            return ExitCode::SUCCESS;
-        }
+        // The link first, so that what the client sends when it has read the event finds the new hub. What it had sent
+        // before may find it, too, and is refused there: its streams and handles are void.
         incoming = match hub_end.replace(hub) {
             Ok(incoming) => incoming,
             Err(error) => return unavailable(&mut output, &error.into()),
         };
+        if let Err(error) = tell(&mut output, event("hub_restarted", serde_json::Map::new())) {
+            tracing::info!(%error, "the browser is gone");
+            return ExitCode::SUCCESS;
+        }
     }
 }
 

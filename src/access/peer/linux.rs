@@ -131,4 +131,11 @@ mod tests {
         assert_eq!(uid_in(&answer(2, TCP_ESTABLISHED, 7)), None);
         assert_eq!(uid_in(&answer(SOCK_DIAG_BY_FAMILY, TCP_ESTABLISHED, 7)[..80]), None);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn junk_never_panics(junk in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..120)) {
+            let _ = uid_in(&junk);
+        }
+    }
 }
