@@ -3,6 +3,7 @@
 use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Context, bail};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::filter::LevelFilter;
 
@@ -56,6 +57,16 @@ pub(super) fn run(arguments: &HubArguments) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Takes as many descriptors as the system lets us have: sessions may hold thousands of model files open, and the usual
+/// soft limit of 1024 is there for programs that use `select`.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "few files can be open at once");
+    }
+}
+
 /// Runs a hub to its end on this thread and the workers it brings.
 pub(super) fn block_on(
     options: HubOptions,
@@ -63,6 +74,7 @@ pub(super) fn block_on(
     models: ModelStore,
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
+    raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(std::thread::available_parallelism().map_or(1, usize::from).min(WORKER_THREADS))
         .thread_name("hub-worker")

@@ -23,6 +23,9 @@ pub const MAX_TIMESTAMP_MS: u64 = (1 << 53) - 1;
 /// Largest `frame_number` (2^31 - 1: an `int32` in the contract).
 pub const MAX_FRAME_NUMBER: u32 = i32::MAX.cast_unsigned();
 
+/// Most bytes of one picture (48 MiB): what a `frame` request of 64 MiB carries in base64, and less than a gRPC message.
+pub const MAX_FRAME_BYTES: usize = 48 << 20;
+
 /// What a source says about its pictures beside the fixed fields; keys are sorted.
 pub type Metadata = BTreeMap<String, String>;
 
@@ -55,6 +58,10 @@ pub enum FrameError {
     #[error("the {format} picture is empty")]
     Empty { format: Format },
 
+    /// More bytes than every wire carries.
+    #[error("a picture of {len} bytes exceeds the limit of {MAX_FRAME_BYTES} bytes")]
+    TooLong { len: usize },
+
     /// A `format` that this version does not know.
     #[error("unknown format {name:?}")]
     UnknownFormat { name: String },
@@ -86,6 +93,7 @@ impl FrameError {
             | Self::NotThatFormat { .. }
             | Self::SizeMismatch { .. }
             | Self::Empty { .. }
+            | Self::TooLong { .. }
             | Self::UnknownFormat { .. }
             | Self::UnknownFormatByte { .. }
             | Self::NoPacketByte { .. }
@@ -103,6 +111,7 @@ impl FrameError {
             Self::Length { .. }
             | Self::NotThatFormat { .. }
             | Self::Empty { .. }
+            | Self::TooLong { .. }
             | Self::UnknownFormatByte { .. }
             | Self::PacketTooShort { .. } => "data",
         }
@@ -144,6 +153,9 @@ impl VideoFrame {
         }
         if frame_data.is_empty() {
             return Err(FrameError::Empty { format });
+        }
+        if frame_data.len() > MAX_FRAME_BYTES {
+            return Err(FrameError::TooLong { len: frame_data.len() });
         }
         let (width, height) = match format {
             Format::Pixels(pixels) => raw_size(pixels, size, &frame_data)?,
@@ -192,6 +204,11 @@ impl VideoFrame {
     /// What the source said beside the fixed fields.
     pub const fn metadata(&self) -> &Metadata {
         &self.metadata
+    }
+
+    /// Bytes that the picture holds in memory, metadata included.
+    pub fn held_bytes(&self) -> usize {
+        self.frame_data.len() + self.metadata.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>()
     }
 
     /// The picture's bytes.
@@ -299,6 +316,13 @@ mod tests {
             }
             assert!(matches!(make(format, None, &vec![0; len]), Err(FrameError::SizeMissing { .. })), "{format}");
         }
+    }
+
+    #[test]
+    fn a_picture_has_so_many_bytes_at_most() {
+        let of = |len| VideoFrame::try_new(Format::Encoded(Codec::H264), Some((1, 1)), 0, vec![0; len].into());
+        assert!(of(MAX_FRAME_BYTES).is_ok());
+        assert_eq!(of(MAX_FRAME_BYTES + 1), Err(FrameError::TooLong { len: MAX_FRAME_BYTES + 1 }));
     }
 
     #[test]

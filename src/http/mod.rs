@@ -13,6 +13,7 @@ mod preface;
 
 use std::{
     convert::Infallible,
+    io,
     net::SocketAddr,
     sync::{Arc, OnceLock},
     time::Duration,
@@ -73,11 +74,13 @@ pub async fn serve(listener: TcpListener, service: Service) {
     let accepting = async {
         // The semaphore is never closed.
         while let Ok(place) = Arc::clone(&places).acquire_owned().await {
-            match accept(&listener).await {
-                Ok((stream, connection)) => {
+            match listener.accept().await {
+                Ok((stream, remote)) => {
                     let service = service.clone();
                     connections.spawn(async move {
-                        serve_connection(stream, connection, service).await;
+                        if let Err(error) = serve_connection(stream, remote, service).await {
+                            tracing::debug!(%error, "a connection ended before it began");
+                        }
                         drop(place);
                     });
                 }
@@ -104,31 +107,28 @@ struct Connection {
     authenticated: OnceLock<ActivityGuard>,
 }
 
-async fn accept(listener: &TcpListener) -> std::io::Result<(TcpStream, Arc<Connection>)> {
-    let (stream, remote) = listener.accept().await?;
+/// Serves one connection to its end.
+///
+/// # Errors
+///
+/// What ended it before a protocol was known.
+async fn serve_connection(stream: TcpStream, remote: SocketAddr, service: Service) -> io::Result<()> {
     let local = stream.local_addr()?;
     stream.set_nodelay(true)?;
     let peer = Peer::look_up(remote, local);
-    Ok((stream, Arc::new(Connection { local, peer, authenticated: OnceLock::new() })))
-}
-
-async fn serve_connection(stream: TcpStream, connection: Arc<Connection>, service: Service) {
+    let connection = Arc::new(Connection { local, peer, authenticated: OnceLock::new() });
     let stop = service.shutdown.clone();
     let conversation = async {
-        let begun = tokio::time::timeout(SILENCE_LIMIT, preface::read(stream)).await;
-        let (protocol, stream) = match begun {
-            Ok(Ok(begun)) => begun,
-            Ok(Err(error)) => return tracing::debug!(%error, "a connection ended before it began"),
-            Err(_) => return tracing::debug!("a connection said nothing"),
-        };
+        let (protocol, stream) = tokio::time::timeout(SILENCE_LIMIT, preface::read(stream)).await??;
         match protocol {
             Protocol::Http2 => serve_http2(stream, connection, service).await,
             Protocol::Http1 => serve_http1(stream, connection, service).await,
         }
+        Ok(())
     };
     tokio::select! {
-        () = stop.cancelled() => {}
-        () = conversation => {}
+        () = stop.cancelled() => Ok(()),
+        ended = conversation => ended,
     }
 }
 

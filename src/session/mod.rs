@@ -145,6 +145,10 @@ impl Session {
         let mut decoder = Decoder::new(MAX_INBOUND_BODY);
         let stop = self.hub.shutdown().clone();
         loop {
+            if let Err(error) = self.take_bodies(&mut decoder).await {
+                self.framing_failed(error).await;
+                return Ended::Unreadable;
+            }
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ended::HubStopped,
@@ -152,20 +156,14 @@ impl Session {
                 Some(done) = self.open_requests.join_next() => self.request_done(done),
                 Some(stream_id) = ended.recv() => self.source_ended(&stream_id).await,
                 () = self.out.room(), if !self.acks.is_empty() => self.flush_acks(),
-                read = reader.read_buf(decoder.space()), if self.open_requests.len() < MAX_OPEN_REQUESTS => {
-                    match read {
-                        Ok(0) => break,
-                        Ok(_) => {}
-                        Err(error) => {
-                            tracing::debug!(%error, "the client's input broke");
-                            break;
-                        }
+                read = reader.read_buf(decoder.space()), if self.has_room() => match read {
+                    Ok(0) => break,
+                    Ok(_) => {}
+                    Err(error) => {
+                        tracing::debug!(%error, "the client's input broke");
+                        break;
                     }
-                    if let Err(error) = self.take_bodies(&mut decoder).await {
-                        self.framing_failed(error).await;
-                        return Ended::Unreadable;
-                    }
-                }
+                },
             }
         }
         if let Err(error) = decoder.finish() {
@@ -175,12 +173,19 @@ impl Session {
         Ended::Normally
     }
 
+    /// Takes the bodies that have arrived, as long as there is room for the work that they may start.
     async fn take_bodies(&mut self, decoder: &mut Decoder) -> Result<(), FramingError> {
-        while let Some(body) = decoder.pop()? {
+        while self.has_room()
+            && let Some(body) = decoder.pop()?
+        {
             self.take(&body).await;
             self.flush_acks();
         }
         Ok(())
+    }
+
+    fn has_room(&self) -> bool {
+        self.open_requests.len() < MAX_OPEN_REQUESTS
     }
 
     /// Answers what was under way, as far as that is done within [`DRAIN_TIMEOUT`].

@@ -17,7 +17,7 @@ use bytes::Bytes;
 
 use crate::{
     error::ErrorKind,
-    frame::{Format, FrameError, MAX_FRAME_NUMBER, PixelFormat, VideoFrame},
+    frame::{Format, FrameError, MAX_FRAME_BYTES, MAX_FRAME_NUMBER, PixelFormat, VideoFrame},
     streams::Publisher,
 };
 
@@ -141,7 +141,10 @@ impl Drop for Synthetic {
 impl SyntheticOptions {
     fn check(&self) -> Result<(), SyntheticError> {
         let Self { width, height, fps, format, frames: _ } = *self;
-        format.packed_len(width, height)?;
+        let len = format.packed_len(width, height)?;
+        if len > MAX_FRAME_BYTES {
+            return Err(FrameError::TooLong { len }.into());
+        }
         if width < BITS || height < width / BITS {
             return Err(SyntheticError::TooSmall { width, height });
         }
@@ -269,6 +272,7 @@ mod tests {
         check(SyntheticOptions { width: 31, ..good }, "width");
         check(SyntheticOptions { width: 640, height: 19, ..good }, "width");
         check(SyntheticOptions { height: 0, ..good }, "width");
+        check(SyntheticOptions { width: 16_384, height: 1025, ..good }, "data");
         check(SyntheticOptions { fps: 0.0, ..good }, "fps");
         check(SyntheticOptions { fps: f64::NAN, ..good }, "fps");
         check(SyntheticOptions { fps: 240.1, ..good }, "fps");

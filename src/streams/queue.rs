@@ -97,7 +97,7 @@ impl FrameQueue {
         if state.closed {
             return 0;
         }
-        state.bytes += frame.frame_data().len();
+        state.bytes += frame.held_bytes();
         state.frames.push_back(frame);
         let mut dropped = 0;
         while state.frames.len() > self.depth || (state.bytes > MAX_QUEUE_BYTES && state.frames.len() > 1) {
@@ -151,7 +151,7 @@ impl FrameQueue {
 impl State {
     fn pop(&mut self) -> Option<Arc<VideoFrame>> {
         let frame = self.frames.pop_front()?;
-        self.bytes -= frame.frame_data().len();
+        self.bytes -= frame.held_bytes();
         Some(frame)
     }
 }
