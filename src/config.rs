@@ -1,7 +1,7 @@
 //! Directories, and the one configuration file.
 //!
 //! Belongs here: where framehost keeps things, what it remembers between runs.
-//! Does not belong here: reading the environment (`cli` passes it in), the cache's own rules (`models::cache_dir`).
+//! Does not belong here: framehost's own variables (`cli` passes them in), the cache's own rules (`models::cache_dir`).
 //!
 //! ```text
 //! <runtime>/hub.sock, hub.lock, hub.json      $FRAMEHOST_RUNTIME_DIR, $XDG_RUNTIME_DIR/framehost, /tmp/framehost-UID
@@ -91,7 +91,8 @@ impl Paths {
     ///
     /// [`ConfigError::NoHome`].
     pub fn find(lookup: impl Fn(&str) -> Option<OsString>) -> Result<Self, ConfigError> {
-        let directory = |name: &str| lookup(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        // A hub leaves the directory that it was started in, so what is relative is taken now.
+        let directory = |name: &str| lookup(name).filter(|value| !value.is_empty()).map(|path| absolute(path.into()));
         let base = directories::BaseDirs::new().ok_or(ConfigError::NoHome)?;
         let project = directories::ProjectDirs::from("", "", "framehost").ok_or(ConfigError::NoHome)?;
         let runtime_dir = directory("FRAMEHOST_RUNTIME_DIR")
@@ -172,16 +173,22 @@ pub fn cache_dir(paths: &Paths, lookup: impl Fn(&str) -> Option<OsString>) -> Re
     const NAMED_BY: [&str; 3] = ["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME"];
     let config = Config::read(paths)?;
     let is_named = NAMED_BY.iter().any(|name| lookup(name).is_some_and(|value| !value.is_empty()));
-    let usual = models::cache_dir(lookup, &paths.home);
+    let usual = absolute(models::cache_dir(lookup, &paths.home));
     match config.cache_dir {
         Some(remembered) if !is_named => Ok(remembered),
-        // The first to name a directory is remembered; `doctor` can tell when a later one differs.
+        // The first to name a directory is remembered: one that is named for a single command must not move the hub.
         None if is_named => {
             Config { cache_dir: Some(usual.clone()) }.write(paths)?;
             Ok(usual)
         }
         Some(_) | None => Ok(usual),
     }
+}
+
+/// A path that holds whatever the current directory is.
+fn absolute(path: PathBuf) -> PathBuf {
+    // It fails for an empty path, and without a current directory: then there is nothing better.
+    std::path::absolute(&path).unwrap_or(path)
 }
 
 #[cfg(test)]

@@ -209,7 +209,7 @@ fn wrong_and_missing_fields_are_named() {
         (frame(json!({"format": "png", "data": base64(PNG)})), "width"),
         (frame(json!({"format": "png", "width": null, "height": null, "data": base64(&PNG[..20])})), "data"),
         (json!({"type": "packet", "stream_id": "cam", "data": base64(&[0; 16])}), "data"),
-        (json!({"type": "packet", "stream_id": "cam", "data": base64(&[0; 17])}), "width"),
+        (json!({"type": "packet", "stream_id": "cam", "data": base64(&[0; 17])}), "data"),
         (json!({"type": "models.open", "file_path": "a"}), "model_id"),
         (json!({"type": "models.open", "model_id": "m"}), "file_path"),
         (json!({"type": "models.open", "model_id": "m", "file_path": "a", "revision": "../x"}), "revision"),

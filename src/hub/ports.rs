@@ -1,4 +1,4 @@
-//! The loopback port for gRPC and HTTP: the wanted one, or a free one until the wanted one can be had.
+//! The loopback port for gRPC and HTTP: the wanted one, or a free one, and the wanted one as well once it can be had.
 
 use std::{
     io,
@@ -26,6 +26,8 @@ impl Listeners {
         let port = v4.local_addr()?.port();
         let v6 = match TcpListener::bind((Ipv6Addr::LOCALHOST, port)).await {
             Ok(listener) => Some(listener),
+            // Somebody else's: `localhost` would lead some clients to us and some to them.
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(error),
             Err(error) => {
                 tracing::debug!(%error, port, "not listening on [::1]");
                 None
@@ -37,12 +39,25 @@ impl Listeners {
     /// As [`Self::bind`], on a free port if `port` is taken.
     pub(super) async fn bind_or_free(port: u16) -> io::Result<Self> {
         match Self::bind(port).await {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && port != 0 => {
                 tracing::warn!(port, "the port is taken: using a free one until it can be had");
-                Self::bind(0).await
+                Self::bind_free().await
             }
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => Self::bind_free().await,
             other => other,
         }
+    }
+
+    /// On a port that is free for both addresses; the system chooses it for one of them.
+    async fn bind_free() -> io::Result<Self> {
+        let mut tried = Self::bind(0).await;
+        for _ in 0..16 {
+            match tried {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => tried = Self::bind(0).await,
+                other => return other,
+            }
+        }
+        tried
     }
 
     pub(super) fn address(&self) -> io::Result<SocketAddr> {

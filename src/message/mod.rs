@@ -8,6 +8,7 @@
 //! - No part of a payload is repeated in an error beyond [`MAX_ECHO_CHARS`].
 
 mod answer;
+mod members;
 mod page;
 mod request;
 

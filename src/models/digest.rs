@@ -35,9 +35,12 @@ pub(super) struct Digests {
 pub(super) struct FileKey {
     device: u64,
     inode: u64,
-    size: u64,
+    pub(super) size: u64,
     mtime_s: i64,
     mtime_ns: i64,
+    /// Unlike the time of the last write it cannot be set back.
+    ctime_s: i64,
+    ctime_ns: i64,
 }
 
 impl FileKey {
@@ -48,7 +51,14 @@ impl FileKey {
             size: metadata.len(),
             mtime_s: metadata.mtime(),
             mtime_ns: metadata.mtime_nsec(),
+            ctime_s: metadata.ctime(),
+            ctime_ns: metadata.ctime_nsec(),
         }
+    }
+
+    /// Has nobody written in between? Links may have come and gone, which changes `ctime` alone.
+    pub(super) fn has_same_bytes(&self, other: &Self) -> bool {
+        Self { ctime_s: other.ctime_s, ctime_ns: other.ctime_ns, ..*self } == *other
     }
 }
 
@@ -115,32 +125,37 @@ impl DigestMemory {
     }
 
     /// The digests of an open file, hashed now unless they are remembered; `None` if the file changed meanwhile.
-    pub(super) fn digests(&self, file: &File) -> io::Result<Option<Digests>> {
+    pub(super) fn digests(&self, file: &File) -> io::Result<Option<(FileKey, Digests)>> {
         let key = FileKey::of(&file.metadata()?);
         let turn = {
             let mut state = self.loaded_state();
             if let Some(known) = state.known.get(&key) {
-                return Ok(Some(known.clone()));
+                return Ok(Some((key, known.clone())));
             }
             Arc::clone(state.in_work.entry(key).or_default())
         };
         let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = self.loaded_state().known.get(&key) {
-            return Ok(Some(known.clone()));
+            return Ok(Some((key, known.clone())));
         }
-        let hashed = hash(file, key.size);
+        let hashed = hash(file, key.size).and_then(|digests| {
+            let is_unchanged = FileKey::of(&file.metadata()?).has_same_bytes(&key);
+            Ok(is_unchanged.then_some(digests))
+        });
+        if let Ok(Some(digests)) = &hashed {
+            self.remember(key, digests.clone());
+        }
+        // After it is remembered: who comes now finds it there.
         self.loaded_state().in_work.remove(&key);
-        let digests = hashed?;
-        if FileKey::of(&file.metadata()?) != key {
-            return Ok(None);
-        }
-        self.remember(key, digests.clone());
-        Ok(Some(digests))
+        Ok(hashed?.map(|digests| (key, digests)))
     }
 
     /// Remembers what was hashed elsewhere.
     pub(super) fn remember(&self, key: FileKey, digests: Digests) {
         let mut state = self.loaded_state();
+        if state.known.len() >= MAX_REMEMBERED {
+            self.begin_anew(&mut state);
+        }
         let line = Line { key, digests };
         if let Err(error) = self.append(&line) {
             tracing::warn!(%error, path = %self.path.display(), "a digest is not remembered over a restart");
@@ -159,14 +174,18 @@ impl DigestMemory {
                 |line: &Line| is_lower_hex(&line.digests.sha256, 64) && is_lower_hex(&line.digests.git_sha1, 40);
             state.known.extend(lines.filter(sound).map(|line| (line.key, line.digests)));
             if state.known.len() > MAX_REMEMBERED {
-                // Which of them are still in use is not known; to begin anew costs a hash for each that is.
-                state.known.clear();
-                if let Err(error) = fs::remove_file(&self.path) {
-                    tracing::warn!(%error, path = %self.path.display(), "cannot begin a new memory of digests");
-                }
+                self.begin_anew(&mut state);
             }
         }
         state
+    }
+
+    /// Which files are still in use is not known; to begin anew costs a hash for each that is.
+    fn begin_anew(&self, state: &mut State) {
+        state.known.clear();
+        if let Err(error) = fs::remove_file(&self.path) {
+            tracing::warn!(%error, path = %self.path.display(), "cannot begin a new memory of digests");
+        }
     }
 
     /// Adds a line. Lines of several processes do not mix: each is one write at the end of the file.
@@ -220,7 +239,7 @@ mod tests {
     fn digests_are_those_of_git_and_sha256sum() {
         let dir = tempfile::tempdir().unwrap();
         let memory = DigestMemory::new(dir.path());
-        let digests = memory.digests(&file(&dir.path().join("f"), b"hello\n")).unwrap().unwrap();
+        let (_, digests) = memory.digests(&file(&dir.path().join("f"), b"hello\n")).unwrap().unwrap();
         assert_eq!(digests.sha256, "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03");
         assert_eq!(digests.git_sha1, "ce013625030ba8dba906f756967f9e9ca394464a");
     }
@@ -234,9 +253,9 @@ mod tests {
         let marked = Digests { sha256: "a".repeat(64), git_sha1: "b".repeat(40) };
         DigestMemory::new(dir.path()).remember(key, marked.clone());
         // The mark shows that the file was not hashed again.
-        assert_eq!(DigestMemory::new(dir.path()).digests(&open).unwrap(), Some(marked.clone()));
+        assert_eq!(DigestMemory::new(dir.path()).digests(&open).unwrap(), Some((key, marked.clone())));
         let open = file(&path, b"other");
-        assert_ne!(DigestMemory::new(dir.path()).digests(&open).unwrap(), Some(marked));
+        assert_ne!(DigestMemory::new(dir.path()).digests(&open).unwrap().unwrap().1, marked);
     }
 
     #[test]

@@ -219,10 +219,9 @@ impl ModelStore {
     fn source(&self, path: PathBuf, file_path: FilePath) -> Result<Source, ModelError> {
         let action = "read a file to import";
         let file = open_file(&path).map_err(ModelError::io(action, &path))?;
-        let metadata = file.metadata().map_err(ModelError::io(action, &path))?;
         let digests = self.digests.digests(&file).map_err(ModelError::io(action, &path))?;
-        let digests = digests.ok_or_else(|| ModelError::Changing { path: path.clone() })?;
-        Ok(Source { key: FileKey::of(&metadata), size_bytes: metadata.len(), path, file_path, digests })
+        let (key, digests) = digests.ok_or_else(|| ModelError::Changing { path: path.clone() })?;
+        Ok(Source { key, size_bytes: key.size, path, file_path, digests })
     }
 
     /// Copies a file's bytes to their final name; `false` if they are there already, whole.
@@ -251,7 +250,7 @@ impl ModelStore {
     /// Does the blob hold the source's bytes? A damaged one is put right by publishing over it.
     fn is_whole(&self, blob: &Path, source: &Source) -> bool {
         let digests = open_file(blob).and_then(|file| self.digests.digests(&file));
-        digests.is_ok_and(|digests| digests.as_ref() == Some(&source.digests))
+        digests.is_ok_and(|hashed| hashed.is_some_and(|(_, digests)| digests == source.digests))
     }
 }
 
@@ -271,7 +270,7 @@ fn copy(source: &Source, to: &mut File) -> Result<(), ModelError> {
         to.write_all(bytes).map_err(ModelError::io(action, &source.path))?;
     }
     let key = FileKey::of(&from.metadata().map_err(ModelError::io(action, &source.path))?);
-    if key == source.key && hasher.finish() == source.digests {
+    if key.has_same_bytes(&source.key) && hasher.finish() == source.digests {
         return Ok(());
     }
     Err(ModelError::Changing { path: source.path.clone() })

@@ -36,6 +36,22 @@ pub(super) fn make_cache_dir(cache_dir: &Path) -> Result<(), ModelError> {
 
 /// A directory for partial files, on the cache's file system: beside the cache, or in the model's folder.
 pub(super) fn partial_dir(cache_dir: &Path, model_dir: &Path) -> Result<PathBuf, ModelError> {
+    let directory = find_partial_dir(cache_dir, model_dir)?;
+    clear_dead(&directory);
+    Ok(directory)
+}
+
+/// Removes what killed processes left: partial files that nobody holds locked.
+fn clear_dead(directory: &Path) {
+    for entry in fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok) {
+        let is_dead = File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
+        if is_dead && let Err(error) = fs::remove_file(entry.path()) {
+            tracing::debug!(%error, "a partial file stays behind");
+        }
+    }
+}
+
+fn find_partial_dir(cache_dir: &Path, model_dir: &Path) -> Result<PathBuf, ModelError> {
     let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev());
     if let Some(beside) = cache_dir.parent().map(|parent| parent.join("framehost-partial"))
         && fs::create_dir_all(&beside).is_ok()
@@ -48,7 +64,7 @@ pub(super) fn partial_dir(cache_dir: &Path, model_dir: &Path) -> Result<PathBuf,
     Ok(inside)
 }
 
-/// A file that is not visible yet. Dropping it removes it.
+/// A file that is not visible yet, locked as long as somebody writes to it. Dropping it removes it.
 #[derive(Debug)]
 pub(super) struct Partial {
     path: PathBuf,
@@ -58,6 +74,18 @@ pub(super) struct Partial {
 
 impl Partial {
     pub(super) fn create(directory: &Path) -> Result<Self, ModelError> {
+        loop {
+            let partial = Self::create_once(directory)?;
+            let action = "lock a partial file";
+            partial.file.lock().map_err(ModelError::io(action, &partial.path))?;
+            // Somebody who clears away may have been quicker than the lock.
+            if partial.file.metadata().map_err(ModelError::io(action, &partial.path))?.nlink() > 0 {
+                return Ok(partial);
+            }
+        }
+    }
+
+    fn create_once(directory: &Path) -> Result<Self, ModelError> {
         let mut unique = [0; 8];
         let action = "make a partial file";
         getrandom::fill(&mut unique)

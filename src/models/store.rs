@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     Commit, FilePath, ModelError, ModelId, Revision,
-    digest::{DigestMemory, Digests},
+    digest::{DigestMemory, Digests, FileKey},
     name::is_lower_hex,
     tree::Tree,
 };
@@ -54,6 +54,7 @@ pub struct ResolvedFile {
 #[derive(Debug)]
 pub struct OpenModelFile {
     file: File,
+    key: FileKey,
     /// What it is.
     pub resolved: ResolvedFile,
 }
@@ -63,13 +64,18 @@ impl OpenModelFile {
     ///
     /// # Errors
     ///
-    /// [`ModelError::Truncated`] if somebody shortened the file, [`ModelError::Io`].
+    /// [`ModelError::Truncated`] if somebody shortened the file, [`ModelError::Changing`] if somebody wrote to it since
+    /// it was hashed, [`ModelError::Io`].
     pub fn read_at(&self, offset: u64, length: usize) -> Result<Vec<u8>, ModelError> {
         let ResolvedFile { path, size_bytes, .. } = &self.resolved;
         let left = usize::try_from(size_bytes.saturating_sub(offset)).unwrap_or(usize::MAX);
         let mut bytes = vec![0; length.min(left)];
         match self.file.read_exact_at(&mut bytes, offset) {
-            Ok(()) => Ok(bytes),
+            Ok(()) => {
+                let metadata = self.file.metadata().map_err(ModelError::io("look at the file", path))?;
+                let is_unchanged = FileKey::of(&metadata).has_same_bytes(&self.key);
+                if is_unchanged { Ok(bytes) } else { Err(ModelError::Changing { path: path.clone() }) }
+            }
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 Err(ModelError::Truncated { offset, size_bytes: *size_bytes, path: path.clone() })
             }
@@ -132,12 +138,11 @@ impl ModelStore {
         if !metadata.is_file() {
             return Err(not_found());
         }
-        let digests = self.hashed(&file, &path)?;
+        let (key, digests) = self.hashed(&file, &path)?;
         let promised = etag_of(&path, &target, &model_dir, &commit, file_path);
         let (etag, verified) = agree(promised, &digests, &path)?;
-        let resolved =
-            ResolvedFile { path, size_bytes: metadata.len(), sha256: digests.sha256, etag, commit, verified };
-        Ok(OpenModelFile { file, resolved })
+        let resolved = ResolvedFile { path, size_bytes: key.size, sha256: digests.sha256, etag, commit, verified };
+        Ok(OpenModelFile { file, key, resolved })
     }
 
     /// The directory of a revision's files.
@@ -189,10 +194,10 @@ impl ModelStore {
         }
     }
 
-    fn hashed(&self, file: &File, path: &Path) -> Result<Digests, ModelError> {
+    fn hashed(&self, file: &File, path: &Path) -> Result<(FileKey, Digests), ModelError> {
         for _ in 0..2 {
-            if let Some(digests) = self.digests.digests(file).map_err(ModelError::io("hash the file", path))? {
-                return Ok(digests);
+            if let Some(hashed) = self.digests.digests(file).map_err(ModelError::io("hash the file", path))? {
+                return Ok(hashed);
             }
         }
         Err(ModelError::Changing { path: path.to_owned() })

@@ -212,6 +212,31 @@ fn a_file_that_is_shortened_while_it_is_read_is_data_loss() {
     let open = world.store.open(&id(), &Revision::default(), &FilePath::parse("a").unwrap()).unwrap();
     fs::write(fs::canonicalize(&open.resolved.path).unwrap(), b"1").unwrap();
     assert_eq!(open.read_at(0, 4).unwrap_err().kind(), ErrorKind::DataLoss);
+    fs::write(fs::canonicalize(&open.resolved.path).unwrap(), b"5678").unwrap();
+    assert!(matches!(open.read_at(0, 4), Err(ModelError::Changing { .. })), "other bytes of the same length");
+}
+
+#[test]
+fn a_file_that_is_removed_while_it_is_read_is_read_to_its_end() {
+    let world = World::new();
+    world.import(&[("a", b"1234")]).unwrap();
+    let open = world.store.open(&id(), &Revision::default(), &FilePath::parse("a").unwrap()).unwrap();
+    fs::remove_dir_all(world.store.cache_dir()).unwrap();
+    assert_eq!(open.read_at(1, 9).unwrap(), b"234");
+}
+
+#[test]
+fn what_a_killed_import_left_is_cleared_away_by_the_next() {
+    let world = World::new();
+    world.import(&[("a", b"1")]).unwrap();
+    let partials = world.dir.path().join("framehost-partial");
+    fs::create_dir_all(&partials).unwrap();
+    fs::write(partials.join("dead.incomplete"), "half").unwrap();
+    let living = publish::Partial::create(&partials).unwrap();
+    world.import(&[("a", b"1")]).unwrap();
+    assert!(!partials.join("dead.incomplete").exists());
+    assert_eq!(fs::read_dir(&partials).unwrap().count(), 1, "one that is being written stays");
+    drop(living);
 }
 
 #[test]

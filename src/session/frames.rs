@@ -44,7 +44,9 @@ impl Session {
     }
 
     pub(super) fn packet(&mut self, request: &Request<'_>) -> Result<Reply, Failure> {
-        self.publish(request, |request| Ok(packet::decode(&Bytes::from(request.base64("data")?))?))
+        // Whatever is wrong with a packet is wrong with the request's one field.
+        let of_data = |error: FrameError| Failure::new(error.kind(), error).with_field(Some("data"));
+        self.publish(request, |request| packet::decode(&Bytes::from(request.base64("data")?)).map_err(of_data))
     }
 
     /// Spends a credit, reads the picture and publishes it; a picture that is refused gives its credit back at once.

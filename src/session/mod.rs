@@ -24,7 +24,7 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
-    sync::mpsc,
+    sync::{Notify, Semaphore, mpsc},
     task::JoinSet,
 };
 
@@ -43,8 +43,12 @@ pub const OUTBOUND_MESSAGES: usize = 16;
 /// Pictures that an extension may have under way in one stream: enough for 60 a second at 100 ms there and back.
 pub const FRAME_CREDITS: u32 = 8;
 
-/// Requests of one session that work at the same time beside its pictures.
-const MAX_OPEN_REQUESTS: usize = 16;
+/// Requests of one session that may be open beside its pictures; one more is refused, so that none keeps the next
+/// picture waiting.
+const MAX_OPEN_REQUESTS: usize = 256;
+
+/// Of those, how many work at the same time: each may hold a chunk of a model until the client has read it.
+const MAX_WORKING_REQUESTS: usize = 16;
 
 /// How long the requests that were under way at end of input may still take.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
@@ -74,8 +78,8 @@ pub enum Ended {
     Normally,
     /// The hub stops. Its relays look for another one, so they get no farewell.
     HubStopped,
-    /// The client broke the framing; the input cannot be read on.
-    Unreadable,
+    /// The client broke the framing, or the hub has no place for it.
+    Failed,
 }
 
 impl Ended {
@@ -83,7 +87,7 @@ impl Ended {
     pub const fn exit_code(self) -> Option<u8> {
         match self {
             Self::Normally => Some(0),
-            Self::Unreadable => Some(1),
+            Self::Failed => Some(1),
             Self::HubStopped => None,
         }
     }
@@ -104,10 +108,9 @@ pub async fn serve(
         Ok(registration) => registration,
         Err(failure) => {
             out.failure(None, &failure).await;
-            return Ended::Unreadable;
+            return Ended::Failed;
         }
     };
-    let (ended_sources, ended) = mpsc::channel(crate::streams::MAX_STREAMS);
     let mut session = Session {
         hub,
         registration,
@@ -118,9 +121,10 @@ pub async fn serve(
         last_handle: 0,
         open_requests: JoinSet::new(),
         open_ids: HashSet::new(),
-        ended_sources,
+        working: Arc::new(Semaphore::new(MAX_WORKING_REQUESTS)),
+        finished_sources: Arc::new(Notify::new()),
     };
-    let outcome = session.run(&mut reader, ended).await;
+    let outcome = session.run(&mut reader).await;
     session.close_all_streams().await;
     outcome
 }
@@ -137,26 +141,29 @@ struct Session {
     last_handle: u32,
     open_requests: JoinSet<Option<RequestId>>,
     open_ids: HashSet<RequestId>,
-    ended_sources: mpsc::Sender<StreamId>,
+    working: Arc<Semaphore>,
+    /// Told by sources that have come to their end.
+    finished_sources: Arc<Notify>,
 }
 
 impl Session {
-    async fn run(&mut self, reader: &mut (impl AsyncRead + Unpin), mut ended: mpsc::Receiver<StreamId>) -> Ended {
+    async fn run(&mut self, reader: &mut (impl AsyncRead + Unpin)) -> Ended {
+        let finished = Arc::clone(&self.finished_sources);
         let mut decoder = Decoder::new(MAX_INBOUND_BODY);
         let stop = self.hub.shutdown().clone();
         loop {
             if let Err(error) = self.take_bodies(&mut decoder).await {
                 self.framing_failed(error).await;
-                return Ended::Unreadable;
+                return Ended::Failed;
             }
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ended::HubStopped,
                 () = self.out.closed() => return Ended::Normally,
                 Some(done) = self.open_requests.join_next() => self.request_done(done),
-                Some(stream_id) = ended.recv() => self.source_ended(&stream_id).await,
-                () = self.out.room(), if !self.acks.is_empty() => self.flush_acks(),
-                read = reader.read_buf(decoder.space()), if self.has_room() => match read {
+                () = finished.notified() => self.end_finished_sources().await,
+                true = self.out.room(), if !self.acks.is_empty() => self.flush_acks(),
+                read = reader.read_buf(decoder.space()) => match read {
                     Ok(0) => break,
                     Ok(_) => {}
                     Err(error) => {
@@ -173,19 +180,12 @@ impl Session {
         Ended::Normally
     }
 
-    /// Takes the bodies that have arrived, as long as there is room for the work that they may start.
     async fn take_bodies(&mut self, decoder: &mut Decoder) -> Result<(), FramingError> {
-        while self.has_room()
-            && let Some(body) = decoder.pop()?
-        {
+        while let Some(body) = decoder.pop()? {
             self.take(&body).await;
             self.flush_acks();
         }
         Ok(())
-    }
-
-    fn has_room(&self) -> bool {
-        self.open_requests.len() < MAX_OPEN_REQUESTS
     }
 
     /// Answers what was under way, as far as that is done within [`DRAIN_TIMEOUT`].
@@ -194,8 +194,7 @@ impl Session {
             while let Some(done) = self.open_requests.join_next().await {
                 self.request_done(done);
             }
-            while !self.acks.is_empty() {
-                self.out.room().await;
+            while !self.acks.is_empty() && self.out.room().await {
                 self.flush_acks();
             }
         });
@@ -243,12 +242,19 @@ impl Session {
         &mut self,
         request: &Request<'_>,
         work: impl Future<Output = Result<Reply, Failure>> + Send + 'static,
-    ) -> Reply {
+    ) -> Result<Reply, Failure> {
+        if self.open_requests.len() >= MAX_OPEN_REQUESTS {
+            let problem = format!("{MAX_OPEN_REQUESTS} requests of this session are open already");
+            return Err(Failure::new(ErrorKind::ResourceExhausted, problem));
+        }
+        let working = Arc::clone(&self.working);
         let id = request.id().cloned();
         self.open_ids.extend(id.clone());
         let kind = request.kind().to_owned();
         let out = self.out.clone();
         self.open_requests.spawn(async move {
+            // Held until the answer is sent. The semaphore is never closed.
+            let _place = working.acquire().await;
             match (work.await, &id) {
                 (Ok(Reply::Now(ok)), Some(id)) => out.ok(id, &ok).await,
                 (Ok(_), _) => {}
@@ -257,7 +263,7 @@ impl Session {
             }
             id
         });
-        Reply::Later
+        Ok(Reply::Later)
     }
 
     fn request_done(&mut self, done: Result<Option<RequestId>, tokio::task::JoinError>) {

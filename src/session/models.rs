@@ -5,7 +5,10 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{Reply, Session, ok, requests::MODEL_CHUNK_BYTES};
+use super::{
+    Reply, Session, ok,
+    requests::{MODEL_CHUNK_BYTES, Nothing},
+};
 use crate::{
     error::ErrorKind,
     message::{Failure, MessageError, Request, page},
@@ -16,7 +19,7 @@ use crate::{
 const MAX_HANDLES: usize = 64;
 
 /// Files in one entry of a list; a model with more has several entries, which a client joins by model and revision.
-const FILES_PER_ENTRY: usize = 500;
+const FILES_PER_ENTRY: usize = 200;
 
 /// An open file, or the place of one that is being opened.
 pub(super) type OpenHandle = Arc<tokio::sync::OnceCell<OpenModelFile>>;
@@ -73,7 +76,7 @@ impl Session {
             let page = page(&entries, page_token.as_deref())?;
             ok(&Listing { models: page.items, next_page_token: page.next_page_token })
         };
-        Ok(self.answer_later(request, work))
+        self.answer_later(request, work)
     }
 
     pub(super) fn models_open(&mut self, request: &Request<'_>) -> Result<Reply, Failure> {
@@ -107,7 +110,13 @@ impl Session {
                 chunk_bytes: MODEL_CHUNK_BYTES,
             })
         };
-        Ok(self.answer_later(request, work))
+        self.answer_later(request, work)
+    }
+
+    pub(super) fn models_close(&mut self, request: &Request<'_>) -> Result<Reply, Failure> {
+        let handle = request.required("handle")?;
+        self.handles.remove(&handle).ok_or_else(|| no_handle(handle))?;
+        ok(&Nothing {})
     }
 
     pub(super) fn models_read(&mut self, request: &Request<'_>) -> Result<Reply, Failure> {
@@ -128,7 +137,7 @@ impl Session {
             let is_last = offset + data.len() as u64 == size_bytes;
             ok(&Chunk { offset, data: base64_simd::STANDARD.encode_to_string(&data), is_last })
         };
-        Ok(self.answer_later(request, work))
+        self.answer_later(request, work)
     }
 }
 
@@ -164,7 +173,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 }
 
 /// This session has no such handle.
-pub(super) fn no_handle(handle: u32) -> Failure {
+fn no_handle(handle: u32) -> Failure {
     Failure::new(ErrorKind::NotFound, format!("this session has no open handle {handle}")).with("handle", handle)
 }
 

@@ -25,10 +25,9 @@ impl Outbound {
         self.bodies.closed().await;
     }
 
-    /// Waits until a body can be sent without waiting.
-    pub(super) async fn room(&self) {
-        // An error is the client's end, which `closed` tells.
-        drop(self.bodies.reserve().await);
+    /// Waits until a body can be sent without waiting; `false` if the client is gone.
+    pub(super) async fn room(&self) -> bool {
+        self.bodies.reserve().await.is_ok()
     }
 
     pub(super) async fn ok(&self, id: &RequestId, ok: &impl Serialize) {

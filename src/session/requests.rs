@@ -57,15 +57,16 @@ struct Status<'a> {
     subscribers: usize,
 }
 
+/// `{}`.
 #[derive(Serialize)]
-struct Nothing {}
+pub(super) struct Nothing {}
 
 impl Session {
     pub(super) async fn dispatch(&mut self, request: &Request<'_>) -> Result<Reply, Failure> {
         match request.kind() {
             "frame" => self.frame(request),
             "packet" => self.packet(request),
-            "hello" => self.hello(request),
+            "hello" => self.hello(request).await,
             "ping" => ok(&Nothing {}),
             "status" => self.status(),
             "stream.open" => self.stream_open(request).await,
@@ -82,7 +83,9 @@ impl Session {
         }
     }
 
-    fn hello(&mut self, request: &Request<'_>) -> Result<Reply, Failure> {
+    /// Begins anew: what the session held is void, so that a client that says `hello` after a restart meets nothing of
+    /// what it had sent before it knew.
+    async fn hello(&mut self, request: &Request<'_>) -> Result<Reply, Failure> {
         let protocol = request.required::<u32>("protocol")?;
         if protocol != PROTOCOL {
             let problem = format!("this version speaks protocol {PROTOCOL}, not {protocol}");
@@ -91,6 +94,8 @@ impl Session {
         if let Some(client) = request.optional::<String>("client")? {
             self.registration.name_client(client.chars().take(MAX_CLIENT_CHARS).collect());
         }
+        self.close_all_streams().await;
+        self.handles.clear();
         ok(&Hello {
             protocol: PROTOCOL,
             version: env!("CARGO_PKG_VERSION"),
@@ -120,11 +125,5 @@ impl Session {
             streams: streams.len(),
             subscribers: streams.iter().map(|stream| stream.subscribers.len()).sum(),
         })
-    }
-
-    pub(super) fn models_close(&mut self, request: &Request<'_>) -> Result<Reply, Failure> {
-        let handle = request.required("handle")?;
-        self.handles.remove(&handle).ok_or_else(|| super::models::no_handle(handle))?;
-        ok(&Nothing {})
     }
 }

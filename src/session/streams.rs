@@ -4,12 +4,12 @@ use std::{collections::hash_map::Entry, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use tokio::task::AbortHandle;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{FRAME_CREDITS, Reply, Session, frames::no_stream, ok, outbound::Outbound, stream_id};
 use crate::{
     error::ErrorKind,
-    frame::{Format, PixelFormat},
+    frame::Format,
     message::{Failure, MessageError, Request, page},
     source::synthetic::{Synthetic, SyntheticError, SyntheticOptions},
     streams::{Publisher, ResultEvent, ResultEvents, StreamError, StreamId, StreamSnapshot, SubscriberSnapshot},
@@ -20,7 +20,7 @@ pub(super) struct OpenStream {
     pub(super) publisher: Arc<Publisher>,
     pub(super) feed: Feed,
     /// Carries results back; ended with the stream.
-    results: AbortHandle,
+    _results: AbortOnDropHandle<()>,
 }
 
 /// Where a stream's pictures come from.
@@ -130,7 +130,11 @@ impl Session {
         let publisher = Arc::new(self.hub.streams().open(&id, kind, Some(owner))?);
         let feed = match options {
             None => Feed::Extension { credits: FRAME_CREDITS },
-            Some(options) => Feed::Synthetic(self.start_synthetic(Arc::clone(&publisher), options)?),
+            Some(options) => {
+                let finished = Arc::clone(&self.finished_sources);
+                let source = Synthetic::start(Arc::clone(&publisher), options, move || finished.notify_one());
+                Feed::Synthetic(source?)
+            }
         };
         let granted = options.map(|options| Granted {
             width: options.width,
@@ -139,8 +143,8 @@ impl Session {
             format: Format::Pixels(options.format).as_str(),
         });
         let frame_credits = matches!(feed, Feed::Extension { .. }).then_some(FRAME_CREDITS);
-        let results = tokio::spawn(carry_results(publisher.results(), self.out.clone())).abort_handle();
-        self.streams.insert(id.clone(), OpenStream { publisher, feed, results });
+        let results = AbortOnDropHandle::new(tokio::spawn(carry_results(publisher.results(), self.out.clone())));
+        self.streams.insert(id.clone(), OpenStream { publisher, feed, _results: results });
         self.registration.set_streams(self.streams.len());
         ok(&Opened { stream_id: id.as_str(), source: kind, frame_credits, granted })
     }
@@ -162,11 +166,12 @@ impl Session {
         ok(&StreamCounters::from(stream.close().await))
     }
 
-    /// A source came to its end by itself.
-    pub(super) async fn source_ended(&mut self, id: &StreamId) {
-        // The client may have closed it at the same moment.
-        if let Some(stream) = self.streams.remove(id) {
-            self.registration.set_streams(self.streams.len());
+    /// Closes the streams whose sources have come to their end by themselves.
+    pub(super) async fn end_finished_sources(&mut self) {
+        let is_finished = |stream: &OpenStream| matches!(&stream.feed, Feed::Synthetic(source) if source.is_finished());
+        let finished: Vec<_> = self.streams.extract_if(|_, stream| is_finished(stream)).collect();
+        self.registration.set_streams(self.streams.len());
+        for (id, stream) in finished {
             stream.close().await;
             self.out.event("stream_ended", StreamEnded { stream_id: id.as_str(), reason: "finished" }).await;
         }
@@ -176,13 +181,8 @@ impl Session {
         for (_, stream) in self.streams.drain() {
             stream.close().await;
         }
-    }
-
-    fn start_synthetic(&self, publisher: Arc<Publisher>, options: SyntheticOptions) -> Result<Synthetic, Failure> {
-        let (ended, id) = (self.ended_sources.clone(), publisher.stream_id().clone());
-        // A failed send: the session is over, and nobody is left to be told.
-        let finished = move || drop(ended.blocking_send(id));
-        Synthetic::start(publisher, options, finished).map_err(Failure::from)
+        self.acks.clear();
+        self.registration.set_streams(0);
     }
 
     fn unused_stream_id(&self) -> Result<StreamId, Failure> {
@@ -197,7 +197,6 @@ impl Session {
 impl OpenStream {
     /// Stops the source, if it has one, and tells the last counters.
     async fn close(self) -> StreamSnapshot {
-        self.results.abort();
         if let Feed::Synthetic(source) = self.feed {
             // Ending a source joins its thread, which may be in the middle of a picture.
             if let Err(error) = tokio::task::spawn_blocking(move || drop(source)).await {
@@ -222,19 +221,22 @@ impl SyntheticRequest {
         let format = match self.format {
             None => unset.format,
             Some(name) => match Format::parse(&name)? {
-                Format::Pixels(format @ (PixelFormat::Rgb | PixelFormat::Bgr | PixelFormat::Rgba)) => format,
-                Format::Pixels(_) | Format::Encoded(_) => {
-                    return Err(MessageError::field("format", "the synthetic source draws rgb, bgr and rgba").into());
+                Format::Pixels(format) => format,
+                Format::Encoded(_) => {
+                    return Err(MessageError::field("format", "the synthetic source draws raw pixels").into());
                 }
             },
         };
-        Ok(SyntheticOptions {
+        let options = SyntheticOptions {
             width: self.width.unwrap_or(unset.width),
             height: self.height.unwrap_or(unset.height),
             fps: self.fps.unwrap_or(unset.fps),
             format,
             frames: self.frames.unwrap_or(unset.frames),
-        })
+        };
+        // Before a stream is opened for it: one that is refused must not start to linger.
+        options.check()?;
+        Ok(options)
     }
 }
 

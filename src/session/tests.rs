@@ -124,6 +124,91 @@ async fn everything_a_session_holds_goes_with_it() {
 }
 
 #[tokio::test]
+async fn a_client_that_leaves_with_acknowledgements_unread_keeps_no_worker() {
+    let world = World::new();
+    let mut client = world.client(1);
+    client.open("s").await;
+    for _ in 0..4 {
+        client.send(&frame("s")).await;
+    }
+    // The end of input comes first, then the end of output: the drain is under way when nobody is left to read.
+    drop(client.input);
+    tokio::task::yield_now().await;
+    drop(client.bodies);
+    assert_eq!(client.session.await.unwrap(), Ended::Normally);
+}
+
+#[tokio::test]
+async fn hello_begins_anew() {
+    let world = World::new();
+    let mut client = world.client(16);
+    client.open("s").await;
+    client.send(&json!({"id": 1, "type": "hello", "protocol": 1})).await;
+    assert!(client.receive().await["ok"].is_object());
+    assert!(world.hub.streams().list().is_empty());
+    client.open("s").await;
+}
+
+#[tokio::test]
+async fn a_stream_that_takes_a_finished_ones_name_is_not_ended_for_it() {
+    let world = World::new();
+    let mut client = world.client(16);
+    let source = json!({"kind": "synthetic", "width": 32, "height": 4, "fps": 240, "frames": 1});
+    for _ in 0..50 {
+        client.send(&json!({"id": 1, "type": "stream.open", "stream_id": "s", "source": source})).await;
+        client.send(&json!({"id": 2, "type": "stream.close", "stream_id": "s"})).await;
+        client.send(&json!({"id": 3, "type": "stream.open", "stream_id": "s", "source": {"kind": "extension"}})).await;
+        client.send(&json!({"id": 4, "type": "stream.close", "stream_id": "s"})).await;
+        loop {
+            let message = client.receive().await;
+            if message["id"] == 4 {
+                assert!(message["ok"].is_object(), "{message}");
+                break;
+            }
+            assert!(message["id"] != 3 || message["ok"].is_object(), "{message}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refused_source_does_not_end_those_who_wait_for_its_stream() {
+    let world = World::new();
+    let mut client = world.client(16);
+    let id = StreamId::parse("s").unwrap();
+    let waiting = world.hub.streams().subscribe(&id, true, crate::streams::Queue::Latest).unwrap();
+    client
+        .send(&json!({"id": 1, "type": "stream.open", "stream_id": "s", "source": {"kind": "synthetic", "fps": 0}}))
+        .await;
+    assert!(client.receive().await["error"].is_object());
+    client.open("s").await;
+    client.send(&frame("s")).await;
+    assert_eq!(waiting.next().await.unwrap().frame.frame_number(), 0);
+    assert_eq!(world.hub.streams().list()[0].source, "extension");
+}
+
+#[tokio::test]
+async fn requests_that_wait_for_the_disk_do_not_keep_pictures_waiting() {
+    let world = World::new();
+    let mut client = world.client(16);
+    client.open("s").await;
+    for id in 1..=2 * MAX_OPEN_REQUESTS {
+        client.send(&json!({"id": id, "type": "models.list"})).await;
+    }
+    client
+        .send(&json!({"id": "picture", "type": "frame", "stream_id": "s", "format": "rgb", "width": 1, "height": 1,
+        "timestamp_ms": 1, "data": "AAAA"}))
+        .await;
+    let mut answers = 0;
+    while answers < 2 * MAX_OPEN_REQUESTS + 1 {
+        let message = client.receive().await;
+        answers += usize::from(message.get("id").is_some());
+        let is_sound = message["error"].is_null() || message["error"]["code"] == "resource_exhausted";
+        assert!(is_sound, "{message}");
+    }
+    assert_eq!(world.hub.streams().list()[0].published, 1);
+}
+
+#[tokio::test]
 async fn a_client_that_is_gone_ends_its_session() {
     let world = World::new();
     let client = world.client(16);

@@ -7,6 +7,7 @@ use std::{
     io,
     sync::{
         Arc,
+        atomic::{AtomicBool, Ordering},
         mpsc::{self, RecvTimeoutError},
     },
     thread::{self, JoinHandle},
@@ -24,6 +25,9 @@ use crate::{
 /// Squares that carry the frame number.
 const BITS: u32 = 32;
 
+/// Lowest rate, in pictures a second: one in 100 s.
+pub const MIN_FPS: f64 = 0.01;
+
 /// Highest rate, in pictures a second.
 pub const MAX_FPS: f64 = 240.0;
 
@@ -34,7 +38,7 @@ pub struct SyntheticOptions {
     pub width: u32,
     /// Pixels, `1..=MAX_SIDE` and at least `width / 32`; 480 unless set.
     pub height: u32,
-    /// Pictures a second, above 0 and up to [`MAX_FPS`]; 30 unless set.
+    /// Pictures a second, `MIN_FPS..=MAX_FPS`; 30 unless set.
     pub fps: f64,
     /// `Rgb`, `Bgr` or `Rgba`; `Rgb` unless set.
     pub format: PixelFormat,
@@ -58,7 +62,7 @@ pub enum SyntheticError {
     TooSmall { width: u32, height: u32 },
 
     /// A rate that no clock keeps.
-    #[error("fps {fps} is not above 0 and up to {MAX_FPS}")]
+    #[error("fps {fps} is outside {MIN_FPS} to {MAX_FPS}")]
     Fps { fps: f64 },
 
     /// A format that the pattern is not drawn in.
@@ -100,6 +104,7 @@ impl SyntheticError {
 #[derive(Debug)]
 pub struct Synthetic {
     stop: Option<mpsc::Sender<()>>,
+    is_finished: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -116,15 +121,23 @@ impl Synthetic {
     ) -> Result<Self, SyntheticError> {
         options.check()?;
         let (stop, stopped) = mpsc::channel();
+        let is_finished = Arc::new(AtomicBool::new(false));
+        let tell = Arc::clone(&is_finished);
         let thread = thread::Builder::new()
             .name("source-synthetic".to_owned())
             .spawn(move || {
                 if run(&publisher, options, &stopped) {
+                    tell.store(true, Ordering::Release);
                     finished();
                 }
             })
             .map_err(SyntheticError::Thread)?;
-        Ok(Self { stop: Some(stop), thread: Some(thread) })
+        Ok(Self { stop: Some(stop), is_finished, thread: Some(thread) })
+    }
+
+    /// Have all pictures been sent?
+    pub fn is_finished(&self) -> bool {
+        self.is_finished.load(Ordering::Acquire)
     }
 }
 
@@ -139,7 +152,12 @@ impl Drop for Synthetic {
 }
 
 impl SyntheticOptions {
-    fn check(&self) -> Result<(), SyntheticError> {
+    /// Refuses what cannot be drawn.
+    ///
+    /// # Errors
+    ///
+    /// [`SyntheticError`].
+    pub fn check(&self) -> Result<(), SyntheticError> {
         let Self { width, height, fps, format, frames: _ } = *self;
         let len = format.packed_len(width, height)?;
         if len > MAX_FRAME_BYTES {
@@ -148,7 +166,7 @@ impl SyntheticOptions {
         if width < BITS || height < width / BITS {
             return Err(SyntheticError::TooSmall { width, height });
         }
-        if !(fps > 0.0 && fps <= MAX_FPS) {
+        if !(MIN_FPS..=MAX_FPS).contains(&fps) {
             return Err(SyntheticError::Fps { fps });
         }
         match format {
@@ -168,7 +186,7 @@ fn run(publisher: &Publisher, options: SyntheticOptions, stopped: &mpsc::Receive
     let (began, began_ms) = (Instant::now(), wall_clock_ms());
     let mut due = began;
     let mut number = 0;
-    let mut sent = 0;
+    let mut sent: u64 = 0;
     loop {
         match stopped.recv_timeout(due.saturating_duration_since(Instant::now())) {
             Err(RecvTimeoutError::Timeout) => {}
@@ -183,7 +201,7 @@ fn run(publisher: &Publisher, options: SyntheticOptions, stopped: &mpsc::Receive
             Err(error) => tracing::error!(%error, "the synthetic source drew no picture"),
         }
         sent += 1;
-        if sent == options.frames {
+        if sent == u64::from(options.frames) {
             return true;
         }
         number = next_number(number);
@@ -274,6 +292,7 @@ mod tests {
         check(SyntheticOptions { height: 0, ..good }, "width");
         check(SyntheticOptions { width: 16_384, height: 1025, ..good }, "data");
         check(SyntheticOptions { fps: 0.0, ..good }, "fps");
+        check(SyntheticOptions { fps: 1e-300, ..good }, "fps");
         check(SyntheticOptions { fps: f64::NAN, ..good }, "fps");
         check(SyntheticOptions { fps: 240.1, ..good }, "fps");
         check(SyntheticOptions { format: PixelFormat::I420, ..good }, "format");
