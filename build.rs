@@ -10,7 +10,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out_dir = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out_dir.join("ml_descriptor.bin"), protox::prost::Message::encode_to_vec(&descriptors))?;
     tonic_prost_build::configure()
-        // `Bytes` instead of `Vec<u8>`: a picture is shared by its subscribers, not copied for each.
+        // `Bytes` instead of `Vec<u8>`: a picture is shared until it is encoded, not copied before that, too.
         .bytes(".")
         // Who connects brings a channel; the services need none.
         .build_transport(false)

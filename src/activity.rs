@@ -1,4 +1,4 @@
-//! What keeps a hub alive: sessions, authenticated connections, transfers.
+//! What keeps a hub alive: sessions and authenticated connections.
 //!
 //! Belongs here: the count, and waiting until it has been zero for a while.
 //! Does not belong here: what the hub does then (`hub`).
@@ -30,6 +30,11 @@ impl Activity {
     pub fn enter(&self) -> ActivityGuard {
         self.count.send_modify(|count| *count += 1);
         ActivityGuard { count: self.count.clone() }
+    }
+
+    /// Is there no reason now?
+    pub fn is_idle(&self) -> bool {
+        *self.count.borrow() == 0
     }
 
     /// Waits until there has been no reason for `quiet` without a break.

@@ -77,7 +77,7 @@ pub enum LinkError {
     #[error("the link broke: {0}")]
     Io(#[from] io::Error),
 
-    /// Not a framehost, or one of another link version.
+    /// A framehost of another link version.
     #[error("the other end speaks link version {theirs}, this is version {LINK_VERSION}: update framehost")]
     Version { theirs: u8 },
 

@@ -9,6 +9,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use super::arguments::HubArguments;
 use crate::{
+    config::Paths,
     hub::{
         self, HubOptions, RuntimeFile,
         lock::{self, HubLock},
@@ -24,6 +25,17 @@ pub(super) fn run(arguments: &HubArguments) -> anyhow::Result<ExitCode> {
     let paths = super::paths()?;
     let output = if arguments.detached { Output::File(&paths.state_dir) } else { Output::Stderr };
     telemetry::start(output, super::log_level().as_deref(), LevelFilter::INFO)?;
+    let result = serve(arguments, &paths);
+    if let Err(error) = &result
+        && arguments.detached
+    {
+        // Its standard error is nowhere.
+        tracing::error!(error = format!("{error:#}"), "the hub could not run");
+    }
+    result
+}
+
+fn serve(arguments: &HubArguments, paths: &Paths) -> anyhow::Result<ExitCode> {
     if arguments.detached {
         // Away from the browser's process group, terminal and directory: the hub outlives them.
         rustix::process::setsid().context("cannot leave the browser's session")?;
@@ -47,7 +59,7 @@ pub(super) fn run(arguments: &HubArguments) -> anyhow::Result<ExitCode> {
     };
     let options =
         HubOptions { runtime_dir: paths.runtime_dir.clone(), port: super::port()?, idle_exit, embedded: false };
-    let models = super::models::store(&paths)?;
+    let models = super::models::store(paths)?;
     block_on(options, lock, models, async {
         if let Err(error) = interrupted().await {
             tracing::error!(%error, "cannot wait for signals: only an idle exit ends this hub");
@@ -81,10 +93,10 @@ pub(super) fn block_on(
         .enable_all()
         .build()
         .context("cannot start the hub's threads")?;
-    runtime.block_on(hub::run(options, lock, models, stop))?;
+    let result = runtime.block_on(hub::run(options, lock, models, stop));
     // A file that is being hashed may not keep the process.
     runtime.shutdown_background();
-    Ok(())
+    Ok(result?)
 }
 
 async fn interrupted() -> std::io::Result<()> {

@@ -8,7 +8,6 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{convert, pb};
 use crate::{
-    frame::MAX_FRAME_NUMBER,
     framing::MAX_OUTBOUND_BODY,
     streams::{Queue, StreamId, Streams, Subscription},
 };
@@ -64,8 +63,8 @@ impl pb::stream_service_server::StreamService for Frames {
         while let Some(result) = results.next().await {
             let result = result?;
             let stream_id = StreamId::parse(&result.stream_id)?;
-            let frame_number = u32::try_from(result.frame_number).ok().filter(|number| *number <= MAX_FRAME_NUMBER);
-            let frame_number = frame_number.ok_or_else(|| Status::invalid_argument("frame_number is negative"))?;
+            let frame_number = u32::try_from(result.frame_number)
+                .map_err(|_| Status::invalid_argument(format!("frame_number {} is negative", result.frame_number)))?;
             if self.streams.give_result(&stream_id, frame_number, json(result.json)?)? {
                 response.delivered += 1;
             } else {

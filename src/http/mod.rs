@@ -5,7 +5,8 @@
 //!
 //! Invariants:
 //! - No request reaches a service before `access` has let it pass.
-//! - A connection that says nothing is closed after `SILENCE_LIMIT`, whatever it has or has not begun.
+//! - A connection that does not begin, or begins a request and does not end its head, is closed after `SILENCE_LIMIT`;
+//!   one that never asks for anything it may have, after `UNKNOWN_LIMIT`.
 //!
 //! Data path: accept -> `Peer::look_up` -> preface -> hyper -> `Access::check` -> gRPC routes or `/healthz`.
 
@@ -38,11 +39,11 @@ use crate::{
 /// How long a connection may take to begin, or to send the head of a request.
 const SILENCE_LIMIT: Duration = Duration::from_secs(10);
 
-/// How long an HTTP/2 connection may stay without a request that was let pass.
+/// How long a connection may stay without a request that was let pass.
 const UNKNOWN_LIMIT: Duration = Duration::from_secs(30);
 
-/// Open connections; further ones wait in the backlog.
-const MAX_CONNECTIONS: usize = 1024;
+/// Open connections of one hub; further ones wait in the backlog.
+pub const MAX_CONNECTIONS: usize = 1024;
 
 /// Bytes that a client may send before it is read (16 MiB): a full window holds several pictures.
 const WINDOW_BYTES: u32 = 16 << 20;
@@ -64,16 +65,17 @@ pub struct Service {
     pub routes: Routes,
     /// Ends the listener and its connections.
     pub shutdown: CancellationToken,
+    /// [`MAX_CONNECTIONS`], shared by all listeners.
+    pub places: Arc<Semaphore>,
 }
 
 /// Serves a listener until the shutdown.
 pub async fn serve(listener: TcpListener, service: Service) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let connections = TaskTracker::new();
     let stop = service.shutdown.clone();
     let accepting = async {
         // The semaphore is never closed.
-        while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+        while let Ok(place) = Arc::clone(&service.places).acquire_owned().await {
             match listener.accept().await {
                 Ok((stream, remote)) => {
                     let service = service.clone();
@@ -121,13 +123,20 @@ async fn serve_connection(stream: TcpStream, remote: SocketAddr, service: Servic
     let conversation = async {
         let (protocol, stream) = tokio::time::timeout(SILENCE_LIMIT, preface::read(stream)).await??;
         match protocol {
-            Protocol::Http2 => serve_http2(stream, connection, service).await,
-            Protocol::Http1 => serve_http1(stream, connection, service).await,
+            Protocol::Http2 => serve_http2(stream, Arc::clone(&connection), service).await,
+            Protocol::Http1 => serve_http1(stream, Arc::clone(&connection), service).await,
         }
         Ok(())
     };
+    let unknown = async {
+        tokio::time::sleep(UNKNOWN_LIMIT).await;
+        if connection.authenticated.get().is_some() {
+            std::future::pending::<()>().await;
+        }
+    };
     tokio::select! {
         () = stop.cancelled() => Ok(()),
+        () = unknown => Err(io::Error::new(io::ErrorKind::TimedOut, "it never asked for anything it may have")),
         ended = conversation => ended,
     }
 }
@@ -146,22 +155,13 @@ async fn serve_http1(stream: Rewound, connection: Arc<Connection>, service: Serv
 
 async fn serve_http2(stream: Rewound, connection: Arc<Connection>, service: Service) {
     let answer = service_fn(|request| answer(request, Arc::clone(&connection), service.clone()));
-    let serving = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+    let served = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .initial_stream_window_size(WINDOW_BYTES)
         .initial_connection_window_size(WINDOW_BYTES)
         .keep_alive_interval(KEEP_ALIVE)
-        .serve_connection(TokioIo::new(stream), answer);
-    tokio::pin!(serving);
-    let served = tokio::select! {
-        served = &mut serving => served,
-        () = tokio::time::sleep(UNKNOWN_LIMIT) => {
-            if connection.authenticated.get().is_none() {
-                return tracing::debug!("an HTTP/2 connection never asked for anything it may have");
-            }
-            serving.await
-        }
-    };
+        .serve_connection(TokioIo::new(stream), answer)
+        .await;
     if let Err(error) = served {
         tracing::debug!(%error, "an HTTP/2 connection ended");
     }
@@ -175,7 +175,8 @@ async fn answer(
     let (parts, body) = request.into_parts();
     let is_grpc = is_grpc(parts.headers.get(header::CONTENT_TYPE));
     if let Err(denied) = service.access.check(connection.local, connection.peer, &parts) {
-        tracing::warn!(%denied, peer = ?connection.peer, "request denied");
+        // Not louder: a web page could fill the log with it.
+        tracing::debug!(%denied, peer = ?connection.peer, "request denied");
         return Ok(if is_grpc {
             denied_grpc()
         } else {

@@ -4,7 +4,7 @@
 //! Does not belong here: conversations (`session`), what is served on the port (`grpc`, `http`).
 //!
 //! Invariants:
-//! - The lock is held from before the socket is bound until the process ends.
+//! - The lock is held from before the socket is bound until nothing is served any more.
 //! - A connection on the local socket is served or closed before the hub's preamble, never left waiting.
 
 mod local;

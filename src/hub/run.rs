@@ -59,7 +59,7 @@ pub enum HubError {
 ///
 /// # Errors
 ///
-/// [`HubError`] before anything is served.
+/// [`HubError`], before anything is served or when the local socket cannot be made again.
 pub async fn run(
     options: HubOptions,
     lock: HubLock,
@@ -78,7 +78,7 @@ pub async fn run(
     tracing::info!(address = ?hub.address(), embedded = options.embedded, "hub is ready");
 
     tokio::pin!(stop);
-    loop {
+    let ended = loop {
         let leave = async {
             match options.idle_exit {
                 Some(quiet) => hub.activity().idle_for(quiet).await,
@@ -86,20 +86,23 @@ pub async fn run(
             }
         };
         tokio::select! {
-            () = &mut stop => break,
+            () = &mut stop => break Ok(()),
             () = accept_relays(&hub, &tasks, &listener) => {}
             () = retry_port(&hub, &tasks, &options) => {}
             () = leave => {
                 // From here on nobody finds the socket; who had found it before is served, and the hub stays for them.
                 remove(&socket);
-                if !serve_latecomers(&hub, &tasks, &listener).await {
+                if !serve_latecomers(&hub, &tasks, &listener).await && hub.activity().is_idle() {
                     tracing::info!("idle: leaving");
-                    break;
+                    break Ok(());
                 }
-                listener = bind()?;
+                match bind() {
+                    Ok(again) => listener = again,
+                    Err(error) => break Err(error),
+                }
             }
         }
-    }
+    };
     remove(&socket);
     if let Err(error) = RuntimeFile::remove(&options.runtime_dir) {
         tracing::warn!(%error, "hub.json stays behind");
@@ -111,7 +114,7 @@ pub async fn run(
         tracing::warn!(open = tasks.len(), "connections were still open at the end");
     }
     drop(lock);
-    Ok(())
+    ended
 }
 
 /// Serves gRPC and HTTP on a port, and says so.
@@ -122,6 +125,7 @@ fn serve_port(hub: &Arc<Hub>, tasks: &TaskTracker, options: &HubOptions, listene
         activity: hub.activity().clone(),
         routes: grpc::routes(hub.streams(), hub.models()),
         shutdown: hub.shutdown().clone(),
+        places: Arc::clone(hub.connections()),
     };
     for listener in [Some(listeners.v4), listeners.v6].into_iter().flatten() {
         tasks.spawn(http::serve(listener, service.clone()));
@@ -159,7 +163,7 @@ async fn serve_latecomers(hub: &Arc<Hub>, tasks: &TaskTracker, listener: &UnixLi
     any
 }
 
-/// Tries now and then to get the wanted port, and returns when it is served; never if it already is.
+/// Tries now and then to get the wanted port until it is served. Never returns.
 async fn retry_port(hub: &Arc<Hub>, tasks: &TaskTracker, options: &HubOptions) {
     let has_it = |port: u16| port == 0 || hub.address().is_some_and(|address| address.port() == port);
     while !has_it(options.port) {

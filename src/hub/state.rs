@@ -8,13 +8,14 @@ use std::{
 };
 
 use serde::Serialize;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     access::{Access, SessionToken, Token},
     activity::{Activity, ActivityGuard},
     error::ErrorKind,
+    http::MAX_CONNECTIONS,
     message::Failure,
     models::ModelStore,
     session::Caller,
@@ -31,6 +32,7 @@ pub struct Hub {
     models: Arc<ModelStore>,
     access: Access,
     activity: Activity,
+    connections: Arc<Semaphore>,
     address: watch::Sender<Option<SocketAddr>>,
     sessions: Mutex<Sessions>,
     embedded: bool,
@@ -81,6 +83,7 @@ impl Hub {
             models: Arc::new(models),
             access: Access::new()?,
             activity: Activity::default(),
+            connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
             address: watch::Sender::new(None),
             sessions: Mutex::default(),
             embedded,
@@ -107,6 +110,11 @@ impl Hub {
     /// What keeps the hub alive.
     pub const fn activity(&self) -> &Activity {
         &self.activity
+    }
+
+    /// Places for connections on the loopback port.
+    pub const fn connections(&self) -> &Arc<Semaphore> {
+        &self.connections
     }
 
     /// Ends everything when it is cancelled.

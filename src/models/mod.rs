@@ -15,7 +15,8 @@
 //!
 //! Invariants:
 //! - No path is built from a peer's string: names are split into checked components first.
-//! - What is served has been hashed here and agrees with its name; what leads out of the cache is refused.
+//! - What is served has been hashed here. Where its name is a digest it agrees with it (`verified`); what leads out of
+//!   the cache is refused.
 //! - What is put here is complete and synced before it is visible under its final name.
 //! - Cache files are read, never mapped: a truncated mapping would end every session.
 //!

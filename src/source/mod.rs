@@ -4,7 +4,7 @@
 //! Does not belong here: pictures that an extension sends (`session`), fan-out (`streams`).
 //!
 //! Invariants:
-//! - A source owns one named OS thread; dropping the source ends and joins it at once.
+//! - A source owns one named OS thread; dropping the source ends it after the picture at hand, and joins it.
 //! - A source that falls behind makes fewer pictures, numbered without a gap; it never sends a burst.
 
 pub mod synthetic;

@@ -6,10 +6,10 @@
 //! Invariants:
 //! - [`Publisher::publish`] never waits. A slow subscriber loses its own oldest frames and nobody else's.
 //! - Every lost frame is counted in the `dropped` of the subscription that lost it, and in its stream's.
-//! - Pixels are stored once; subscribers share them.
-//! - A stream has one publisher at most. It exists while it has a publisher, a subscriber, or lingers.
+//! - Pixels are stored once; the queues share them (gRPC copies them once for each subscriber, when it encodes).
+//! - A stream has one publisher at most. It exists while it has a publisher or a subscriber.
 //!
-//! Data path: `session` or `source` -> [`Publisher::publish`] -> `queue` -> [`Subscription::next`] -> `grpc::streams`.
+//! Data path: `session` or `source` -> [`Publisher::publish`] -> `queue` -> [`Subscription::next`] -> `grpc::frames`.
 
 mod counters;
 mod queue;
