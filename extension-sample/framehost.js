@@ -561,9 +561,14 @@ export class Stream {
     return this.#source;
   }
 
+  /** Drops what is older than the window, also with every acknowledgement: nobody may ever look at the stats. */
+  #forgetAcks(now) {
+    while (this.#ackedAt.length > 0 && this.#ackedAt[0] < now - FPS_WINDOW_MS) this.#ackedAt.shift();
+  }
+
   get stats() {
     const now = this.#host._timers.now();
-    while (this.#ackedAt.length > 0 && this.#ackedAt[0] < now - FPS_WINDOW_MS) this.#ackedAt.shift();
+    this.#forgetAcks(now);
     // A stream younger than the window is measured over its own age; the first tenth of a second says nothing.
     const measuredMs = this.#firstAckAt === null ? 0 : Math.min(FPS_WINDOW_MS, now - this.#firstAckAt);
     return {
@@ -685,6 +690,7 @@ export class Stream {
   _acked(credits) {
     const now = this.#host._timers.now();
     this.#firstAckAt ??= now;
+    this.#forgetAcks(now);
     for (let n = 0; n < credits; n += 1) {
       this.#counts.acked += 1;
       this.#ackedAt.push(now);
@@ -889,9 +895,26 @@ class Models {
   }
 
   /** Opens a file: the first time takes as long as hashing it. The handle is void after `hub_restarted`. */
-  open(modelId, filePath, { revision, signal } = {}) {
+  async open(modelId, filePath, { revision, signal } = {}) {
     const params = withoutUndefined({ model_id: modelId, file_path: filePath, revision });
-    return this.#host.request('models.open', params, { signal });
+    // The signal ends the caller's wait, not the request: a handle that comes too late is closed.
+    const opening = this.#host.request('models.open', params);
+    if (!signal) return opening;
+    signal.throwIfAborted();
+    return new Promise((resolve, reject) => {
+      const aborted = () => {
+        reject(signal.reason);
+        const session = this.#host._session;
+        opening.then(
+          (file) => {
+            if (session === this.#host._session) closeQuietly(this.#host, file.handle);
+          },
+          () => {},
+        );
+      };
+      signal.addEventListener('abort', aborted, { once: true });
+      opening.finally(() => signal.removeEventListener('abort', aborted)).then(resolve, reject);
+    });
   }
 
   /** Reads up to `length` bytes (at most `chunk_bytes`). `bytes` is what came. */

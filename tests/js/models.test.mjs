@@ -137,6 +137,19 @@ test('a stream that is canceled or aborted closes the file', async () => {
   assert.equal(fake.handles.size, 0, 'one that was opened for nobody is closed');
 });
 
+test('an open that is aborted leaves no handle', async () => {
+  const { fake, host } = await setUp();
+  fake.held.add('models.open');
+  const controller = new AbortController();
+  const opening = errorOf(host.models.open('org/m', 'a.bin', { signal: controller.signal }));
+  await settled();
+  controller.abort();
+  assert.equal((await opening).name, 'AbortError');
+  fake.release();
+  await settled();
+  assert.equal(fake.handles.size, 0);
+});
+
 test('a restart of the hub in mid-read: it goes on at the same offset when the sha256 is the same', async () => {
   const { fake, host, bytes } = await setUp();
   let opened = 0;
