@@ -122,7 +122,8 @@ impl Source {
 impl ModelStore {
     /// Takes the files below `directory` into the cache as one revision of `model_id`.
     ///
-    /// Left out: `.git`, `.cache`, `.DS_Store`, `*.incomplete`, and links that lead out of `directory`. Blobs come
+    /// Left out: `.git`, `.cache`, `.DS_Store`, `*.incomplete`, the cache itself, and links that lead neither into
+    /// `directory` nor into the cache (as a snapshot's do). Blobs come
     /// first and the name last, so that whatever interrupts the import leaves a cache that everybody can read.
     ///
     /// # Errors
@@ -138,19 +139,20 @@ impl ModelStore {
         let commit = commit_of(&sources)?;
         let model_dir = self.model_dir(model_id);
         let reference = model_dir.join("refs").join(options.revision.relative_path());
-        match read_ref(&reference) {
-            Some(present) if present != commit && !options.force => {
-                return Err(ModelError::RefConflict {
-                    model_id: model_id.as_str().to_owned(),
-                    revision: options.revision.as_str().to_owned(),
-                    present: present.as_str().to_owned(),
-                    imported: commit.as_str().to_owned(),
-                });
-            }
-            Some(_) | None => {}
-        }
+        let check_reference = || match read_ref(&reference)? {
+            Some(present) if present != commit && !options.force => Err(ModelError::RefConflict {
+                model_id: model_id.as_str().to_owned(),
+                revision: options.revision.as_str().to_owned(),
+                present: present.as_str().to_owned(),
+                imported: commit.as_str().to_owned(),
+            }),
+            Some(_) | None => Ok(()),
+        };
+        check_reference()?;
         make_cache_dir(self.cache_dir())?;
-        fs::create_dir_all(&model_dir).map_err(ModelError::io("make the model's directory", &model_dir))?;
+        // At once with its folder of snapshots: Python warns of a model without one.
+        let snapshots = model_dir.join("snapshots");
+        fs::create_dir_all(&snapshots).map_err(ModelError::io("make the model's directory", &snapshots))?;
         let partials = partial_dir(self.cache_dir(), &model_dir)?;
 
         let mut already_there = 0;
@@ -160,14 +162,16 @@ impl ModelStore {
         let files = sources.iter().map(|source| (source.file_path.as_str().to_owned(), source.tree_file()));
         let tree = serde_json::to_vec(&Tree::new(files.collect::<BTreeMap<_, _>>())).unwrap_or_default();
         publish_bytes(&model_dir.join("trees").join(format!("{}.json", commit.as_str())), &tree, &partials)?;
-        let snapshot = model_dir.join("snapshots").join(commit.as_str());
+        let snapshot = snapshots.join(commit.as_str());
         for source in &sources {
             let depth = source.file_path.components().count();
             publish_link(&snapshot.join(source.file_path.relative_path()), depth, source.etag())?;
         }
+        // Again, now that nobody else can: another import may have been quicker.
+        let lock_name = format!("ref.{}", options.revision.as_str().replace('/', "--"));
+        let _lock = lock_for_publishing(self.cache_dir(), &model_id.folder_name(), &lock_name)?;
+        check_reference()?;
         publish_bytes(&reference, commit.as_str().as_bytes(), &partials)?;
-        // Empty again, unless somebody else imports at the same time.
-        let _ = fs::remove_dir(&partials);
         Ok(ImportReport {
             commit,
             files: sources.len(),
@@ -179,6 +183,9 @@ impl ModelStore {
     /// The files to import, hashed and sorted by path.
     fn sources(&self, directory: &Path) -> Result<Vec<Source>, ModelError> {
         let root = fs::canonicalize(directory).map_err(ModelError::io("find the directory to import", directory))?;
+        // One that is not there yet holds nothing.
+        let cache_dir = fs::canonicalize(self.cache_dir()).ok();
+        let is_in_cache = |path: &Path| cache_dir.as_ref().is_some_and(|cache_dir| path.starts_with(cache_dir));
         let mut sources = Vec::new();
         let mut folders = vec![(root.clone(), String::new())];
         while let Some((folder, prefix)) = folders.pop() {
@@ -192,7 +199,10 @@ impl ModelStore {
                     continue;
                 }
                 let target = fs::canonicalize(&path).map_err(ModelError::io(action, &path))?;
-                if !target.starts_with(&root) {
+                if cache_dir.as_ref() == Some(&target) {
+                    continue;
+                }
+                if !target.starts_with(&root) && !is_in_cache(&target) {
                     tracing::warn!(path = %path.display(), "not imported: it leads out of the directory");
                     continue;
                 }

@@ -66,7 +66,7 @@ impl ModelStore {
         let model_dir = self.model_dir(model_id);
         let mut names: Vec<(String, Commit)> = walk(&model_dir.join("refs"))
             .into_iter()
-            .filter_map(|(name, path)| Some((name, read_ref(&path)?)))
+            .filter_map(|(name, path)| Some((name, read_ref(&path).ok().flatten()?)))
             .filter(|(_, commit)| model_dir.join("snapshots").join(commit.as_str()).is_dir())
             .collect();
         for entry in fs::read_dir(model_dir.join("snapshots")).into_iter().flatten().filter_map(Result::ok) {
@@ -95,7 +95,8 @@ fn summary(model_dir: &Path, model_id: &ModelId, revision: String, commit: Commi
     files.sort_by(|one, other| one.file_path.cmp(&other.file_path));
     let complete = match Tree::read(model_dir, commit.as_str()) {
         Some(tree) => tree.files.iter().all(|(name, expected)| {
-            files.iter().any(|file| file.file_path.as_str() == name && file.size_bytes == expected.true_size())
+            let found = files.binary_search_by(|file| file.file_path.as_str().cmp(name));
+            found.is_ok_and(|at| files.get(at).is_some_and(|file| file.size_bytes == expected.true_size()))
         }),
         None => broken == 0 && !has_incomplete_blobs(model_dir),
     };

@@ -17,6 +17,11 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 /// Pause between two tries for a lock.
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
+/// How often a link is tried whose place others take again and again.
+const LINK_TRIES: u32 = 10;
+
+const LINK: &str = "link a file into its snapshot";
+
 /// Marks the directory for backup programs. Source: huggingface_hub, `CACHEDIR_TAG_CONTENT`.
 const CACHEDIR_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55
 # This file is a cache directory tag created by huggingface_hub.
@@ -131,16 +136,24 @@ pub(super) fn publish_link(snapshot_path: &Path, depth: usize, etag: &str) -> Re
     make_parent(snapshot_path)?;
     let up = depth + 1;
     let target: PathBuf = std::iter::repeat_n("..", up).chain(["blobs", etag]).collect();
-    if fs::read_link(snapshot_path).is_ok_and(|present| present == target) {
-        return Ok(());
+    for _ in 0..LINK_TRIES {
+        match symlink(&target, snapshot_path) {
+            Ok(()) => return sync_parent(snapshot_path),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(ModelError::io(LINK, snapshot_path)(error)),
+        }
+        // Somebody else's link to the same bytes, or something that is in the way.
+        if fs::read_link(snapshot_path).is_ok_and(|present| present == target) {
+            return Ok(());
+        }
+        match fs::remove_file(snapshot_path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(ModelError::io(LINK, snapshot_path)(error));
+            }
+            Ok(()) | Err(_) => {}
+        }
     }
-    let action = "link a file into its snapshot";
-    let temporary = snapshot_path.with_file_name(format!(".{etag}.link"));
-    // A link of that name can only be left from a run that was killed.
-    let _ = fs::remove_file(&temporary);
-    symlink(&target, &temporary).map_err(ModelError::io(action, snapshot_path))?;
-    fs::rename(&temporary, snapshot_path).map_err(ModelError::io(action, snapshot_path))?;
-    sync_parent(snapshot_path)
+    Err(ModelError::io(LINK, snapshot_path)(io::ErrorKind::AlreadyExists.into()))
 }
 
 pub(super) fn make_parent(path: &Path) -> Result<(), ModelError> {

@@ -168,7 +168,7 @@ impl ModelStore {
             model_id: model_id.as_str().to_owned(),
             revision: revision.as_str().to_owned(),
         };
-        if let Some(commit) = read_ref(&model_dir.join("refs").join(revision.relative_path())) {
+        if let Some(commit) = read_ref(&model_dir.join("refs").join(revision.relative_path()))? {
             return Ok(commit);
         }
         let commit = Commit::parse(revision.as_str()).ok_or_else(not_found)?;
@@ -211,10 +211,24 @@ pub(super) fn open_file(path: &Path) -> io::Result<File> {
 }
 
 /// The commit in a file under `refs`.
-pub(super) fn read_ref(path: &Path) -> Option<Commit> {
-    let mut text = String::new();
-    open_file(path).ok()?.take(MAX_REF_BYTES).read_to_string(&mut text).ok()?;
-    Commit::parse(text.trim())
+///
+/// `None` if there is no such file, or no commit in it.
+pub(super) fn read_ref(path: &Path) -> Result<Option<Commit>, ModelError> {
+    let mut text = Vec::new();
+    let read = open_file(path).and_then(|file| file.take(MAX_REF_BYTES).read_to_end(&mut text));
+    match read {
+        Ok(_) => Ok(str::from_utf8(&text).ok().and_then(|text| Commit::parse(text.trim()))),
+        // What is not there, or is a folder of longer names.
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory
+            ) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(ModelError::io("read a revision", path)(error)),
+    }
 }
 
 /// What the cache promises about a file's bytes: the name of its blob or, where the snapshot holds the file itself,

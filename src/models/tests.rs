@@ -118,7 +118,7 @@ fn an_import_has_the_layout_of_huggingface_hub() {
     assert_eq!(tree["format_version"], 1);
     assert_eq!(tree["files"]["a/b.txt"]["size"], 4);
     assert_eq!(tree["files"]["m.onnx"]["lfs_size"], 1);
-    let leftovers: Vec<_> = tree_of(world.dir.path()).into_iter().filter(|path| path.contains("partial")).collect();
+    let leftovers: Vec<_> = tree_of(world.dir.path()).into_iter().filter(|path| path.contains("incomplete")).collect();
     assert_eq!(leftovers, [""; 0]);
     assert!(cache.join("CACHEDIR.TAG").exists());
 }
@@ -172,6 +172,57 @@ fn links_out_of_the_imported_directory_are_left_out() {
     world.store.import(&source, &id(), &ImportOptions::default()).unwrap();
     assert!(world.resolve("b").is_err());
     assert!(world.resolve("c").is_ok());
+}
+
+#[test]
+fn imports_at_once_all_succeed_or_say_why_not() {
+    let world = World::new();
+    let source = |number: usize, content: &str| {
+        let source = world.dir.path().join(format!("source{number}"));
+        fs::create_dir_all(source.join("sub")).unwrap();
+        for name in ["a.txt", "b.txt", "sub/c.bin"] {
+            fs::write(source.join(name), content).unwrap();
+        }
+        source
+    };
+    let store = &world.store;
+    let at_once = |sources: &[(PathBuf, &str)]| -> Vec<_> {
+        std::thread::scope(|scope| {
+            let import = |(source, id): &(PathBuf, &str)| {
+                let (source, id) = (source.clone(), ModelId::parse(id).unwrap());
+                scope.spawn(move || store.import(&source, &id, &ImportOptions::default()))
+            };
+            let threads: Vec<_> = sources.iter().map(import).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        })
+    };
+    for round in 0..10 {
+        let same = format!("org/same{round}");
+        let names = [same.as_str(), same.as_str(), same.as_str(), "org/other1", "org/other2"];
+        let sources: Vec<_> = names.iter().enumerate().map(|(n, name)| (source(n, "same"), *name)).collect();
+        for result in at_once(&sources) {
+            result.unwrap();
+        }
+        let contested = format!("org/contested{round}");
+        let sources: Vec<_> = (0..4).map(|n| (source(n, &n.to_string()), contested.as_str())).collect();
+        let results = at_once(&sources);
+        assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1, "one name, one content");
+        assert!(results.iter().flat_map(|result| result.as_ref().err()).all(|e| e.kind() == ErrorKind::AlreadyExists));
+    }
+}
+
+#[test]
+fn the_cache_is_not_imported_into_itself_but_its_snapshots_are() {
+    let world = World::new();
+    let first = world.import(&[("a", b"1")]).unwrap();
+    fs::remove_dir_all(world.dir.path().join("source")).unwrap();
+    let snapshot = world.store.snapshot_dir(&id(), &Revision::default()).unwrap();
+    let copy = ModelId::parse("org/copy").unwrap();
+    let report = world.store.import(&snapshot, &copy, &ImportOptions::default()).unwrap();
+    assert_eq!((report.commit, report.files), (first.commit, 1));
+    fs::remove_dir_all(world.dir.path().join("s")).unwrap();
+    let error = world.store.import(world.dir.path(), &copy, &ImportOptions::default()).unwrap_err();
+    assert!(matches!(error, ModelError::NothingToImport { .. }), "{error}");
 }
 
 #[test]
