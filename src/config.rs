@@ -22,7 +22,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::models;
+use crate::{link::SOCKET_FILE, models};
 
 /// Longest path of a Unix socket, in bytes: `sun_path` has 108 with its end. Source: `unix(7)`.
 const MAX_SOCKET_PATH_BYTES: usize = 107;
@@ -115,7 +115,7 @@ impl Paths {
     pub fn prepare_runtime_dir(&self) -> Result<(), ConfigError> {
         let path = &self.runtime_dir;
         let failed = |source| ConfigError::Directory { source, path: path.clone() };
-        let len = path.join("hub.sock").as_os_str().as_bytes().len();
+        let len = path.join(SOCKET_FILE).as_os_str().as_bytes().len();
         if len > MAX_SOCKET_PATH_BYTES {
             return Err(ConfigError::SocketPathTooLong { len, path: path.clone() });
         }
@@ -168,7 +168,7 @@ impl Config {
 ///
 /// # Errors
 ///
-/// [`ConfigError`] if the configuration file cannot be read or written.
+/// [`ConfigError`] if the configuration file cannot be read.
 pub fn cache_dir(paths: &Paths, lookup: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf, ConfigError> {
     const NAMED_BY: [&str; 3] = ["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME"];
     let config = Config::read(paths)?;
@@ -178,7 +178,10 @@ pub fn cache_dir(paths: &Paths, lookup: impl Fn(&str) -> Option<OsString>) -> Re
         Some(remembered) if !is_named => Ok(remembered),
         // The first to name a directory is remembered: one that is named for a single command must not move the hub.
         None if is_named => {
-            Config { cache_dir: Some(usual.clone()) }.write(paths)?;
+            // It can be used, too, where it cannot be remembered.
+            if let Err(error) = (Config { cache_dir: Some(usual.clone()) }).write(paths) {
+                tracing::warn!(%error, "the model cache is not remembered");
+            }
             Ok(usual)
         }
         Some(_) | None => Ok(usual),

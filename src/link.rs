@@ -22,6 +22,9 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{error::ErrorKind, framing::MAX_OUTBOUND_BODY};
 
+/// The hub's local socket, in the runtime directory.
+pub const SOCKET_FILE: &str = "hub.sock";
+
 /// Version of everything on this page.
 pub const LINK_VERSION: u8 = 1;
 

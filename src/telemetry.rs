@@ -24,21 +24,25 @@ pub enum Output<'a> {
     File(&'a Path),
 }
 
-/// Starts logging. `level`: `error`, `warn`, `info`, `debug` or `trace`; anything else is `usual`.
-///
-/// # Errors
-///
-/// If the log file cannot be opened.
-pub fn start(output: Output<'_>, level: Option<&str>, usual: LevelFilter) -> io::Result<()> {
+/// Starts logging. `level`: `error`, `warn`, `info`, `debug` or `trace`; anything else is `usual`. Where the log file
+/// cannot be opened, logs go to stderr: that is no reason not to run.
+pub fn start(output: Output<'_>, level: Option<&str>, usual: LevelFilter) {
     let level = level.and_then(|level| level.parse::<LevelFilter>().ok()).unwrap_or(usual);
     let builder = tracing_subscriber::fmt().with_max_level(level).with_target(false);
-    let started = match output {
-        Output::Stderr => builder.with_writer(io::stderr).with_ansi(false).try_init(),
-        Output::File(directory) => builder.with_writer(Mutex::new(open(directory)?)).with_ansi(false).try_init(),
+    let builder = builder.with_ansi(false);
+    let file = match output {
+        Output::Stderr => None,
+        Output::File(directory) => Some(open(directory)),
     };
     // The only error is that logging has been started before, and then it goes there.
-    drop(started);
-    Ok(())
+    match file {
+        Some(Ok(file)) => drop(builder.with_writer(Mutex::new(file)).try_init()),
+        None => drop(builder.with_writer(io::stderr).try_init()),
+        Some(Err(error)) => {
+            drop(builder.with_writer(io::stderr).try_init());
+            tracing::warn!(%error, "no log file");
+        }
+    }
 }
 
 fn open(directory: &Path) -> io::Result<File> {

@@ -198,3 +198,85 @@ fn the_port_is_free_again_when_it_can_be_had() {
     // Who was told the other one is still served there.
     assert!(std::net::TcpStream::connect(&other_port).is_ok());
 }
+
+#[test]
+fn a_hub_whose_socket_was_removed_is_found_again() {
+    let world = World::new();
+    let mut host = world.host();
+    host.hello();
+    let hub = world.hub_pid();
+    fs::remove_file(world.runtime_dir().join("hub.sock")).unwrap();
+    eventually("the socket is there again", || world.runtime_dir().join("hub.sock").exists());
+    world.host().hello();
+    assert_eq!(world.hub_pid(), hub);
+}
+
+#[test]
+fn a_hub_whose_lock_was_removed_leaves_to_another_and_takes_nothing_along() {
+    let world = World::new();
+    let mut host = world.host();
+    host.hello();
+    let hub = world.hub_pid();
+    for file in ["hub.sock", "hub.lock"] {
+        fs::remove_file(world.runtime_dir().join(file)).unwrap();
+    }
+    let mut next = world.host();
+    next.hello();
+    assert_ne!(world.hub_pid(), hub);
+    host.event("hub_restarted");
+    host.hello();
+    let status = next.ok(&json!({"type": "status"}));
+    assert_eq!(status["sessions"].as_array().unwrap().len(), 2, "both have the same hub");
+}
+
+#[test]
+fn a_hub_that_is_told_to_stop_waits_for_nobody() {
+    let world = World::new();
+    let mut host = world.host();
+    host.hello();
+    // One that connects and says nothing, and one that does not read what it asked for.
+    let _silent = std::os::unix::net::UnixStream::connect(world.runtime_dir().join("hub.sock")).unwrap();
+    let mut deaf = world.host();
+    let request = framed(&serde_json::to_vec(&json!({"id": 1, "type": "status"})).unwrap());
+    let mut stdin = deaf.take_stdin();
+    let writer =
+        std::thread::spawn(move || (0..100_000).all(|_| std::io::Write::write_all(&mut stdin, &request).is_ok()));
+    eventually("it is served", || host.ok(&json!({"type": "status"}))["sessions"].as_array().unwrap().len() == 2);
+    let began = Instant::now();
+    world.signal_hub(Signal::TERM);
+    host.event("hub_restarted");
+    host.hello();
+    assert!(began.elapsed() < Duration::from_millis(1900), "{:?}", began.elapsed());
+    drop(deaf);
+    // Its pipe has ended under the writer, or it had written all.
+    let _ = writer.join();
+}
+
+#[test]
+fn a_relay_that_cannot_begin_says_why() {
+    let world = World::new();
+    let config = world.runtime_dir().parent().unwrap().join("config");
+    fs::create_dir_all(&config).unwrap();
+    fs::write(config.join("config.json"), "{broken").unwrap();
+    let mut host = world.host();
+    let event = host.event("error");
+    assert_eq!(event["code"], "failed_precondition");
+    assert!(event["message"].as_str().unwrap().contains("config.json"), "{event}");
+    assert_eq!(host.wait().code(), Some(1));
+}
+
+#[test]
+fn a_relative_cache_is_the_same_for_commands_and_hubs() {
+    let world = World::new();
+    let work = world.runtime_dir().parent().unwrap().join("work");
+    fs::create_dir_all(work.join("source")).unwrap();
+    fs::write(work.join("source/a"), "1").unwrap();
+    let in_work = |arguments: &[&str]| {
+        let mut command = world.command(arguments);
+        command.env("HF_HUB_CACHE", "cache").current_dir(&work);
+        command
+    };
+    assert!(in_work(&["models", "import", "source", "org/name"]).stdin(Stdio::null()).status().unwrap().success());
+    let mut host = Host::start(in_work(&[]));
+    assert_eq!(host.ok(&json!({"type": "models.list"}))["models"].as_array().unwrap().len(), 1);
+}

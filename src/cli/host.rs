@@ -14,8 +14,10 @@ use tokio::sync::oneshot;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::{
+    error::ErrorKind,
     hub::HubOptions,
     link::RelayPreamble,
+    message::Failure,
     models::ModelStore,
     relay::{self, Connector, StartEmbedded},
     stdio,
@@ -52,8 +54,32 @@ pub(super) fn mode(argv: &[OsString], stdin_is_terminal: bool) -> Option<HostMod
 
 pub(super) fn run(mode: HostMode) -> anyhow::Result<ExitCode> {
     // First of all: from here on nothing that is printed reaches the browser.
-    let stdio = stdio::set_aside()?;
-    telemetry::start(Output::Stderr, super::log_level().as_deref(), LevelFilter::WARN)?;
+    let mut stdio = stdio::set_aside()?;
+    telemetry::start(Output::Stderr, super::log_level().as_deref(), LevelFilter::WARN);
+    let (connector, stop, hub_thread) = match prepare(mode) {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            // The client's words for it: all that a person sees otherwise is that the host has exited.
+            relay::refuse(&mut stdio.output, &Failure::new(ErrorKind::FailedPrecondition, format!("{error:#}")));
+            return Err(error);
+        }
+    };
+    let code = relay::run(connector, stdio);
+    // A hub in this process puts its files away; the sessions of other relays go on with another hub.
+    drop(stop);
+    if let Some(thread) = Arc::into_inner(hub_thread).and_then(OnceLock::into_inner)
+        && thread.join().is_err()
+    {
+        tracing::error!("the hub in this process panicked");
+    }
+    Ok(code)
+}
+
+/// The thread of a hub in this process, if one was needed.
+type HubThread = Arc<OnceLock<JoinHandle<()>>>;
+
+/// Everything that may fail before there is a conversation.
+fn prepare(mode: HostMode) -> anyhow::Result<(Connector, oneshot::Sender<Infallible>, HubThread)> {
     let paths = super::paths()?;
     paths.prepare_runtime_dir()?;
     let hub_command = if mode.embedded {
@@ -80,15 +106,7 @@ pub(super) fn run(mode: HostMode) -> anyhow::Result<ExitCode> {
         start_embedded,
         preamble: RelayPreamble { version: env!("CARGO_PKG_VERSION").to_owned(), argv: mode.argv, pid: process::id() },
     };
-    let code = relay::run(connector, stdio);
-    // A hub in this process puts its files away; the sessions of other relays go on with another hub.
-    drop(stop);
-    if let Some(thread) = Arc::into_inner(hub_thread).and_then(OnceLock::into_inner)
-        && thread.join().is_err()
-    {
-        tracing::error!("the hub in this process panicked");
-    }
-    Ok(code)
+    Ok((connector, stop, hub_thread))
 }
 
 /// Starts a hub on a thread of this process, once: if that one fails, there is no other way left.
@@ -96,7 +114,7 @@ fn start_embedded(
     options: HubOptions,
     models: ModelStore,
     stopped: oneshot::Receiver<Infallible>,
-    hub_thread: Arc<OnceLock<JoinHandle<()>>>,
+    hub_thread: HubThread,
 ) -> StartEmbedded {
     let mut parts = Some((options, models, stopped));
     Box::new(move |lock| {

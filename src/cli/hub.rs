@@ -24,7 +24,7 @@ const WORKER_THREADS: usize = 4;
 pub(super) fn run(arguments: &HubArguments) -> anyhow::Result<ExitCode> {
     let paths = super::paths()?;
     let output = if arguments.detached { Output::File(&paths.state_dir) } else { Output::Stderr };
-    telemetry::start(output, super::log_level().as_deref(), LevelFilter::INFO)?;
+    telemetry::start(output, super::log_level().as_deref(), LevelFilter::INFO);
     let result = serve(arguments, &paths);
     if let Err(error) = &result
         && arguments.detached
@@ -37,9 +37,8 @@ pub(super) fn run(arguments: &HubArguments) -> anyhow::Result<ExitCode> {
 
 fn serve(arguments: &HubArguments, paths: &Paths) -> anyhow::Result<ExitCode> {
     if arguments.detached {
-        // Away from the browser's process group, terminal and directory: the hub outlives them.
+        // Away from the browser's process group and terminal: the hub outlives them.
         rustix::process::setsid().context("cannot leave the browser's session")?;
-        rustix::process::chdir("/").context("cannot leave the browser's directory")?;
     }
     paths.prepare_runtime_dir()?;
     let Some(lock) = lock::try_lock(&paths.runtime_dir).context("cannot take the hub's lock")? else {
@@ -60,6 +59,10 @@ fn serve(arguments: &HubArguments, paths: &Paths) -> anyhow::Result<ExitCode> {
     let options =
         HubOptions { runtime_dir: paths.runtime_dir.clone(), port: super::port()?, idle_exit, embedded: false };
     let models = super::models::store(paths)?;
+    if arguments.detached {
+        // Last of all, as variables may name directories from the one that we were started in.
+        rustix::process::chdir("/").context("cannot leave the browser's directory")?;
+    }
     block_on(options, lock, models, async {
         if let Err(error) = interrupted().await {
             tracing::error!(%error, "cannot wait for signals: only an idle exit ends this hub");

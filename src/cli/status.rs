@@ -14,7 +14,8 @@ use super::{arguments::StatusArguments, say};
 use crate::{
     config::Paths,
     framing::{MAX_INBOUND_BODY, encode_prefix},
-    link::{self, Frame, HubPreamble, RelayPreamble},
+    link::{self, Frame, LinkError, RelayPreamble},
+    relay,
 };
 
 /// How long the hub may take for each answer.
@@ -43,15 +44,20 @@ pub(super) fn run(arguments: &StatusArguments) -> anyhow::Result<ExitCode> {
 }
 
 fn connect(paths: &Paths) -> anyhow::Result<Option<UnixStream>> {
-    let Ok(mut hub) = UnixStream::connect(paths.runtime_dir.join("hub.sock")) else {
-        return Ok(None);
-    };
-    hub.set_read_timeout(Some(ANSWER_TIMEOUT))?;
     let preamble =
         RelayPreamble { version: env!("CARGO_PKG_VERSION").to_owned(), argv: Vec::new(), pid: process::id() };
-    hub.write_all(&link::encode_preamble(&preamble)?)?;
-    link::read_preamble::<HubPreamble>(&mut hub).context("the hub does not answer")?;
-    Ok(Some(hub))
+    match relay::dial(&paths.runtime_dir, &preamble) {
+        Ok(hub) => {
+            hub.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+            Ok(Some(hub))
+        }
+        Err(LinkError::Io(error))
+            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error).context("the hub does not answer"),
+    }
 }
 
 fn ask(hub: &mut UnixStream, request: &Value) -> anyhow::Result<Value> {

@@ -8,7 +8,7 @@
 //! - A connection that does not begin, or begins a request and does not end its head, is closed after `SILENCE_LIMIT`;
 //!   one that never asks for anything it may have, after `UNKNOWN_LIMIT`.
 //!
-//! Data path: accept -> `Peer::look_up` -> preface -> hyper -> `Access::check` -> gRPC routes or `/healthz`.
+//! Data path: accept -> `Peer::of` -> preface -> hyper -> `Access::check` -> gRPC routes or `/healthz`.
 
 mod preface;
 
@@ -25,7 +25,7 @@ use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{body::Body, codegen::Service as _, service::Routes};
@@ -42,8 +42,11 @@ const SILENCE_LIMIT: Duration = Duration::from_secs(10);
 /// How long a connection may stay without a request that was let pass.
 const UNKNOWN_LIMIT: Duration = Duration::from_secs(30);
 
-/// Open connections of one hub; further ones wait in the backlog.
-pub const MAX_CONNECTIONS: usize = 1024;
+/// Open connections of the hub's own user; further ones are closed.
+const MAX_CONNECTIONS: usize = 1024;
+
+/// Open connections of everybody else, who have places of their own: they cannot take the user's.
+const MAX_STRANGERS: usize = 32;
 
 /// Bytes that a client may send before it is read (16 MiB): a full window holds several pictures.
 const WINDOW_BYTES: u32 = 16 << 20;
@@ -65,8 +68,32 @@ pub struct Service {
     pub routes: Routes,
     /// Ends the listener and its connections.
     pub shutdown: CancellationToken,
-    /// [`MAX_CONNECTIONS`], shared by all listeners.
-    pub places: Arc<Semaphore>,
+    /// Shared by all listeners of the hub.
+    pub places: Places,
+}
+
+/// How many connections may be open. Cloning shares them.
+#[derive(Debug, Clone)]
+pub struct Places {
+    own: Arc<Semaphore>,
+    strangers: Arc<Semaphore>,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self { own: Arc::new(Semaphore::new(MAX_CONNECTIONS)), strangers: Arc::new(Semaphore::new(MAX_STRANGERS)) }
+    }
+}
+
+impl Places {
+    /// A place for a connection, if one is left.
+    fn take(&self, peer: Peer) -> Option<OwnedSemaphorePermit> {
+        let places = match peer {
+            Peer::SameUser => &self.own,
+            Peer::OtherUser | Peer::Unknown => &self.strangers,
+        };
+        Arc::clone(places).try_acquire_owned().ok()
+    }
 }
 
 /// Serves a listener until the shutdown.
@@ -74,14 +101,19 @@ pub async fn serve(listener: TcpListener, service: Service) {
     let connections = TaskTracker::new();
     let stop = service.shutdown.clone();
     let accepting = async {
-        // The semaphore is never closed.
-        while let Ok(place) = Arc::clone(&service.places).acquire_owned().await {
+        loop {
             match listener.accept().await {
-                Ok((stream, remote)) => {
+                Ok((stream, _)) => {
                     let service = service.clone();
+                    // Here, not in the task: the peer may be gone by then.
+                    let peer = Peer::of(&stream);
+                    let Some(place) = peer.as_ref().ok().and_then(|peer| service.places.take(*peer)) else {
+                        tracing::debug!(?peer, "no place for a connection");
+                        continue;
+                    };
                     connections.spawn(async move {
-                        if let Err(error) = serve_connection(stream, remote, service).await {
-                            tracing::debug!(%error, "a connection ended before it began");
+                        if let Err(error) = serve_connection(stream, peer, service).await {
+                            tracing::debug!(%error, "a connection ended before its end");
                         }
                         drop(place);
                     });
@@ -114,10 +146,9 @@ struct Connection {
 /// # Errors
 ///
 /// What ended it before a protocol was known.
-async fn serve_connection(stream: TcpStream, remote: SocketAddr, service: Service) -> io::Result<()> {
-    let local = stream.local_addr()?;
+async fn serve_connection(stream: TcpStream, peer: io::Result<Peer>, service: Service) -> io::Result<()> {
+    let (peer, local) = (peer?, stream.local_addr()?);
     stream.set_nodelay(true)?;
-    let peer = Peer::look_up(remote, local);
     let connection = Arc::new(Connection { local, peer, authenticated: OnceLock::new() });
     let stop = service.shutdown.clone();
     let conversation = async {

@@ -9,7 +9,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::Hub;
+use super::{Hub, own_files::Identity};
 use crate::{
     link::{self, HubPreamble, LinkError, PREAMBLE_HEADER_BYTES, RelayPreamble},
     session::{self, Caller, OUTBOUND_MESSAGES},
@@ -26,14 +26,14 @@ const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 /// # Errors
 ///
 /// What the system says; a path over 107 bytes is `InvalidInput`.
-pub(super) fn bind(socket: &Path) -> io::Result<UnixListener> {
+pub(super) fn bind(socket: &Path) -> io::Result<(UnixListener, Identity)> {
     match fs::remove_file(socket) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
     }
     let listener = UnixListener::bind(socket)?;
     fs::set_permissions(socket, fs::Permissions::from_mode(0o600))?;
-    Ok(listener)
+    Ok((listener, Identity::of(socket)?))
 }
 
 /// Serves one connection to its end.
@@ -50,11 +50,11 @@ async fn converse(hub: Arc<Hub>, mut stream: UnixStream) -> Result<(), LinkError
         tracing::warn!(uid, "another user tried the local socket");
         return Ok(());
     }
-    let welcome = HubPreamble { version: env!("CARGO_PKG_VERSION").to_owned(), pid: std::process::id() };
-    stream.write_all(&link::encode_preamble(&welcome)?).await?;
-    let relay = timeout(PREAMBLE_TIMEOUT, read_preamble(&mut stream))
-        .await
-        .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the relay did not say who it is"))??;
+    let stop = hub.shutdown().clone();
+    let relay = tokio::select! {
+        () = stop.cancelled() => return Ok(()),
+        relay = exchange_preambles(&mut stream) => relay?,
+    };
     tracing::debug!(version = relay.version, pid = relay.pid, "a relay connected");
 
     let (reader, writer) = stream.into_split();
@@ -62,18 +62,28 @@ async fn converse(hub: Arc<Hub>, mut stream: UnixStream) -> Result<(), LinkError
     let mut writing = tokio::spawn(write_bodies(writer, outbound));
     let caller = Caller::from_argv(&relay.argv, Some(relay.pid));
     let ended = session::serve(hub, caller, reader, bodies).await;
+    let Some(exit_code) = ended.exit_code() else {
+        // The relay is to look for another hub, now: no farewell, and no waiting for a client that does not read.
+        writing.abort();
+        return Ok(());
+    };
     // The session's end of the queue is gone, so the writer comes to its end unless the client does not read.
     let Ok(Ok(written)) = timeout(FAREWELL_TIMEOUT, &mut writing).await else {
         writing.abort();
         return Ok(());
     };
-    let mut writer = written?;
-    if let Some(exit_code) = ended.exit_code() {
-        timeout(FAREWELL_TIMEOUT, writer.write_all(&link::encode_close(exit_code)))
-            .await
-            .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the relay did not read its farewell"))??;
-    }
+    timeout(FAREWELL_TIMEOUT, written?.write_all(&link::encode_close(exit_code)))
+        .await
+        .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the relay did not read its farewell"))??;
     Ok(())
+}
+
+async fn exchange_preambles(stream: &mut UnixStream) -> Result<RelayPreamble, LinkError> {
+    let welcome = HubPreamble { version: env!("CARGO_PKG_VERSION").to_owned(), pid: std::process::id() };
+    stream.write_all(&link::encode_preamble(&welcome)?).await?;
+    timeout(PREAMBLE_TIMEOUT, read_preamble(stream))
+        .await
+        .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the relay did not say who it is"))?
 }
 
 async fn read_preamble(stream: &mut UnixStream) -> Result<RelayPreamble, LinkError> {

@@ -9,6 +9,7 @@
 
 mod local;
 pub mod lock;
+mod own_files;
 mod ports;
 mod run;
 mod runtime_file;

@@ -1,6 +1,11 @@
 //! The life of a hub: lock, socket, port, service, idle exit.
 
-use std::{io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{net::UnixListener, time::timeout};
 use tokio_util::task::TaskTracker;
@@ -8,12 +13,16 @@ use tokio_util::task::TaskTracker;
 use super::{
     Hub, RuntimeFile, local,
     lock::HubLock,
+    own_files::Identity,
     ports::{Listeners, RETRY_INTERVAL},
 };
-use crate::{grpc, http, models::ModelStore};
+use crate::{grpc, http, link::SOCKET_FILE, models::ModelStore};
 
 /// How long connections may take to end when the hub does.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How often the hub makes sure that it can still be found: directories for temporary files are cleaned by others.
+const FILES_INTERVAL: Duration = Duration::from_secs(2);
 
 /// A pause after a failed accept: out of descriptors, most likely, and trying at once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -67,14 +76,14 @@ pub async fn run(
     stop: impl Future<Output = ()>,
 ) -> Result<(), HubError> {
     let hub = Hub::new(models, options.embedded)?;
-    let socket = options.runtime_dir.join("hub.sock");
+    let socket = options.runtime_dir.join(SOCKET_FILE);
     let bind = || local::bind(&socket).map_err(|source| HubError::Socket { source, path: socket.clone() });
     let tasks = TaskTracker::new();
 
     // Relays wait for the socket, so it comes last: who finds it finds a hub that is ready.
     let listeners = Listeners::bind_or_free(options.port).await.map_err(HubError::Port)?;
     serve_port(&hub, &tasks, &options, listeners)?;
-    let mut listener = bind()?;
+    let (mut listener, mut socket_identity) = bind()?;
     tracing::info!(address = ?hub.address(), embedded = options.embedded, "hub is ready");
 
     tokio::pin!(stop);
@@ -89,22 +98,35 @@ pub async fn run(
             () = &mut stop => break Ok(()),
             () = accept_relays(&hub, &tasks, &listener) => {}
             () = retry_port(&hub, &tasks, &options) => {}
+            lost = lost_files(&lock, socket_identity, &socket) => match lost {
+                Lost::Lock => {
+                    tracing::warn!("the lock's file is gone: leaving to the hub that takes the next one");
+                    break Ok(());
+                }
+                Lost::Socket => {
+                    tracing::warn!("the local socket is gone: making it again");
+                    match bind() {
+                        Ok(again) => (listener, socket_identity) = again,
+                        Err(error) => break Err(error),
+                    }
+                }
+            },
             () = leave => {
                 // From here on nobody finds the socket; who had found it before is served, and the hub stays for them.
-                remove(&socket);
+                socket_identity.remove(&socket);
                 if !serve_latecomers(&hub, &tasks, &listener).await && hub.activity().is_idle() {
                     tracing::info!("idle: leaving");
                     break Ok(());
                 }
                 match bind() {
-                    Ok(again) => listener = again,
+                    Ok(again) => (listener, socket_identity) = again,
                     Err(error) => break Err(error),
                 }
             }
         }
     };
-    remove(&socket);
-    if let Err(error) = RuntimeFile::remove(&options.runtime_dir) {
+    socket_identity.remove(&socket);
+    if let Err(error) = RuntimeFile::remove_own(&options.runtime_dir) {
         tracing::warn!(%error, "hub.json stays behind");
     }
     drop(listener);
@@ -125,7 +147,7 @@ fn serve_port(hub: &Arc<Hub>, tasks: &TaskTracker, options: &HubOptions, listene
         activity: hub.activity().clone(),
         routes: grpc::routes(hub.streams(), hub.models()),
         shutdown: hub.shutdown().clone(),
-        places: Arc::clone(hub.connections()),
+        places: hub.places().clone(),
     };
     for listener in [Some(listeners.v4), listeners.v6].into_iter().flatten() {
         tasks.spawn(http::serve(listener, service.clone()));
@@ -178,10 +200,21 @@ async fn retry_port(hub: &Arc<Hub>, tasks: &TaskTracker, options: &HubOptions) {
     std::future::pending().await
 }
 
-fn remove(socket: &std::path::Path) {
-    if let Err(error) = std::fs::remove_file(socket)
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        tracing::warn!(%error, "the local socket stays behind");
+/// What a hub cannot be found without.
+enum Lost {
+    Lock,
+    Socket,
+}
+
+/// Looks now and then whether the hub's files are still its own; returns when one is not.
+async fn lost_files(lock: &HubLock, identity: Identity, socket: &Path) -> Lost {
+    loop {
+        tokio::time::sleep(FILES_INTERVAL).await;
+        if !lock.is_in_force() {
+            return Lost::Lock;
+        }
+        if !identity.is_at(socket) {
+            return Lost::Socket;
+        }
     }
 }

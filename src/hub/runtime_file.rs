@@ -47,12 +47,15 @@ impl RuntimeFile {
         serde_json::from_slice(&fs::read(path(runtime_dir)).ok()?).ok()
     }
 
-    /// Removes the file.
+    /// Removes the file if it is this process's.
     ///
     /// # Errors
     ///
     /// What the file system says; a missing file is none.
-    pub fn remove(runtime_dir: &Path) -> io::Result<()> {
+    pub fn remove_own(runtime_dir: &Path) -> io::Result<()> {
+        if Self::read(runtime_dir).is_some_and(|file| file.pid != std::process::id()) {
+            return Ok(());
+        }
         match fs::remove_file(path(runtime_dir)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             Ok(()) | Err(_) => Ok(()),
@@ -75,18 +78,23 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(RuntimeFile::read(dir.path()), None);
         let file = RuntimeFile {
-            pid: 7,
+            pid: std::process::id(),
             version: "1".to_owned(),
             grpc: "127.0.0.1:50052".to_owned(),
             token: "secret".to_owned(),
         };
         file.write(dir.path()).unwrap();
-        assert_eq!(RuntimeFile::read(dir.path()), Some(file));
+        assert_eq!(RuntimeFile::read(dir.path()), Some(file.clone()));
         let mode = fs::metadata(dir.path().join("hub.json")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
-        RuntimeFile::remove(dir.path()).unwrap();
-        RuntimeFile::remove(dir.path()).unwrap();
+        RuntimeFile::remove_own(dir.path()).unwrap();
+        RuntimeFile::remove_own(dir.path()).unwrap();
+        assert_eq!(RuntimeFile::read(dir.path()), None);
+        let others = RuntimeFile { pid: 7, ..file };
+        others.write(dir.path()).unwrap();
+        RuntimeFile::remove_own(dir.path()).unwrap();
+        assert_eq!(RuntimeFile::read(dir.path()), Some(others));
         fs::write(dir.path().join("hub.json"), "{half").unwrap();
         assert_eq!(RuntimeFile::read(dir.path()), None);
     }

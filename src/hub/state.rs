@@ -8,14 +8,14 @@ use std::{
 };
 
 use serde::Serialize;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     access::{Access, SessionToken, Token},
     activity::{Activity, ActivityGuard},
     error::ErrorKind,
-    http::MAX_CONNECTIONS,
+    http::Places,
     message::Failure,
     models::ModelStore,
     session::Caller,
@@ -32,7 +32,7 @@ pub struct Hub {
     models: Arc<ModelStore>,
     access: Access,
     activity: Activity,
-    connections: Arc<Semaphore>,
+    places: Places,
     address: watch::Sender<Option<SocketAddr>>,
     sessions: Mutex<Sessions>,
     embedded: bool,
@@ -83,7 +83,7 @@ impl Hub {
             models: Arc::new(models),
             access: Access::new()?,
             activity: Activity::default(),
-            connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+            places: Places::default(),
             address: watch::Sender::new(None),
             sessions: Mutex::default(),
             embedded,
@@ -113,8 +113,8 @@ impl Hub {
     }
 
     /// Places for connections on the loopback port.
-    pub const fn connections(&self) -> &Arc<Semaphore> {
-        &self.connections
+    pub const fn places(&self) -> &Places {
+        &self.places
     }
 
     /// Ends everything when it is cancelled.

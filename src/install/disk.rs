@@ -186,10 +186,12 @@ pub(super) fn execute(action: &Action) -> Result<(), InstallError> {
             Ok(()) | Err(_) => Ok(()),
         },
         Action::RemoveEmptyDir { path } => match fs::remove_dir(path) {
-            Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) => {
-                Err(failed(Step::Remove, path)(error))
-            }
-            Ok(()) | Err(_) => Ok(()),
+            // A link to a folder is somebody's arrangement, and stays.
+            Ok(()) => Ok(()),
+            Err(error) => match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotADirectory => Ok(()),
+                _ => Err(failed(Step::Remove, path)(error)),
+            },
         },
     }
 }

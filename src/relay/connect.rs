@@ -1,9 +1,9 @@
 //! Finds the hub, or starts one: as a process of its own or, if that cannot be, inside this one.
 
 use std::{
-    io,
+    io::{self, Write as _},
     os::unix::net::UnixStream,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -12,7 +12,7 @@ use std::{
 use crate::{
     error::ErrorKind,
     hub::lock::{self, HubLock},
-    link::{self, HubPreamble, LinkError, RelayPreamble},
+    link::{self, HubPreamble, LinkError, RelayPreamble, SOCKET_FILE},
 };
 
 /// First pause between two looks for the socket; it doubles up to [`MAX_PAUSE`].
@@ -81,7 +81,7 @@ impl Connector {
         let mut pause = MIN_PAUSE;
         let mut last_start: Option<Instant> = None;
         loop {
-            let problem = match self.try_connect() {
+            let problem = match dial(&self.runtime_dir, &self.preamble) {
                 Ok(hub) => return Ok(hub),
                 // It died or left between our connecting and its preamble: look again.
                 Err(LinkError::Io(error)) => error.to_string(),
@@ -97,18 +97,6 @@ impl Connector {
             thread::sleep(pause);
             pause = (pause * 2).min(MAX_PAUSE);
         }
-    }
-
-    fn try_connect(&self) -> Result<UnixStream, LinkError> {
-        use io::Write as _;
-
-        let mut hub = UnixStream::connect(self.runtime_dir.join("hub.sock"))?;
-        hub.write_all(&link::encode_preamble(&self.preamble)?)?;
-        hub.set_read_timeout(Some(PREAMBLE_TIMEOUT))?;
-        let preamble: HubPreamble = link::read_preamble(&mut hub)?;
-        tracing::debug!(version = preamble.version, pid = preamble.pid, "found a hub");
-        hub.set_read_timeout(None)?;
-        Ok(hub)
     }
 
     /// Starts a hub. That it loses the race for the lock is no error: the winner is a hub, too.
@@ -131,4 +119,19 @@ impl Connector {
             None => Ok(()),
         }
     }
+}
+
+/// Connects to the hub that runs, and waits until it has accepted.
+///
+/// # Errors
+///
+/// [`LinkError::Io`] if none runs or it leaves, and what its preamble says.
+pub fn dial(runtime_dir: &Path, preamble: &RelayPreamble) -> Result<UnixStream, LinkError> {
+    let mut hub = UnixStream::connect(runtime_dir.join(SOCKET_FILE))?;
+    hub.write_all(&link::encode_preamble(preamble)?)?;
+    hub.set_read_timeout(Some(PREAMBLE_TIMEOUT))?;
+    let accepted: HubPreamble = link::read_preamble(&mut hub)?;
+    tracing::debug!(version = accepted.version, pid = accepted.pid, "found a hub");
+    hub.set_read_timeout(None)?;
+    Ok(hub)
 }

@@ -1,7 +1,7 @@
 //! From stdin to the hub, on a thread of its own: a read of stdin cannot be cancelled.
 
 use std::{
-    io::{self, BufReader, Read, Write},
+    io::{self, BufReader, Read},
     net::Shutdown,
     os::unix::net::UnixStream,
     process,
@@ -12,13 +12,14 @@ use std::{
     thread,
 };
 
+use super::transfer::{Transfer, enlarge, forward};
 use crate::{
     framing::PREFIX_BYTES,
     stdio::{ClosedWatch, Input},
 };
 
-/// Bytes carried at once (64 KiB: as much as a pipe holds unless it was enlarged).
-const COPY_BYTES: usize = 64 << 10;
+/// Room for what comes from the hub, in bytes: answers and events, most of them short.
+const INCOMING_BYTES: usize = 64 << 10;
 
 /// The current connection to a hub, and whether there still is something to send on it.
 #[derive(Debug, Default)]
@@ -30,7 +31,7 @@ pub(super) struct HubEnd {
 impl HubEnd {
     /// Takes a new hub for what comes from the browser, and returns the end that its messages come from.
     pub(super) fn replace(&self, hub: UnixStream) -> io::Result<BufReader<UnixStream>> {
-        let incoming = BufReader::with_capacity(COPY_BYTES, hub.try_clone()?);
+        let incoming = BufReader::with_capacity(INCOMING_BYTES, hub.try_clone()?);
         let mut stream = self.stream();
         if self.input_ended() {
             // The end of input may have come while there was no hub to be told.
@@ -83,43 +84,32 @@ pub(super) fn spawn(input: Input, hub_end: std::sync::Arc<HubEnd>, output: Close
 }
 
 /// Carries whole messages, each to the hub that is there when it begins.
-fn carry(mut input: Input, hub_end: &HubEnd) -> io::Result<()> {
-    let mut buffer = vec![0; COPY_BYTES];
+fn carry(input: Input, hub_end: &HubEnd) -> io::Result<()> {
+    enlarge(&input);
+    let mut transfer = Transfer::new(input);
     loop {
         let mut prefix = [0; PREFIX_BYTES];
-        if !read_prefix(&mut input, &mut prefix)? {
+        if !read_prefix(transfer.input(), &mut prefix)? {
             return Ok(());
         }
         let mut hub = hub_end.current();
         forward(&mut hub, &prefix);
-        let mut left = u64::from(u32::from_ne_bytes(prefix));
+        let mut left = usize::try_from(u32::from_ne_bytes(prefix)).unwrap_or(usize::MAX);
         while left > 0 {
-            let room = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
-            let piece = buffer.get_mut(..room).unwrap_or_default();
-            let read = input.read(piece)?;
-            if read == 0 {
+            let carried = transfer.some(&mut hub, left)?;
+            if carried == 0 {
                 return Ok(());
             }
-            forward(&mut hub, piece.get(..read).unwrap_or_default());
-            left -= read as u64;
+            left -= carried;
         }
     }
 }
 
-/// Reads a prefix; `false` at the end of input. Part of a prefix is handed on: the session says what is missing.
+/// Reads a prefix; `false` at the end of input, also in the middle of a prefix: then there is no message to carry.
 fn read_prefix(input: &mut Input, prefix: &mut [u8; PREFIX_BYTES]) -> io::Result<bool> {
     match input.read_exact(prefix) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
         Err(error) => Err(error),
-    }
-}
-
-/// Sends to the hub if it is still there; otherwise the bytes are dropped, and with them the rest of the message.
-fn forward(hub: &mut Option<UnixStream>, bytes: &[u8]) {
-    if let Some(stream) = hub
-        && stream.write_all(bytes).is_err()
-    {
-        *hub = None;
     }
 }

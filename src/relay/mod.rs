@@ -9,17 +9,17 @@
 //! - After a hub's death the rest of a half-sent message is discarded, and whole messages are dropped until another
 //!   hub has accepted; the client is told by `hub_restarted`.
 //!
-//! Data path: stdin -> `inbound` -> hub's socket -> [`run`] -> stdout.
+//! Data path: stdin -> `inbound` (`transfer`) -> hub's socket -> [`run`] -> stdout.
 
 mod connect;
 mod inbound;
+mod transfer;
 
 use std::{io, os::unix::net::UnixStream, process::ExitCode, sync::Arc, time::Duration};
 
-pub use self::connect::{ConnectError, Connector, StartEmbedded};
+pub use self::connect::{ConnectError, Connector, StartEmbedded, dial};
 use self::inbound::HubEnd;
 use crate::{
-    error::ErrorKind,
     link::{self, Frame, LinkError},
     message::{Failure, event, failure_event},
     stdio::{MessageWriter, SetAside},
@@ -97,12 +97,16 @@ fn carry_outbound(incoming: &mut io::BufReader<UnixStream>, output: &mut Message
     }
 }
 
+/// Tells the client why there will be no conversation.
+pub fn refuse(output: &mut MessageWriter, failure: &Failure) {
+    // If the browser is gone, too, nobody is left to be told.
+    let _ = tell(output, failure_event(failure));
+}
+
 /// Tells the client that there is no hub to be had, and gives up.
 fn unavailable(output: &mut MessageWriter, error: &ConnectError) -> ExitCode {
     tracing::error!(%error, "no hub");
-    let failure = Failure::new(ErrorKind::Unavailable, error);
-    // If the browser is gone, too, nobody is left to be told.
-    let _ = tell(output, failure_event(&failure));
+    refuse(output, &Failure::new(error.kind(), error));
     ExitCode::FAILURE
 }
 

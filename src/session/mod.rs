@@ -124,7 +124,13 @@ pub async fn serve(
         working: Arc::new(Semaphore::new(MAX_WORKING_REQUESTS)),
         finished_sources: Arc::new(Notify::new()),
     };
-    let outcome = session.run(&mut reader).await;
+    let stop = session.hub.shutdown().clone();
+    let outcome = tokio::select! {
+        biased;
+        // Whatever the session waits for, and be it a client that does not read.
+        () = stop.cancelled() => Ended::HubStopped,
+        ended = session.run(&mut reader) => ended,
+    };
     session.close_all_streams().await;
     outcome
 }
@@ -150,7 +156,6 @@ impl Session {
     async fn run(&mut self, reader: &mut (impl AsyncRead + Unpin)) -> Ended {
         let finished = Arc::clone(&self.finished_sources);
         let mut decoder = Decoder::new(MAX_INBOUND_BODY);
-        let stop = self.hub.shutdown().clone();
         loop {
             if let Err(error) = self.take_bodies(&mut decoder).await {
                 self.framing_failed(error).await;
@@ -158,7 +163,6 @@ impl Session {
             }
             tokio::select! {
                 biased;
-                () = stop.cancelled() => return Ended::HubStopped,
                 () = self.out.closed() => return Ended::Normally,
                 Some(done) = self.open_requests.join_next() => self.request_done(done),
                 () = finished.notified() => self.end_finished_sources().await,

@@ -115,6 +115,29 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn a_port_that_its_owner_has_left_vouches_for_nobody() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stranger = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let port = stranger.local_addr().unwrap();
+        // A reset, and the same port again, before the first connection has been accepted.
+        rustix::net::sockopt::set_socket_linger(&stranger, Some(std::time::Duration::ZERO)).unwrap();
+        drop(stranger);
+        let again = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        rustix::net::bind(&again, &port).unwrap();
+        rustix::net::connect(&again, &listener.local_addr().unwrap()).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let (mut ours, mut dead) = (0, 0);
+        while let Ok((server, _)) = listener.accept() {
+            server.set_nonblocking(true).unwrap();
+            match Peer::of(&tokio::net::TcpStream::from_std(server).unwrap()) {
+                Ok(peer) => ours += u32::from(peer == Peer::SameUser),
+                Err(_) => dead += 1,
+            }
+        }
+        assert_eq!(ours, 1, "{dead} dead connections");
+    }
+
     #[test]
     fn an_answer_counts_only_for_an_established_socket_with_an_inode() {
         let answer = |kind: u16, state: u8, inode: u32| {

@@ -4,7 +4,9 @@
 #[cfg_attr(not(target_os = "linux"), path = "unknown.rs")]
 mod system;
 
-use std::net::SocketAddr;
+use std::io;
+
+use tokio::net::TcpStream;
 
 /// The owner of a peer's socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,13 +20,20 @@ pub enum Peer {
 }
 
 impl Peer {
-    /// Looks the peer up. To be called at accept, while the peer's socket is established.
+    /// Whose process is at the other end. To be called at accept, while the peer's socket is established.
     ///
-    /// `peer`, `local`: the connection's two addresses, as our end sees them.
-    pub fn look_up(peer: SocketAddr, local: SocketAddr) -> Self {
+    /// # Errors
+    ///
+    /// If the connection has no addresses any more.
+    pub fn of(stream: &TcpStream) -> io::Result<Self> {
+        let (peer, local) = (stream.peer_addr()?, stream.local_addr()?);
         if !peer.ip().to_canonical().is_loopback() {
-            return Self::Unknown;
+            return Ok(Self::Unknown);
         }
-        system::look_up(peer, local)
+        let owner = system::look_up(peer, local);
+        // After the look-up: if our end is dead by now, the socket that was found may be somebody else's, who has taken
+        // the port that the peer left. What the peer had sent can still be read, and must not pass as theirs.
+        stream.peer_addr()?;
+        Ok(owner)
     }
 }
