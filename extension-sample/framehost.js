@@ -537,6 +537,8 @@ export class Stream {
   #pendingBytes = null;
   #sentAt = [];
   #ackedAt = [];
+  /** The host's answer to the `stream.open` that was sent last. */
+  #openAnswered = null;
   #firstAckAt = null;
   #counts = { sent: 0, acked: 0, dropped: 0, rejected: 0, lost: 0 };
   #latencyMs = null;
@@ -618,7 +620,8 @@ export class Stream {
     this.#finish('closed', new FramehostError('failed_precondition', 'the stream was closed', this.#about()));
     try {
       // Until the answer comes the stream stays known to the host object: acknowledgements that are on their way count.
-      return wasOpen ? await this.#host._ask('stream.close', { stream_id: this.streamId }) : null;
+      // One that is being opened is closed when the host has answered: until then its id is taken.
+      return wasOpen ? await this.#host._ask('stream.close', { stream_id: this.streamId }) : await this.#openAnswered;
     } catch (error) {
       // Gone with its session: closed as well.
       if (error.code === 'unavailable' || error.code === 'cancelled' || error.code === 'not_found') return null;
@@ -630,6 +633,12 @@ export class Stream {
 
   async _open() {
     if (this.#isOver()) return;
+    this.#openAnswered = this.#askToOpen();
+    await this.#openAnswered;
+  }
+
+  /** Resolves to the host's last counters if the stream was closed meanwhile, to null otherwise. */
+  async #askToOpen() {
     const session = this.#host._session;
     let opened;
     try {
@@ -639,16 +648,12 @@ export class Stream {
       );
     } catch (error) {
       // The next session opens it again.
-      if (session !== this.#host._session || this.#isOver()) return;
-      this.#openFailed(error, session);
-      return;
+      if (session === this.#host._session && !this.#isOver()) this.#openFailed(error, session);
+      return null;
     }
-    if (session !== this.#host._session) return;
-    if (this.#isOver()) {
-      // Closed while it was being opened.
-      this.#host._ask('stream.close', { stream_id: opened.stream_id }).catch(() => {});
-      return;
-    }
+    if (session !== this.#host._session) return null;
+    // Closed while it was being opened.
+    if (this.#isOver()) return this.#host._ask('stream.close', { stream_id: opened.stream_id }).catch(() => null);
     this.streamId = opened.stream_id;
     this.granted = opened;
     this.#state = 'open';
@@ -657,6 +662,7 @@ export class Stream {
     this.#opening.resolve(opened);
     this.#listeners.emit('open', opened);
     this.#addCredits(opened.frame_credits ?? 0);
+    return null;
   }
 
   #openFailed(error, session) {
@@ -904,11 +910,9 @@ class Models {
     return new Promise((resolve, reject) => {
       const aborted = () => {
         reject(signal.reason);
-        const session = this.#host._session;
+        // A handle comes in the session that it belongs to, whichever that is.
         opening.then(
-          (file) => {
-            if (session === this.#host._session) closeQuietly(this.#host, file.handle);
-          },
+          (file) => closeQuietly(this.#host, file.handle),
           () => {},
         );
       };

@@ -57,7 +57,9 @@ fn check_event(host: &mut Host, code: &str) -> Value {
 fn bodies_that_are_no_request_cost_only_themselves() {
     let mut pair = Pair::new();
     let deep = format!("{}1{}", "[".repeat(200_000), "]".repeat(200_000));
-    let bodies: [&[u8]; 12] = [
+    let long_type = format!(r#"{{"type":"{}"}}"#, "x".repeat(2 << 20));
+    let bodies: [&[u8]; 13] = [
+        long_type.as_bytes(),
         b"",
         b" ",
         b"{",

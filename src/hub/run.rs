@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{net::UnixListener, time::timeout};
+use tokio::{
+    net::{UnixListener, UnixStream},
+    time::timeout,
+};
 use tokio_util::task::TaskTracker;
 
 use super::{
@@ -82,13 +85,19 @@ pub async fn run(
 
     // Relays wait for the socket, so it comes last: who finds it finds a hub that is ready.
     let listeners = Listeners::bind_or_free(options.port).await.map_err(HubError::Port)?;
-    serve_port(&hub, &tasks, &options, listeners)?;
-    let (mut listener, mut socket_identity) = bind()?;
+    let (mut listener, mut socket_identity) = match serve_port(&hub, &tasks, &options, listeners).and_then(|()| bind())
+    {
+        Ok(bound) => bound,
+        Err(error) => {
+            leave(&hub, &tasks, &options).await;
+            return Err(error);
+        }
+    };
     tracing::info!(address = ?hub.address(), embedded = options.embedded, "hub is ready");
 
     tokio::pin!(stop);
     let ended = loop {
-        let leave = async {
+        let idle = async {
             match options.idle_exit {
                 Some(quiet) => hub.activity().idle_for(quiet).await,
                 None => std::future::pending().await,
@@ -111,7 +120,7 @@ pub async fn run(
                     }
                 }
             },
-            () = leave => {
+            () = idle => {
                 // From here on nobody finds the socket; who had found it before is served, and the hub stays for them.
                 socket_identity.remove(&socket);
                 if !serve_latecomers(&hub, &tasks, &listener).await && hub.activity().is_idle() {
@@ -126,17 +135,22 @@ pub async fn run(
         }
     };
     socket_identity.remove(&socket);
+    drop(listener);
+    leave(&hub, &tasks, &options).await;
+    drop(lock);
+    ended
+}
+
+/// Puts the runtime file away and ends what is served.
+async fn leave(hub: &Hub, tasks: &TaskTracker, options: &HubOptions) {
     if let Err(error) = RuntimeFile::remove_own(&options.runtime_dir) {
         tracing::warn!(%error, "hub.json stays behind");
     }
-    drop(listener);
     hub.shutdown().cancel();
     tasks.close();
     if timeout(STOP_TIMEOUT, tasks.wait()).await.is_err() {
         tracing::warn!(open = tasks.len(), "connections were still open at the end");
     }
-    drop(lock);
-    ended
 }
 
 /// Serves gRPC and HTTP on a port, and says so.
@@ -166,7 +180,7 @@ fn serve_port(hub: &Arc<Hub>, tasks: &TaskTracker, options: &HubOptions, listene
 async fn accept_relays(hub: &Arc<Hub>, tasks: &TaskTracker, listener: &UnixListener) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => drop(tasks.spawn(local::serve(Arc::clone(hub), stream))),
+            Ok((stream, _)) => serve_relay(hub, tasks, stream),
             Err(error) => {
                 tracing::warn!(%error, "cannot take a relay");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -175,11 +189,20 @@ async fn accept_relays(hub: &Arc<Hub>, tasks: &TaskTracker, listener: &UnixListe
     }
 }
 
+/// Serves one relay, which keeps the hub from here on, and not only when its session has begun.
+fn serve_relay(hub: &Arc<Hub>, tasks: &TaskTracker, stream: UnixStream) {
+    let (hub, activity) = (Arc::clone(hub), hub.activity().enter());
+    tasks.spawn(async move {
+        local::serve(hub, stream).await;
+        drop(activity);
+    });
+}
+
 /// Takes the relays that had connected before the socket was removed; `false` if there were none.
 async fn serve_latecomers(hub: &Arc<Hub>, tasks: &TaskTracker, listener: &UnixListener) -> bool {
     let mut any = false;
     while let Ok(Ok((stream, _))) = timeout(Duration::from_millis(1), listener.accept()).await {
-        tasks.spawn(local::serve(Arc::clone(hub), stream));
+        serve_relay(hub, tasks, stream);
         any = true;
     }
     any

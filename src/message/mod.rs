@@ -20,7 +20,7 @@ pub use self::{
 use crate::error::ErrorKind;
 
 /// Characters of a peer's input that an error message may repeat.
-pub const MAX_ECHO_CHARS: usize = 160;
+const MAX_ECHO_CHARS: usize = 160;
 
 /// Why a body is not the request that it should be.
 #[non_exhaustive]

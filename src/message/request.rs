@@ -15,6 +15,9 @@ pub(super) const MAX_FIELDS: usize = 64;
 /// Longest `id` that is a string, in characters.
 const MAX_ID_CHARS: usize = 64;
 
+/// Longest `type`, in bytes; every one that there is is shorter.
+const MAX_KIND_BYTES: usize = 64;
+
 /// Largest `id` that is a number: what JavaScript holds exactly.
 const MAX_ID_NUMBER: u64 = (1 << 53) - 1;
 
@@ -63,7 +66,7 @@ impl<'a> Request<'a> {
         }
         let mut request = Self { id: None, kind: Cow::Borrowed(""), fields };
         request.id = request.read_id().map_err(|error| reject(None, error))?;
-        request.kind = request.required("type").map_err(|error| reject(request.id.clone(), error))?;
+        request.kind = request.read_kind().map_err(|error| reject(request.id.clone(), error))?;
         Ok(request)
     }
 
@@ -128,6 +131,14 @@ impl<'a> Request<'a> {
     fn raw(&self, field: &str) -> Option<&'a [u8]> {
         let (_, raw) = self.fields.iter().rfind(|(name, _)| name == field)?;
         (*raw != b"null").then_some(*raw)
+    }
+
+    fn read_kind(&self) -> Result<Cow<'a, str>, MessageError> {
+        let kind = self.text("type")?;
+        if kind.len() > MAX_KIND_BYTES {
+            return Err(MessageError::field("type", format!("no type has more than {MAX_KIND_BYTES} bytes")));
+        }
+        Ok(kind)
     }
 
     fn read_id(&self) -> Result<Option<RequestId>, MessageError> {
@@ -210,6 +221,10 @@ mod tests {
         }
         for id in ["0", "9007199254740991", &format!("\"{}\"", "é".repeat(64))] {
             assert!(Request::parse(format!(r#"{{"id":{id},"type":"ping"}}"#).as_bytes()).is_ok(), "{id}");
+        }
+        for (len, is_known) in [(MAX_KIND_BYTES, true), (MAX_KIND_BYTES + 1, false), (2 << 20, false)] {
+            let body = format!(r#"{{"type":"{}"}}"#, "x".repeat(len));
+            assert_eq!(Request::parse(body.as_bytes()).is_ok(), is_known, "{len}");
         }
         let rejected = Request::parse(br#"{"id":3}"#).unwrap_err();
         assert_eq!(rejected.id, Some(RequestId::Number(3)));

@@ -128,7 +128,9 @@ impl ModelStore {
     ///
     /// # Errors
     ///
-    /// [`ModelError`]; up to and including [`ModelError::RefConflict`] nothing has been written.
+    /// [`ModelError`]. What is wrong with `directory`, and a [`ModelError::RefConflict`] with a name that was there
+    /// before, is found before anything is written; if another import takes the name meanwhile, the commit stays
+    /// without one.
     pub fn import(
         &self,
         directory: &Path,
@@ -168,7 +170,8 @@ impl ModelStore {
             publish_link(&snapshot.join(source.file_path.relative_path()), depth, source.etag())?;
         }
         // Again, now that nobody else can: another import may have been quicker.
-        let lock_name = format!("ref.{}", options.revision.as_str().replace('/', "--"));
+        // A revision may be longer than a file's name.
+        let lock_name = format!("ref.{}", hex(&Sha1::digest(options.revision.as_str())));
         let _lock = lock_for_publishing(self.cache_dir(), &model_id.folder_name(), &lock_name)?;
         check_reference()?;
         publish_bytes(&reference, commit.as_str().as_bytes(), &partials)?;

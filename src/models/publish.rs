@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{ModelError, digest::hex};
+use super::{ModelError, digest::hex, store::open_file};
 
 /// How long another process may hold the lock of a file before publishing gives up.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
@@ -49,8 +49,13 @@ pub(super) fn partial_dir(cache_dir: &Path, model_dir: &Path) -> Result<PathBuf,
 /// Removes what killed processes left: partial files that nobody holds locked.
 fn clear_dead(directory: &Path) {
     for entry in fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok) {
-        let is_dead = File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
-        if is_dead && let Err(error) = fs::remove_file(entry.path()) {
+        let Ok(file) = open_file(&entry.path()) else {
+            continue;
+        };
+        // The lock is held over the removal: who makes a file of this name meanwhile finds it gone, and makes another.
+        if file.try_lock().is_ok()
+            && let Err(error) = fs::remove_file(entry.path())
+        {
             tracing::debug!(%error, "a partial file stays behind");
         }
     }
@@ -61,6 +66,8 @@ fn find_partial_dir(cache_dir: &Path, model_dir: &Path) -> Result<PathBuf, Model
     if let Some(beside) = cache_dir.parent().map(|parent| parent.join("framehost-partial"))
         && fs::create_dir_all(&beside).is_ok()
         && matches!((device(&beside), device(cache_dir)), (Ok(one), Ok(other)) if one == other)
+        // In a shared cache it may be another user's.
+        && rustix::fs::access(&beside, rustix::fs::Access::WRITE_OK).is_ok()
     {
         return Ok(beside);
     }

@@ -124,6 +124,15 @@ fn an_import_has_the_layout_of_huggingface_hub() {
 }
 
 #[test]
+fn a_revision_may_be_as_long_as_a_file_name() {
+    let world = World::new();
+    let revision = Revision::parse(&format!("{}/{}", "r".repeat(255), "s".repeat(255))).unwrap();
+    let options = ImportOptions { revision, force: false };
+    world.store.import(&world.source(&[("a", b"1")]), &id(), &options).unwrap();
+    assert!(world.store.resolve(&id(), &options.revision, &FilePath::parse("a").unwrap()).is_ok());
+}
+
+#[test]
 fn the_same_content_gives_the_same_commit_and_copies_nothing() {
     let world = World::new();
     let files: [(&str, &[u8]); 2] = [("a", b"1"), ("b", b"2")];
@@ -361,6 +370,11 @@ fn what_is_no_file_is_not_waited_for() {
     let (_, snapshot) = world.snapshot();
     rustix::fs::mknodat(rustix::fs::CWD, snapshot.join("pipe"), rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
     assert!(matches!(world.resolve("pipe"), Err(ModelError::FileNotFound { .. })));
+    let trees = world.store.model_dir(&id()).join("trees");
+    fs::create_dir_all(&trees).unwrap();
+    let tree = trees.join(format!("{}.json", "c".repeat(40)));
+    rustix::fs::mknodat(rustix::fs::CWD, tree, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    assert_eq!(world.store.list(None).unwrap().len(), 1);
     let source = world.source(&[("a", b"1")]);
     rustix::fs::mknodat(rustix::fs::CWD, source.join("pipe"), rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
     let options = ImportOptions { force: true, ..Default::default() };

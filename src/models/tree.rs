@@ -1,11 +1,16 @@
 //! `trees/<commit>.json`: what a commit consists of.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, io::Read, path::Path};
 
 use serde::{Deserialize, Serialize};
 
+use super::store::open_file;
+
 /// The one format that there is. Source: huggingface_hub, `_tree_cache.py`.
 const FORMAT_VERSION: u32 = 1;
+
+/// Largest tree that is read, in bytes (64 MiB: a few hundred thousand files).
+const MAX_TREE_BYTES: u64 = 64 << 20;
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Tree {
@@ -31,7 +36,9 @@ impl Tree {
 
     /// The tree of a commit; `None` if there is none that can be understood.
     pub(super) fn read(model_dir: &Path, commit: &str) -> Option<Self> {
-        let json = fs::read(model_dir.join("trees").join(format!("{commit}.json"))).ok()?;
+        let file = open_file(&model_dir.join("trees").join(format!("{commit}.json"))).ok()?;
+        let mut json = Vec::new();
+        file.take(MAX_TREE_BYTES).read_to_end(&mut json).ok()?;
         serde_json::from_slice::<Self>(&json).ok().filter(|tree| tree.format_version == FORMAT_VERSION)
     }
 }

@@ -10,6 +10,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 use super::transfer::{Transfer, enlarge, forward};
@@ -20,6 +21,9 @@ use crate::{
 
 /// Room for what comes from the hub, in bytes: answers and events, most of them short.
 const INCOMING_BYTES: usize = 64 << 10;
+
+/// How long the other thread may take to leave when nobody is left to carry anything to; it may be looking for a hub.
+const LEAVE_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// The current connection to a hub, and whether there still is something to send on it.
 #[derive(Debug, Default)]
@@ -43,7 +47,10 @@ impl HubEnd {
 
     /// Forgets a hub that died. A message that is being sent to it ends here, at the latest with the next write.
     pub(super) fn lose(&self) {
-        *self.stream() = None;
+        if let Some(hub) = self.stream().take() {
+            // One that is only not understood any more would leave the other thread waiting for it.
+            let _ = hub.shutdown(Shutdown::Both);
+        }
     }
 
     pub(super) fn input_ended(&self) -> bool {
@@ -76,8 +83,11 @@ pub(super) fn spawn(input: Input, hub_end: std::sync::Arc<HubEnd>, output: Close
             tracing::debug!(%error, "the browser's end broke");
         }
         hub_end.end_input();
-        // The hub may still be answering. If nobody reads its answers, there is nothing to wait for.
+        // The hub may still be answering. If nobody reads its answers, there is nothing to wait for: the end of the
+        // link is what the other thread leaves on.
         output.wait();
+        hub_end.lose();
+        thread::sleep(LEAVE_TIMEOUT);
         process::exit(0);
     })?;
     Ok(())

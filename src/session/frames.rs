@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::{Reply, Session, ok, stream_id, streams::Feed};
+use super::{Reply, Session, ok, outbound::Place, stream_id, streams::Feed};
 use crate::{
     error::ErrorKind,
     frame::{Format, FrameError, MAX_FRAME_NUMBER, Metadata, VideoFrame, packet},
@@ -83,14 +83,21 @@ impl Session {
     /// Sends the acknowledgements for which there is room. Those that wait add up, so that a client that reads
     /// slowly gets few large ones; a credit is back when its acknowledgement is on its way.
     pub(super) fn flush_acks(&mut self) {
-        while let Some((id, Ack { frame_number, credits })) = self.acks.pop_first() {
-            if !self.out.try_event("frame_ack", FrameAck { stream_id: id.as_str(), frame_number, credits }) {
-                self.acks.insert(id, Ack { frame_number, credits });
-                return;
-            }
-            if let Some(Feed::Extension { credits: available, .. }) = self.streams.get_mut(&id).map(|s| &mut s.feed) {
-                *available += credits;
-            }
+        while !self.acks.is_empty()
+            && let Some(place) = self.out.free_place()
+        {
+            self.send_ack(place);
+        }
+    }
+
+    /// Sends the acknowledgement that is next, if there is one.
+    pub(super) fn send_ack(&mut self, place: Place) {
+        let Some((id, Ack { frame_number, credits })) = self.acks.pop_first() else {
+            return;
+        };
+        place.event("frame_ack", FrameAck { stream_id: id.as_str(), frame_number, credits });
+        if let Some(Feed::Extension { credits: available, .. }) = self.streams.get_mut(&id).map(|s| &mut s.feed) {
+            *available += credits;
         }
     }
 }

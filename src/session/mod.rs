@@ -18,6 +18,8 @@ mod streams;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
+    future::pending,
+    pin::Pin,
     sync::Arc,
     time::Duration,
 };
@@ -28,7 +30,11 @@ use tokio::{
     task::JoinSet,
 };
 
-use self::{models::OpenHandle, outbound::Outbound, streams::OpenStream};
+use self::{
+    models::OpenHandle,
+    outbound::{Outbound, Place},
+    streams::OpenStream,
+};
 use crate::{
     error::ErrorKind,
     framing::{Decoder, FramingError, MAX_INBOUND_BODY},
@@ -156,17 +162,33 @@ impl Session {
     async fn run(&mut self, reader: &mut (impl AsyncRead + Unpin)) -> Ended {
         let finished = Arc::clone(&self.finished_sources);
         let mut decoder = Decoder::new(MAX_INBOUND_BODY);
+        // The turn of acknowledgements among all that waits for the client, kept from one round to the next: chunks of
+        // models wait there, too, and must not keep credits from coming back.
+        let mut place: Option<Pin<Box<dyn Future<Output = Option<Place>> + Send>>> = None;
         loop {
             if let Err(error) = self.take_bodies(&mut decoder).await {
                 self.framing_failed(error).await;
                 return Ended::Failed;
+            }
+            if place.is_none() && !self.acks.is_empty() {
+                place = Some(Box::pin(self.out.clone().place()));
             }
             tokio::select! {
                 biased;
                 () = self.out.closed() => return Ended::Normally,
                 Some(done) = self.open_requests.join_next() => self.request_done(done),
                 () = finished.notified() => self.end_finished_sources().await,
-                true = self.out.room(), if !self.acks.is_empty() => self.flush_acks(),
+                got = async {
+                    match &mut place {
+                        Some(place) => place.await,
+                        None => pending().await,
+                    }
+                } => {
+                    place = None;
+                    if let Some(got) = got {
+                        self.send_ack(got);
+                    }
+                }
                 read = reader.read_buf(decoder.space()) => match read {
                     Ok(0) => break,
                     Ok(_) => {}
@@ -198,8 +220,10 @@ impl Session {
             while let Some(done) = self.open_requests.join_next().await {
                 self.request_done(done);
             }
-            while !self.acks.is_empty() && self.out.room().await {
-                self.flush_acks();
+            while !self.acks.is_empty()
+                && let Some(place) = self.out.clone().place().await
+            {
+                self.send_ack(place);
             }
         });
         if drained.await.is_err() {
@@ -218,6 +242,9 @@ impl Session {
 
     /// Handles one body: answers it, or starts the work that will.
     async fn take(&mut self, body: &[u8]) {
+        while let Some(done) = self.open_requests.try_join_next() {
+            self.request_done(done);
+        }
         let request = match Request::parse(body) {
             Ok(request) => request,
             Err(Rejected { id, error }) => return self.out.failure(id.as_ref(), &error.into()).await,

@@ -25,9 +25,14 @@ impl Outbound {
         self.bodies.closed().await;
     }
 
-    /// Waits until a body can be sent without waiting; `false` if the client is gone.
-    pub(super) async fn room(&self) -> bool {
-        self.bodies.reserve().await.is_ok()
+    /// Waits for a place; `None` if the client is gone.
+    pub(super) async fn place(self) -> Option<Place> {
+        self.bodies.reserve_owned().await.ok().map(Place)
+    }
+
+    /// A place, if one is free now.
+    pub(super) fn free_place(&self) -> Option<Place> {
+        self.bodies.clone().try_reserve_owned().ok().map(Place)
     }
 
     pub(super) async fn ok(&self, id: &RequestId, ok: &impl Serialize) {
@@ -57,22 +62,24 @@ impl Outbound {
         self.send(message::event(name, fields)).await;
     }
 
-    /// Sends an event if there is room for it; `false` if there is none.
-    pub(super) fn try_event(&self, name: &str, fields: impl Serialize) -> bool {
-        match message::event(name, fields) {
-            Ok(body) => self.bodies.try_send(body).is_ok(),
-            Err(error) => {
-                tracing::error!(%error, "an event could not be written");
-                true
-            }
-        }
-    }
-
     async fn send(&self, body: serde_json::Result<Vec<u8>>) {
         match body {
             // A failed send is the client's end, which the session notices by `closed`.
             Ok(body) => drop(self.bodies.send(body).await),
             Err(error) => tracing::error!(%error, "a message could not be written"),
+        }
+    }
+}
+
+/// Room for one body: whoever has waited for it has it.
+#[derive(Debug)]
+pub(super) struct Place(mpsc::OwnedPermit<Vec<u8>>);
+
+impl Place {
+    pub(super) fn event(self, name: &str, fields: impl Serialize) {
+        match message::event(name, fields) {
+            Ok(body) => drop(self.0.send(body)),
+            Err(error) => tracing::error!(%error, "an event could not be written"),
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     error::ErrorKind,
     framing::{MAX_INBOUND_BODY, MAX_OUTBOUND_BODY},
     hub::SessionSnapshot,
-    message::{Failure, MAX_ECHO_CHARS, MessageError, Request},
+    message::{Failure, MessageError, Request},
 };
 
 /// Version of the protocol on the native port.
@@ -76,10 +76,7 @@ impl Session {
             "models.open" => self.models_open(request),
             "models.read" => self.models_read(request),
             "models.close" => self.models_close(request),
-            unknown => {
-                let echo: String = unknown.chars().take(MAX_ECHO_CHARS).collect();
-                Err(Failure::new(ErrorKind::Unimplemented, format!("unknown type {echo:?}")))
-            }
+            unknown => Err(Failure::new(ErrorKind::Unimplemented, format!("unknown type {unknown:?}"))),
         }
     }
 

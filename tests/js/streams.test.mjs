@@ -243,6 +243,20 @@ test('close ends those who wait, while it is being opened, too', async () => {
   assert.equal(fake.streams.has('short'), false);
 });
 
+test('an id is free again when close has resolved, also of a stream that was being opened', async () => {
+  const fake = new FakeHost();
+  const { host } = await openStream(fake);
+  fake.held.add('stream.open');
+  const first = host.openStream({ streamId: 'short' });
+  first.catch(() => {});
+  const closed = first.close();
+  await settled();
+  fake.release();
+  await closed;
+  const again = await host.openStream({ streamId: 'short' });
+  assert.equal(again.state, 'open');
+});
+
 test('a synthetic stream takes no pictures, and ends', async () => {
   const fake = new FakeHost();
   const source = { kind: 'synthetic', fps: 30, frames: 10 };

@@ -6,6 +6,7 @@ mod system;
 
 use std::{
     io::{self, Read, Write},
+    net::Shutdown,
     os::unix::net::UnixStream,
 };
 
@@ -52,7 +53,7 @@ impl Transfer {
             match system::move_bytes(&self.input, stream, len) {
                 Ok(moved) => return Ok(moved),
                 Err(MoveError::Unsupported) => self.moves = false,
-                Err(MoveError::HubGone) => *hub = None,
+                Err(MoveError::HubGone) => give_up(hub),
             }
         }
         self.buffer.resize(COPY_BYTES, 0);
@@ -68,7 +69,15 @@ pub(super) fn forward(hub: &mut Option<UnixStream>, bytes: &[u8]) {
     if let Some(stream) = hub
         && stream.write_all(bytes).is_err()
     {
-        *hub = None;
+        give_up(hub);
+    }
+}
+
+/// Ends the link for both directions: a hub that has got half a message must not take the next one for its rest.
+fn give_up(hub: &mut Option<UnixStream>) {
+    if let Some(stream) = hub.take() {
+        // It may be closed already.
+        let _ = stream.shutdown(Shutdown::Both);
     }
 }
 
