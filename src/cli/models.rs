@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{arguments::ModelsCommand, say};
 use crate::{
     config::{self, ConfigError, Paths},
-    models::{FilePath, ImportOptions, ModelId, ModelStore, ModelSummary, Revision, StoreOptions},
+    models::{FileName, ImportOptions, ModelId, ModelStore, ModelSummary, Revision, StoreOptions},
 };
 
 /// The store that the environment and the configuration name.
@@ -33,10 +33,9 @@ pub(super) fn run(command: ModelsCommand) -> anyhow::Result<ExitCode> {
             if json { list_json(&models)? } else { list(&store, &models)? }
         }
         ModelsCommand::Path { model_id, file_path, revision } => {
-            let (model_id, revision) = (ModelId::parse(&model_id)?, Revision::parse(&revision)?);
             let path = match file_path {
-                Some(file_path) => store.resolve(&model_id, &revision, &FilePath::parse(&file_path)?)?.path,
-                None => store.snapshot_dir(&model_id, &revision)?,
+                Some(file_path) => store.resolve(&FileName::parse(&model_id, &file_path, &revision)?)?.path,
+                None => store.snapshot_dir(&ModelId::parse(&model_id)?, &Revision::parse(&revision)?)?,
             };
             say(path.display())?;
         }

@@ -8,7 +8,7 @@ use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status};
 
 use super::{convert::count, pb};
-use crate::models::{FilePath, ModelError, ModelId, ModelStore, OpenModelFile, Revision};
+use crate::models::{FileName, ModelError, ModelId, ModelStore, OpenModelFile};
 
 /// Bytes of a file in one message (512 KiB: Python receives 256 KiB to 1 MiB fastest, and more copies at tonic's end).
 const CHUNK_BYTES: usize = 512 << 10;
@@ -46,9 +46,11 @@ impl pb::model_management_service_server::ModelManagementService for Models {
         request: Request<pb::ModelFileRequest>,
     ) -> Result<Response<Self::GetModelFileStream>, Status> {
         let pb::ModelFileRequest { model_id, file_path, revision, offset, length } = request.into_inner();
-        let (model_id, file_path, revision) = names(&model_id, &file_path, &revision)?;
-        let file = self.blocking(move |store| store.open(&model_id, &revision, &file_path)).await?;
-        let range = range(offset, length, file.resolved.size_bytes)?;
+        let name = FileName::parse(&model_id, &file_path, &revision)?;
+        let (offset, length) = (not_negative("offset", offset)?, not_negative("length", length)?);
+        let file = self.blocking(move |store| store.open(&name)).await?;
+        // On the wire 0 is what is not set: to the end.
+        let range = file.range(offset, if length == 0 { u64::MAX } else { length })?;
         let (chunks, receiver) = mpsc::channel(CHUNKS_AHEAD);
         tokio::spawn(send_chunks(Arc::new(file), range, chunks));
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
@@ -59,8 +61,8 @@ impl pb::model_management_service_server::ModelManagementService for Models {
         request: Request<pb::ResolveModelFileRequest>,
     ) -> Result<Response<pb::ResolvedModelFile>, Status> {
         let pb::ResolveModelFileRequest { model_id, file_path, revision } = request.into_inner();
-        let (model_id, file_path, revision) = names(&model_id, &file_path, &revision)?;
-        let file = self.blocking(move |store| store.resolve(&model_id, &revision, &file_path)).await?;
+        let name = FileName::parse(&model_id, &file_path, &revision)?;
+        let file = self.blocking(move |store| store.resolve(&name)).await?;
         Ok(Response::new(file.into()))
     }
 
@@ -75,21 +77,8 @@ impl pb::model_management_service_server::ModelManagementService for Models {
     }
 }
 
-fn names(model_id: &str, file_path: &str, revision: &str) -> Result<(ModelId, FilePath, Revision), Status> {
-    let revision = if revision.is_empty() { Revision::default() } else { Revision::parse(revision)? };
-    Ok((ModelId::parse(model_id)?, FilePath::parse(file_path)?, revision))
-}
-
-/// The bytes asked for, as far as the file goes.
-fn range(offset: i64, length: i64, size_bytes: u64) -> Result<std::ops::Range<u64>, Status> {
-    let negative = |name: &str, value: i64| Status::invalid_argument(format!("{name} {value} is negative"));
-    let start = u64::try_from(offset).map_err(|_| negative("offset", offset))?;
-    let length = u64::try_from(length).map_err(|_| negative("length", length))?;
-    if start > size_bytes {
-        return Err(Status::out_of_range(format!("offset {start} is beyond the file's {size_bytes} bytes")));
-    }
-    let end = if length == 0 { size_bytes } else { start.saturating_add(length).min(size_bytes) };
-    Ok(start..end)
+fn not_negative(name: &str, value: i64) -> Result<u64, Status> {
+    u64::try_from(value).map_err(|_| Status::invalid_argument(format!("{name} {value} is negative")))
 }
 
 /// Reads and sends until the range is done or the client is gone. A client that waits holds no thread.
@@ -123,25 +112,5 @@ async fn send_chunks(
             return;
         }
         offset = next;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ranges_end_with_the_file() {
-        let check = |offset, length, expected: Option<std::ops::Range<u64>>| {
-            assert_eq!(range(offset, length, 100).ok(), expected, "{offset} {length}");
-        };
-        check(0, 0, Some(0..100));
-        check(10, 5, Some(10..15));
-        check(99, 1, Some(99..100));
-        check(100, 0, Some(100..100));
-        check(90, i64::MAX, Some(90..100));
-        check(101, 0, None);
-        check(-1, 0, None);
-        check(0, -1, None);
     }
 }

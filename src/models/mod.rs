@@ -37,7 +37,7 @@ pub use self::{
     import::{ImportOptions, ImportReport},
     list::{FileEntry, ModelSummary},
     location::cache_dir,
-    name::{Commit, FilePath, ModelId, Revision},
+    name::{Commit, FileName, FilePath, ModelId, Revision},
     store::{ModelStore, OpenModelFile, ResolvedFile, StoreOptions},
 };
 use crate::error::ErrorKind;
@@ -75,6 +75,10 @@ pub enum ModelError {
     #[error("the file changes while it is read: {}", path.display())]
     Changing { path: PathBuf },
 
+    /// A place that the file does not have.
+    #[error("offset {offset} is beyond the file's {size_bytes} bytes")]
+    OffsetBeyondEnd { offset: u64, size_bytes: u64 },
+
     /// The file is shorter than it was when it was opened.
     #[error("the file ended at {offset} of {size_bytes} bytes: {}", path.display())]
     Truncated { offset: u64, size_bytes: u64, path: PathBuf },
@@ -111,6 +115,7 @@ impl ModelError {
             Self::OutsideCache { .. } => ErrorKind::PermissionDenied,
             Self::DigestMismatch { .. } | Self::Truncated { .. } => ErrorKind::DataLoss,
             Self::Changing { .. } => ErrorKind::Aborted,
+            Self::OffsetBeyondEnd { .. } => ErrorKind::OutOfRange,
             Self::RefConflict { .. } => ErrorKind::AlreadyExists,
             Self::Locked { .. } => ErrorKind::Unavailable,
             Self::Io { source, .. } => match source.kind() {
@@ -129,6 +134,7 @@ impl ModelError {
             Self::ModelNotFound { .. } => Some("model_id"),
             Self::RevisionNotFound { .. } => Some("revision"),
             Self::FileNotFound { .. } => Some("file_path"),
+            Self::OffsetBeyondEnd { .. } => Some("offset"),
             Self::OutsideCache { .. }
             | Self::DigestMismatch { .. }
             | Self::Changing { .. }

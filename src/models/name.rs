@@ -29,6 +29,32 @@ pub struct Commit(String);
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FilePath(String);
 
+/// A file of a model, as peers name it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileName {
+    /// The model.
+    pub model_id: ModelId,
+    /// Of the model.
+    pub revision: Revision,
+    /// Inside the model.
+    pub file_path: FilePath,
+}
+
+impl FileName {
+    /// Reads the three parts. `revision`: empty means `main`.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Name`] with the part that cannot be.
+    pub fn parse(model_id: &str, file_path: &str, revision: &str) -> Result<Self, ModelError> {
+        Ok(Self {
+            model_id: ModelId::parse(model_id)?,
+            revision: if revision.is_empty() { Revision::default() } else { Revision::parse(revision)? },
+            file_path: FilePath::parse(file_path)?,
+        })
+    }
+}
+
 fn refuse(field: &'static str, value: &str, problem: &'static str) -> ModelError {
     ModelError::Name { field, value: value.chars().take(100).collect(), problem }
 }

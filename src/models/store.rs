@@ -3,12 +3,13 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read},
+    ops::Range,
     os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
 use super::{
-    Commit, FilePath, ModelError, ModelId, Revision,
+    Commit, FileName, FilePath, ModelError, ModelId, Revision,
     digest::{DigestMemory, Digests, FileKey},
     name::is_lower_hex,
     tree::Tree,
@@ -60,6 +61,19 @@ pub struct OpenModelFile {
 }
 
 impl OpenModelFile {
+    /// The bytes from `offset` on, at most `length`, as far as the file goes. `offset` may be the file's size.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::OffsetBeyondEnd`].
+    pub fn range(&self, offset: u64, length: u64) -> Result<Range<u64>, ModelError> {
+        let size_bytes = self.resolved.size_bytes;
+        if offset > size_bytes {
+            return Err(ModelError::OffsetBeyondEnd { offset, size_bytes });
+        }
+        Ok(offset..offset.saturating_add(length).min(size_bytes))
+    }
+
     /// Reads `length` bytes from `offset` on, fewer only at the end of the file.
     ///
     /// # Errors
@@ -104,13 +118,8 @@ impl ModelStore {
     /// # Errors
     ///
     /// [`ModelError`]: not found, leading out of the cache, damaged, changing, or unreadable.
-    pub fn resolve(
-        &self,
-        model_id: &ModelId,
-        revision: &Revision,
-        file_path: &FilePath,
-    ) -> Result<ResolvedFile, ModelError> {
-        Ok(self.open(model_id, revision, file_path)?.resolved)
+    pub fn resolve(&self, name: &FileName) -> Result<ResolvedFile, ModelError> {
+        Ok(self.open(name)?.resolved)
     }
 
     /// Finds, hashes and opens a file. What is read from it later is what was hashed, whatever happens to its name.
@@ -118,12 +127,8 @@ impl ModelStore {
     /// # Errors
     ///
     /// As [`Self::resolve`].
-    pub fn open(
-        &self,
-        model_id: &ModelId,
-        revision: &Revision,
-        file_path: &FilePath,
-    ) -> Result<OpenModelFile, ModelError> {
+    pub fn open(&self, name: &FileName) -> Result<OpenModelFile, ModelError> {
+        let FileName { model_id, revision, file_path } = name;
         let commit = self.commit(model_id, revision)?;
         let model_dir = self.model_dir(model_id);
         let path = model_dir.join("snapshots").join(commit.as_str()).join(file_path.relative_path());

@@ -40,7 +40,7 @@ impl World {
     }
 
     fn resolve(&self, file_path: &str) -> Result<ResolvedFile, ModelError> {
-        self.store.resolve(&id(), &Revision::default(), &FilePath::parse(file_path).unwrap())
+        self.store.resolve(&name(file_path, "main"))
     }
 
     /// A snapshot as others write it, under `main`.
@@ -58,6 +58,10 @@ impl World {
 
 fn id() -> ModelId {
     ModelId::parse(ID).unwrap()
+}
+
+fn name(file_path: &str, revision: &str) -> FileName {
+    FileName::parse(ID, file_path, revision).unwrap()
 }
 
 fn tree_of(root: &Path) -> Vec<String> {
@@ -97,8 +101,10 @@ fn an_imported_model_is_listed_resolved_and_read() {
     assert_eq!((config.etag.len(), config.verified), (40, true));
     assert_eq!(world.resolve("empty").unwrap().size_bytes, 0);
 
-    let path = FilePath::parse("onnx/model.onnx").unwrap();
-    let open = world.store.open(&id(), &Revision::parse(report.commit.as_str()).unwrap(), &path).unwrap();
+    let open = world.store.open(&name("onnx/model.onnx", report.commit.as_str())).unwrap();
+    assert_eq!(open.range(2, 3).unwrap(), 2..5);
+    assert_eq!(open.range(7, u64::MAX).unwrap(), 7..7);
+    assert_eq!(open.range(8, 1).unwrap_err().kind(), ErrorKind::OutOfRange);
     assert_eq!(open.read_at(2, 3).unwrap(), b"igh");
     assert_eq!(open.read_at(5, 100).unwrap(), b"ts");
     assert_eq!(open.read_at(7, 1).unwrap(), b"");
@@ -129,7 +135,7 @@ fn a_revision_may_be_as_long_as_a_file_name() {
     let revision = Revision::parse(&format!("{}/{}", "r".repeat(255), "s".repeat(255))).unwrap();
     let options = ImportOptions { revision, force: false };
     world.store.import(&world.source(&[("a", b"1")]), &id(), &options).unwrap();
-    assert!(world.store.resolve(&id(), &options.revision, &FilePath::parse("a").unwrap()).is_ok());
+    assert!(world.store.resolve(&name("a", options.revision.as_str())).is_ok());
 }
 
 #[test]
@@ -242,9 +248,8 @@ fn what_is_not_there_is_named() {
     world.import(&[("a", b"1")]).unwrap();
     assert_eq!(world.resolve("b").unwrap_err().field(), Some("file_path"));
     assert_eq!(world.resolve("a/b").unwrap_err().field(), Some("file_path"));
-    let path = FilePath::parse("a").unwrap();
     for revision in ["other", &"0".repeat(40)] {
-        let error = world.store.resolve(&id(), &Revision::parse(revision).unwrap(), &path).unwrap_err();
+        let error = world.store.resolve(&name("a", revision)).unwrap_err();
         assert_eq!((error.kind(), error.field()), (ErrorKind::NotFound, Some("revision")));
     }
 }
@@ -269,7 +274,7 @@ fn a_damaged_blob_is_never_served_and_an_import_repairs_it() {
 fn a_file_that_is_shortened_while_it_is_read_is_data_loss() {
     let world = World::new();
     world.import(&[("a", b"1234")]).unwrap();
-    let open = world.store.open(&id(), &Revision::default(), &FilePath::parse("a").unwrap()).unwrap();
+    let open = world.store.open(&name("a", "main")).unwrap();
     fs::write(fs::canonicalize(&open.resolved.path).unwrap(), b"1").unwrap();
     assert_eq!(open.read_at(0, 4).unwrap_err().kind(), ErrorKind::DataLoss);
     fs::write(fs::canonicalize(&open.resolved.path).unwrap(), b"5678").unwrap();
@@ -280,7 +285,7 @@ fn a_file_that_is_shortened_while_it_is_read_is_data_loss() {
 fn a_file_that_is_removed_while_it_is_read_is_read_to_its_end() {
     let world = World::new();
     world.import(&[("a", b"1234")]).unwrap();
-    let open = world.store.open(&id(), &Revision::default(), &FilePath::parse("a").unwrap()).unwrap();
+    let open = world.store.open(&name("a", "main")).unwrap();
     fs::remove_dir_all(world.store.cache_dir()).unwrap();
     assert_eq!(open.read_at(1, 9).unwrap(), b"234");
 }

@@ -1,6 +1,6 @@
 //! `models.list`, `models.open`, `models.read`: the cache, for an extension that pulls it through the native port.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -12,7 +12,7 @@ use super::{
 use crate::{
     error::ErrorKind,
     message::{Failure, MessageError, Request, page},
-    models::{FilePath, ModelError, ModelId, ModelSummary, OpenModelFile, Revision},
+    models::{FileName, ModelError, ModelId, ModelSummary, OpenModelFile},
 };
 
 /// Model files that one session may hold open.
@@ -80,12 +80,8 @@ impl Session {
     }
 
     pub(super) fn models_open(&mut self, request: &Request<'_>) -> Result<Reply, Failure> {
-        let model_id = ModelId::parse(&request.text("model_id")?)?;
-        let file_path = FilePath::parse(&request.text("file_path")?)?;
-        let revision = match request.optional::<String>("revision")? {
-            Some(revision) => Revision::parse(&revision)?,
-            None => Revision::default(),
-        };
+        let revision = request.optional::<String>("revision")?.unwrap_or_default();
+        let name = FileName::parse(&request.text("model_id")?, &request.text("file_path")?, &revision)?;
         // An open that failed left its place empty, and its task's share of it is gone.
         self.handles.retain(|_, place| place.initialized() || Arc::strong_count(place) > 1);
         if self.handles.len() >= MAX_HANDLES {
@@ -98,7 +94,7 @@ impl Session {
         self.handles.insert(handle, Arc::clone(&place));
         let models = Arc::clone(self.hub.models());
         let work = async move {
-            let opened = blocking(move || models.open(&model_id, &revision, &file_path)).await??;
+            let opened = blocking(move || models.open(&name)).await??;
             let file = place.get_or_init(|| async { opened }).await;
             ok(&Opened {
                 handle,
@@ -124,27 +120,25 @@ impl Session {
         let offset = request.required::<u64>("offset")?;
         let length = request.required::<u64>("length")?;
         let place = self.handles.get(&handle).cloned().ok_or_else(|| no_handle(handle))?;
-        let size_bytes = place.get().ok_or_else(|| no_handle(handle))?.resolved.size_bytes;
         if length == 0 {
             return Err(MessageError::field("length", "at least 1").into());
         }
-        if offset > size_bytes {
-            let problem = format!("offset {offset} is beyond the file's {size_bytes} bytes");
-            return Err(Failure::new(ErrorKind::OutOfRange, problem).with("field", "offset"));
-        }
+        let file = place.get().ok_or_else(|| no_handle(handle))?;
+        let (range, size_bytes) = (file.range(offset, length.min(MODEL_CHUNK_BYTES as u64))?, file.resolved.size_bytes);
         let work = async move {
-            let data = blocking(move || read_chunk(&place, offset, length)).await??;
-            let is_last = offset + data.len() as u64 == size_bytes;
+            let is_last = range.end == size_bytes;
+            let data = blocking(move || read_chunk(&place, &range)).await??;
             ok(&Chunk { offset, data: base64_simd::STANDARD.encode_to_string(&data), is_last })
         };
         self.answer_later(request, work)
     }
 }
 
-fn read_chunk(place: &OpenHandle, offset: u64, length: u64) -> Result<Vec<u8>, Failure> {
+fn read_chunk(place: &OpenHandle, range: &Range<u64>) -> Result<Vec<u8>, Failure> {
     let file = place.get().ok_or_else(|| Failure::new(ErrorKind::Internal, "the handle lost its file"))?;
-    let length = usize::try_from(length).unwrap_or(usize::MAX).min(MODEL_CHUNK_BYTES);
-    Ok(file.read_at(offset, length)?)
+    // No longer than a chunk, so it fits.
+    let length = usize::try_from(range.end - range.start).unwrap_or(MODEL_CHUNK_BYTES);
+    Ok(file.read_at(range.start, length)?)
 }
 
 /// One entry of a list for every [`FILES_PER_ENTRY`] files.
