@@ -16,6 +16,7 @@ import pwd
 import socket
 
 import grpc
+import grpc._channel  # noqa: F401  grpc, too, loads it on first use
 
 import client
 
