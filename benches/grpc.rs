@@ -39,7 +39,7 @@ use framehost::{
     frame::{Format, VideoFrame},
     grpc::{self, pb},
     http,
-    models::{ModelStore, StoreOptions},
+    models::{ModelStore, SharedModels, StoreOptions},
     streams::{Publisher, StreamId, Streams},
 };
 use pb::stream_service_client::StreamServiceClient;
@@ -216,7 +216,7 @@ fn in_process(case: &Case, frames: u32) -> Figure {
     let service = http::Service {
         access: Access::new().unwrap(),
         activity: Activity::default(),
-        routes: grpc::routes(&streams, &Arc::new(ModelStore::new(options))),
+        routes: grpc::routes(&streams, &SharedModels::new(ModelStore::new(options))),
         shutdown: shutdown.clone(),
         places: http::Places::default(),
     };

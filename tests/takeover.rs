@@ -280,3 +280,37 @@ fn a_relative_cache_is_the_same_for_commands_and_hubs() {
     let mut host = Host::start(in_work(&[]));
     assert_eq!(host.ok(&json!({"type": "models.list"}))["models"].as_array().unwrap().len(), 1);
 }
+
+#[test]
+fn pipes_that_somebody_left_non_blocking_do_not_end_a_session() {
+    let world = World::new();
+    let (stdin, mut to_relay) = std::io::pipe().unwrap();
+    let (mut from_relay, stdout) = std::io::pipe().unwrap();
+    for end in [&std::os::fd::AsFd::as_fd(&stdin), &std::os::fd::AsFd::as_fd(&stdout)] {
+        rustix::fs::fcntl_setfl(end, rustix::fs::OFlags::NONBLOCK).unwrap();
+    }
+    let mut relay = world.command(&[]).stdin(stdin).stdout(stdout).spawn().unwrap();
+    for id in 0..3 {
+        let ping = framed(&serde_json::to_vec(&json!({"id": id, "type": "ping"})).unwrap());
+        std::io::Write::write_all(&mut to_relay, &ping).unwrap();
+        let expected = framed(&serde_json::to_vec(&json!({"id": id, "ok": {}})).unwrap());
+        let mut answer = vec![0; expected.len()];
+        // Reading waits for the answer, so that the relay finds its input empty in between.
+        std::io::Read::read_exact(&mut from_relay, &mut answer).unwrap();
+        assert_eq!(answer, expected);
+    }
+    drop(to_relay);
+    assert!(relay.wait().unwrap().success());
+}
+
+#[test]
+fn status_of_a_full_hub_says_that_it_is_full() {
+    let world = World::new();
+    let mut hosts: Vec<_> = (0..64).map(|_| world.host()).collect();
+    for host in &mut hosts {
+        host.hello();
+    }
+    let output = world.command(&["status"]).output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && text.contains("64 sessions"), "{text}");
+}

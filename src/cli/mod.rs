@@ -43,6 +43,11 @@ pub fn run() -> ExitCode {
         },
     };
     result.unwrap_or_else(|error| {
+        let is_broken_pipe = |cause: &io::Error| cause.kind() == io::ErrorKind::BrokenPipe;
+        if error.downcast_ref().is_some_and(is_broken_pipe) {
+            // Whoever read what we print has seen enough.
+            return ExitCode::FAILURE;
+        }
         // Without a standard error there is nobody to tell.
         let _ = writeln!(io::stderr(), "framehost: {error:#}");
         ExitCode::FAILURE

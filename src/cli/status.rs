@@ -62,14 +62,19 @@ fn connect(paths: &Paths) -> anyhow::Result<Option<UnixStream>> {
 
 fn ask(hub: &mut UnixStream, request: &Value) -> anyhow::Result<Value> {
     let body = serde_json::to_vec(request)?;
-    hub.write_all(&encode_prefix(body.len(), MAX_INBOUND_BODY)?)?;
-    hub.write_all(&body)?;
+    let message = [&encode_prefix(body.len(), MAX_INBOUND_BODY)?[..], &body].concat();
+    // A hub that has no place says so and leaves, perhaps before we have asked: its word comes first.
+    let asked = hub.write_all(&message);
     let Frame::Message(answer) = link::read_frame(hub).context("the hub does not answer")? else {
         bail!("the hub is leaving");
     };
-    match serde_json::from_slice::<Value>(&answer)?.get_mut("ok") {
-        Some(ok) => Ok(ok.take()),
-        None => bail!("the hub refused: {}", String::from_utf8_lossy(&answer)),
+    let mut answer: Value = serde_json::from_slice(&answer)?;
+    match answer.get_mut("ok") {
+        Some(ok) => {
+            asked?;
+            Ok(ok.take())
+        }
+        None => bail!("the hub refused: {}", show(answer.get("error").unwrap_or(&answer), "message")),
     }
 }
 

@@ -24,17 +24,15 @@ pub mod pb {
     pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/ml_descriptor.bin"));
 }
 
-use std::sync::Arc;
-
 use tonic::service::Routes;
 
-use crate::{models::ModelStore, streams::Streams};
+use crate::{models::SharedModels, streams::Streams};
 
 /// Largest message in either direction, in bytes (64 MiB): gRPC's own limit of 4 MiB is less than one 1080p picture.
 pub const MAX_MESSAGE_BYTES: usize = 64 << 20;
 
 /// Every service, ready to be called.
-pub fn routes(streams: &Streams, models: &Arc<ModelStore>) -> Routes {
+pub fn routes(streams: &Streams, models: &SharedModels) -> Routes {
     let models = pb::model_management_service_server::ModelManagementServiceServer::new(models::Models::new(models))
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);

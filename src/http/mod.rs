@@ -51,6 +51,9 @@ const MAX_STRANGERS: usize = 32;
 /// Bytes that a client may send before it is read (16 MiB): a full window holds several pictures.
 const WINDOW_BYTES: u32 = 16 << 20;
 
+/// Calls that a client of the user's own may give up before they have been looked at.
+const MAX_PENDING_RESETS: usize = 1024;
+
 /// How often a silent HTTP/2 peer is asked whether it is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
@@ -186,7 +189,14 @@ async fn serve_http1(stream: Rewound, connection: Arc<Connection>, service: Serv
 
 async fn serve_http2(stream: Rewound, connection: Arc<Connection>, service: Service) {
     let answer = service_fn(|request| answer(request, Arc::clone(&connection), service.clone()));
-    let served = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+    // A client may give up many calls at once, and other calls of its process share the connection. Strangers have no
+    // business here, so for them the usual bound against floods of resets stays.
+    let resets = (connection.peer == Peer::SameUser).then_some(MAX_PENDING_RESETS);
+    let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+    if resets.is_some() {
+        builder.max_pending_accept_reset_streams(resets);
+    }
+    let served = builder
         .timer(TokioTimer::new())
         .initial_stream_window_size(WINDOW_BYTES)
         .initial_connection_window_size(WINDOW_BYTES)

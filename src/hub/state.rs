@@ -17,7 +17,7 @@ use crate::{
     error::ErrorKind,
     http::Places,
     message::Failure,
-    models::ModelStore,
+    models::{ModelStore, SharedModels},
     session::Caller,
     streams::Streams,
 };
@@ -29,7 +29,7 @@ pub const MAX_SESSIONS: usize = 64;
 #[derive(Debug)]
 pub struct Hub {
     streams: Streams,
-    models: Arc<ModelStore>,
+    models: SharedModels,
     access: Access,
     activity: Activity,
     places: Places,
@@ -80,7 +80,7 @@ impl Hub {
     pub fn new(models: ModelStore, embedded: bool) -> Result<Arc<Self>, getrandom::Error> {
         Ok(Arc::new(Self {
             streams: Streams::default(),
-            models: Arc::new(models),
+            models: SharedModels::new(models),
             access: Access::new()?,
             activity: Activity::default(),
             places: Places::default(),
@@ -98,7 +98,7 @@ impl Hub {
     }
 
     /// The model cache.
-    pub const fn models(&self) -> &Arc<ModelStore> {
+    pub const fn models(&self) -> &SharedModels {
         &self.models
     }
 

@@ -124,6 +124,12 @@ impl DigestMemory {
         Self { path: state_dir.join("digests.jsonl"), state: Mutex::default() }
     }
 
+    /// The digests of an open file, as far as they are remembered.
+    pub(super) fn known(&self, file: &File) -> io::Result<(FileKey, Option<Digests>)> {
+        let key = FileKey::of(&file.metadata()?);
+        Ok((key, self.loaded_state().known.get(&key).cloned()))
+    }
+
     /// The digests of an open file, hashed now unless they are remembered; `None` if the file changed meanwhile.
     pub(super) fn digests(&self, file: &File) -> io::Result<Option<(FileKey, Digests)>> {
         let key = FileKey::of(&file.metadata()?);

@@ -13,6 +13,8 @@
 //! Belongs here: names and their checks, resolving, hashing, listing, importing.
 //! Does not belong here: who may ask (`access`), chunks and messages (`grpc`, `session`).
 //!
+//! Data path: [`SharedModels`] (async, for many) -> [`ModelStore`] (blocking) -> `digest` -> [`OpenModelFile`].
+//!
 //! Invariants:
 //! - No path is built from a peer's string: names are split into checked components first.
 //! - What is served has been hashed here. Where its name is a digest it agrees with it (`verified`); what leads out of
@@ -28,6 +30,7 @@ mod list;
 mod location;
 mod name;
 mod publish;
+mod shared;
 mod store;
 mod tree;
 
@@ -38,6 +41,7 @@ pub use self::{
     list::{FileEntry, ModelSummary},
     location::cache_dir,
     name::{Commit, FileName, FilePath, ModelId, Revision},
+    shared::SharedModels,
     store::{ModelStore, OpenModelFile, ResolvedFile, StoreOptions},
 };
 use crate::error::ErrorKind;

@@ -60,6 +60,27 @@ pub struct OpenModelFile {
     pub resolved: ResolvedFile,
 }
 
+/// What [`ModelStore::open_if_known`] finds.
+#[derive(Debug)]
+pub(super) enum Opened {
+    Known(OpenModelFile),
+    /// It has to be hashed first.
+    Unknown {
+        file: File,
+        key: FileKey,
+    },
+}
+
+/// A file that was found and not been hashed.
+struct Candidate {
+    file: File,
+    /// In the snapshot.
+    path: PathBuf,
+    /// Behind every link.
+    target: PathBuf,
+    commit: Commit,
+}
+
 impl OpenModelFile {
     /// The bytes from `offset` on, at most `length`, as far as the file goes. `offset` may be the file's size.
     ///
@@ -128,10 +149,27 @@ impl ModelStore {
     ///
     /// As [`Self::resolve`].
     pub fn open(&self, name: &FileName) -> Result<OpenModelFile, ModelError> {
+        let candidate = self.find(name)?;
+        let hashed = self.hashed(&candidate.file, &candidate.path)?;
+        self.finish(name, candidate, hashed)
+    }
+
+    /// As [`Self::open`], without hashing: a file whose digest is not known yet comes back as it is.
+    pub(super) fn open_if_known(&self, name: &FileName) -> Result<Opened, ModelError> {
+        let candidate = self.find(name)?;
+        let (key, known) =
+            self.digests.known(&candidate.file).map_err(ModelError::io("look at the file", &candidate.path))?;
+        match known {
+            Some(digests) => self.finish(name, candidate, (key, digests)).map(Opened::Known),
+            None => Ok(Opened::Unknown { file: candidate.file, key }),
+        }
+    }
+
+    /// The file of that name, open, whatever its bytes are.
+    fn find(&self, name: &FileName) -> Result<Candidate, ModelError> {
         let FileName { model_id, revision, file_path } = name;
         let commit = self.commit(model_id, revision)?;
-        let model_dir = self.model_dir(model_id);
-        let path = model_dir.join("snapshots").join(commit.as_str()).join(file_path.relative_path());
+        let path = self.snapshot(model_id, &commit).join(file_path.relative_path());
         let not_found = || ModelError::FileNotFound {
             model_id: model_id.as_str().to_owned(),
             commit: commit.as_str().to_owned(),
@@ -143,8 +181,18 @@ impl ModelStore {
         if !metadata.is_file() {
             return Err(not_found());
         }
-        let (key, digests) = self.hashed(&file, &path)?;
-        let promised = etag_of(&path, &target, &model_dir, &commit, file_path);
+        Ok(Candidate { file, path, target, commit })
+    }
+
+    /// Compares what was found with what the cache promises of it.
+    fn finish(
+        &self,
+        name: &FileName,
+        candidate: Candidate,
+        (key, digests): (FileKey, Digests),
+    ) -> Result<OpenModelFile, ModelError> {
+        let Candidate { file, path, target, commit } = candidate;
+        let promised = etag_of(&path, &target, &self.model_dir(&name.model_id), &commit, &name.file_path);
         let (etag, verified) = agree(promised, &digests, &path)?;
         let resolved = ResolvedFile { path, size_bytes: key.size, sha256: digests.sha256, etag, commit, verified };
         Ok(OpenModelFile { file, key, resolved })
@@ -157,7 +205,11 @@ impl ModelStore {
     /// [`ModelError::ModelNotFound`], [`ModelError::RevisionNotFound`].
     pub fn snapshot_dir(&self, model_id: &ModelId, revision: &Revision) -> Result<PathBuf, ModelError> {
         let commit = self.commit(model_id, revision)?;
-        Ok(self.model_dir(model_id).join("snapshots").join(commit.as_str()))
+        Ok(self.snapshot(model_id, &commit))
+    }
+
+    fn snapshot(&self, model_id: &ModelId, commit: &Commit) -> PathBuf {
+        self.model_dir(model_id).join("snapshots").join(commit.as_str())
     }
 
     /// What a revision stands for: a name in `refs`, or a commit that is here.

@@ -1,6 +1,6 @@
 //! `models.list`, `models.open`, `models.read`: the cache, for an extension that pulls it through the native port.
 
-use std::{ops::Range, sync::Arc};
+use std::sync::{Arc, OnceLock};
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -22,7 +22,7 @@ const MAX_HANDLES: usize = 64;
 const FILES_PER_ENTRY: usize = 200;
 
 /// An open file, or the place of one that is being opened.
-pub(super) type OpenHandle = Arc<tokio::sync::OnceCell<OpenModelFile>>;
+pub(super) type OpenHandle = Arc<OnceLock<Arc<OpenModelFile>>>;
 
 #[derive(Serialize)]
 struct Listing {
@@ -69,9 +69,9 @@ impl Session {
     pub(super) fn models_list(&mut self, request: &Request<'_>) -> Result<Reply, Failure> {
         let model_id = request.optional::<String>("model_id")?.map(|id| ModelId::parse(&id)).transpose()?;
         let page_token = request.optional::<String>("page_token")?;
-        let models = Arc::clone(self.hub.models());
+        let models = self.hub.models().clone();
         let work = async move {
-            let listed = blocking(move || models.list(model_id.as_ref())).await??;
+            let listed = models.list(model_id).await?;
             let entries: Vec<_> = listed.into_iter().flat_map(entries).collect();
             let page = page(&entries, page_token.as_deref())?;
             ok(&Listing { models: page.items, next_page_token: page.next_page_token })
@@ -83,7 +83,7 @@ impl Session {
         let revision = request.optional::<String>("revision")?.unwrap_or_default();
         let name = FileName::parse(&request.text("model_id")?, &request.text("file_path")?, &revision)?;
         // An open that failed left its place empty, and its task's share of it is gone.
-        self.handles.retain(|_, place| place.initialized() || Arc::strong_count(place) > 1);
+        self.handles.retain(|_, place| place.get().is_some() || Arc::strong_count(place) > 1);
         if self.handles.len() >= MAX_HANDLES {
             let problem = format!("this session holds {MAX_HANDLES} model files open already");
             return Err(Failure::new(ErrorKind::ResourceExhausted, problem));
@@ -92,10 +92,10 @@ impl Session {
         let handle = self.last_handle;
         let place = OpenHandle::default();
         self.handles.insert(handle, Arc::clone(&place));
-        let models = Arc::clone(self.hub.models());
+        let models = self.hub.models().clone();
         let work = async move {
-            let opened = blocking(move || models.open(&name)).await??;
-            let file = place.get_or_init(|| async { opened }).await;
+            let file = models.open(name).await?;
+            let file = place.get_or_init(|| file);
             ok(&Opened {
                 handle,
                 size_bytes: file.resolved.size_bytes,
@@ -119,26 +119,19 @@ impl Session {
         let handle = request.required::<u32>("handle")?;
         let offset = request.required::<u64>("offset")?;
         let length = request.required::<u64>("length")?;
-        let place = self.handles.get(&handle).cloned().ok_or_else(|| no_handle(handle))?;
+        let place = self.handles.get(&handle).ok_or_else(|| no_handle(handle))?;
         if length == 0 {
             return Err(MessageError::field("length", "at least 1").into());
         }
-        let file = place.get().ok_or_else(|| no_handle(handle))?;
+        let file = place.get().cloned().ok_or_else(|| no_handle(handle))?;
         let (range, size_bytes) = (file.range(offset, length.min(MODEL_CHUNK_BYTES as u64))?, file.resolved.size_bytes);
         let work = async move {
             let is_last = range.end == size_bytes;
-            let data = blocking(move || read_chunk(&place, &range)).await??;
+            let data = file.read(range).await?;
             ok(&Chunk { offset, data: base64_simd::STANDARD.encode_to_string(&data), is_last })
         };
         self.answer_later(request, work)
     }
-}
-
-fn read_chunk(place: &OpenHandle, range: &Range<u64>) -> Result<Vec<u8>, Failure> {
-    let file = place.get().ok_or_else(|| Failure::new(ErrorKind::Internal, "the handle lost its file"))?;
-    // No longer than a chunk, so it fits.
-    let length = usize::try_from(range.end - range.start).unwrap_or(MODEL_CHUNK_BYTES);
-    Ok(file.read_at(range.start, length)?)
 }
 
 /// One entry of a list for every [`FILES_PER_ENTRY`] files.
@@ -159,11 +152,6 @@ fn entries(model: ModelSummary) -> Vec<ModelEntry> {
         size_bytes: file.size_bytes,
     };
     model.files.chunks(FILES_PER_ENTRY).map(|files| entry(files.iter().map(file).collect())).collect()
-}
-
-/// Disk work, away from the tasks that carry pictures.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| Failure::new(ErrorKind::Internal, error))
 }
 
 /// This session has no such handle.

@@ -8,6 +8,7 @@ use std::{
 
 use rustix::{
     event::{PollFd, PollFlags, poll},
+    fs::{OFlags, fcntl_getfl, fcntl_setfl},
     io::{Errno, fcntl_dupfd_cloexec},
 };
 
@@ -22,6 +23,11 @@ pub(super) fn set_aside() -> io::Result<(File, File)> {
 }
 
 fn duplicate(fd: BorrowedFd<'_>) -> io::Result<File> {
+    // Whoever started us may have left it so for its own end; a read or write in the middle of a message waits.
+    let flags = fcntl_getfl(fd)?;
+    if flags.contains(OFlags::NONBLOCK) {
+        fcntl_setfl(fd, flags - OFlags::NONBLOCK)?;
+    }
     Ok(File::from(fcntl_dupfd_cloexec(fd, FIRST_FREE)?))
 }
 
