@@ -5,7 +5,7 @@
 //!
 //! Invariants:
 //! - A body is walked once; its fields borrow from it, so a picture's base64 is not copied before it is decoded.
-//! - No part of a payload is repeated in an error beyond [`MAX_ECHO_CHARS`].
+//! - No part of a payload is repeated in an error beyond `MAX_ECHO_CHARS`.
 
 mod answer;
 mod members;
