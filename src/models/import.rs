@@ -137,6 +137,11 @@ impl ModelStore {
         model_id: &ModelId,
         options: &ImportOptions,
     ) -> Result<ImportReport, ModelError> {
+        let revision = options.revision.as_str();
+        if Commit::parse(revision).is_some() {
+            let problem = "a branch or a tag: a commit is derived from the files";
+            return Err(ModelError::Name { field: "revision", value: revision.to_owned(), problem });
+        }
         let sources = self.sources(directory)?;
         let commit = commit_of(&sources)?;
         let model_dir = self.model_dir(model_id);

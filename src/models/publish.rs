@@ -1,9 +1,9 @@
 //! Putting files under their final names: whole, synced, and under the lock that Python uses, too.
 
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{self, File, OpenOptions, Permissions, TryLockError},
     io::{self, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt, symlink},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, symlink},
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -182,6 +182,7 @@ pub(super) fn lock(cache_dir: &Path, model_folder: &str, etag: &str, timeout: Du
     let path = cache_dir.join(".locks").join(model_folder).join(format!("{etag}.lock"));
     make_parent(&path)?;
     let action = "open the lock of a file";
+    let is_new = !path.exists();
     let file = OpenOptions::new()
         .write(true)
         .create(true)
@@ -191,6 +192,10 @@ pub(super) fn lock(cache_dir: &Path, model_folder: &str, etag: &str, timeout: Du
         .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
         .open(&path)
         .map_err(ModelError::io(action, &path))?;
+    // Whatever the umask is, as huggingface_hub: others of the group open the lock for writing, too.
+    if is_new && let Err(error) = file.set_permissions(Permissions::from_mode(0o664)) {
+        tracing::debug!(%error, path = %path.display(), "the lock is not shared with the group");
+    }
     let began = Instant::now();
     loop {
         match file.try_lock() {

@@ -225,10 +225,10 @@ impl ModelStore {
             model_id: model_id.as_str().to_owned(),
             revision: revision.as_str().to_owned(),
         };
-        if let Some(commit) = read_ref(&model_dir.join("refs").join(revision.relative_path()))? {
-            return Ok(commit);
-        }
-        let commit = Commit::parse(revision.as_str()).ok_or_else(not_found)?;
+        // A commit stands for itself whatever `refs` holds, as huggingface_hub has it.
+        let Some(commit) = Commit::parse(revision.as_str()) else {
+            return read_ref(&model_dir.join("refs").join(revision.relative_path()))?.ok_or_else(not_found);
+        };
         let is_here = model_dir.join("snapshots").join(commit.as_str()).is_dir();
         if is_here { Ok(commit) } else { Err(not_found()) }
     }

@@ -363,6 +363,26 @@ fn a_link_out_of_the_cache_is_refused() {
 }
 
 #[test]
+fn a_commit_is_no_name_to_import_under_and_stands_for_itself() {
+    let world = World::new();
+    let first = world.import(&[("a", b"1")]).unwrap();
+    let options = ImportOptions { revision: Revision::parse(first.commit.as_str()).unwrap(), force: true };
+    let error = world.store.import(&world.source(&[("a", b"2")]), &id(), &options).unwrap_err();
+    assert_eq!((error.kind(), error.field()), (ErrorKind::InvalidArgument, Some("revision")));
+    // One that somebody else put there changes nothing.
+    let refs = world.store.model_dir(&id()).join("refs");
+    fs::write(refs.join(first.commit.as_str()), "c".repeat(40)).unwrap();
+    assert_eq!(world.store.resolve(&name("a", first.commit.as_str())).unwrap().commit, first.commit);
+}
+
+#[test]
+fn a_new_lock_is_open_to_the_group_whatever_the_umask_is() {
+    let world = World::new();
+    let lock = publish::lock(world.store.cache_dir(), "models--org--name", "etag", Duration::ZERO).unwrap();
+    assert_eq!(lock.metadata().unwrap().permissions().mode() & 0o777, 0o664);
+}
+
+#[test]
 fn folders_are_no_files() {
     let world = World::new();
     world.import(&[("a/b", b"1")]).unwrap();
