@@ -9,6 +9,8 @@ pub mod framing;
 pub mod message;
 // 1: services
 pub mod activity;
+pub mod decode;
+pub mod ffmpeg;
 pub mod models;
 pub mod source;
 pub mod streams;

@@ -7,14 +7,21 @@
 //! - A `VideoFrame` that exists has sides in `1..=MAX_SIDE` and, if raw, exactly the bytes of its format and size.
 //! - An encoded still (JPEG, PNG, WebP) is what its format says and has the size that its own header says.
 
+mod colour;
+pub mod convert;
 mod format;
 pub mod packet;
+mod pool;
 
 use std::{collections::BTreeMap, fmt};
 
 use bytes::Bytes;
 
-pub use self::format::{Codec, Format, MAX_SIDE, PixelFormat};
+pub use self::{
+    colour::{Colour, MATRIX_KEY, Matrix, RANGE_KEY, Range},
+    format::{Codec, Format, MAX_SIDE, PixelFormat},
+    pool::{Buffer, Pool},
+};
 use crate::error::ErrorKind;
 
 /// Largest `timestamp_ms` (2^53 - 1, what JavaScript and JSON carry exactly).

@@ -1,10 +1,28 @@
 //! Where pictures come from when the hub makes them itself.
 //!
-//! Belongs here: sources that feed a [`crate::streams::Publisher`] from a thread of their own.
-//! Does not belong here: pictures that an extension sends (`session`), fan-out (`streams`).
+//! Belongs here: sources that feed a [`crate::streams::Publisher`] from a thread of their own; devices and their modes.
+//! Does not belong here: pictures that an extension sends (`session`), fan-out (`streams`), pixels (`frame::convert`).
 //!
 //! Invariants:
-//! - A source owns one named OS thread; dropping the source ends it after the picture at hand, and joins it.
-//! - A source that falls behind makes fewer pictures, numbered without a gap; it never sends a burst.
+//! - A source owns one named OS thread that opens, reads and drops its device; dropping the last stream of a
+//!   device ends the thread after the picture at hand, and waits for it.
+//! - A device is open once, however many streams show it.
+//! - A live source that falls behind makes fewer pictures; it never sends a burst. A file waits for its readers.
+//! - A device that goes is a [`SourceError::DeviceLost`], looked for again by its stable id until its streams close.
+//!
+//! Data path: device -> [`Capture::next`] on the thread -> `Publisher::publish` -> `streams`.
 
+pub mod camera;
+mod capture;
+pub mod devices;
+mod error;
+pub mod file;
+pub mod screen;
+mod spec;
 pub mod synthetic;
+
+pub use self::{
+    capture::{Capture, Granted, Number, Picture, Step, Stop, TICK},
+    error::SourceError,
+    spec::{SourceOptions, SourceSpec},
+};

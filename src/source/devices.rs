@@ -1,0 +1,106 @@
+//! What this machine has to capture from.
+
+use super::{SourceError, camera, screen};
+
+/// Cameras, screens, windows, and what is missing to use more.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Devices {
+    /// In the system's order.
+    pub cameras: Vec<CameraInfo>,
+    /// The primary one first.
+    pub screens: Vec<ScreenInfo>,
+    /// The topmost first.
+    pub windows: Vec<WindowInfo>,
+    /// What cannot be used here, and what to do about it.
+    pub missing: Vec<MissingPart>,
+}
+
+/// A camera.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CameraInfo {
+    /// Stays the same when it is unplugged and comes back.
+    pub id: String,
+    /// Its place in the system's list.
+    pub index: u32,
+    /// For people.
+    pub name: String,
+    /// `/dev/video0`; empty where there is none.
+    pub path: String,
+    /// What it can do.
+    pub modes: Vec<CameraMode>,
+}
+
+/// What a camera can do.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CameraMode {
+    /// The device's own word, a fourcc: `YUYV`, `MJPG`.
+    pub device_format: String,
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+    /// Pictures a second, the fastest first.
+    pub fps: Vec<f64>,
+}
+
+/// A screen.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScreenInfo {
+    /// The output's name: `HDMI-1`.
+    pub id: String,
+    /// For people.
+    pub name: String,
+    /// Physical pixels in the desktop; may be negative.
+    pub x: i32,
+    /// Physical pixels in the desktop; may be negative.
+    pub y: i32,
+    /// Physical pixels.
+    pub width: u32,
+    /// Physical pixels.
+    pub height: u32,
+    /// Physical pixels for each logical one.
+    pub scale: f64,
+    /// Captured when none is named.
+    pub is_primary: bool,
+}
+
+/// A window.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WindowInfo {
+    /// The system's number for it.
+    pub id: String,
+    /// Its title.
+    pub title: String,
+    /// Physical pixels in the desktop.
+    pub x: i32,
+    /// Physical pixels in the desktop.
+    pub y: i32,
+    /// Physical pixels.
+    pub width: u32,
+    /// Physical pixels.
+    pub height: u32,
+}
+
+/// What cannot be used here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MissingPart {
+    /// `camera`, `screen`, `portal`, `ffmpeg`.
+    pub what: &'static str,
+    /// What is wrong.
+    pub problem: String,
+}
+
+/// Looks at what there is. Blocks for as long as the devices take to answer.
+pub fn list() -> Devices {
+    let mut devices = Devices::default();
+    let mut missing = |what, error: SourceError| devices.missing.push(MissingPart { what, problem: error.to_string() });
+    match camera::list() {
+        Ok(cameras) => devices.cameras = cameras,
+        Err(error) => missing("camera", error),
+    }
+    match screen::list() {
+        Ok((screens, windows)) => (devices.screens, devices.windows) = (screens, windows),
+        Err(error) => missing("screen", error),
+    }
+    devices
+}
