@@ -27,11 +27,11 @@ use bytes::Bytes;
 use framehost::{
     frame::{Format, VideoFrame},
     framing::{Decoder, MAX_INBOUND_BODY},
-    hub::Hub,
+    hub::{Hub, HubSettings},
     message::Request,
     models::{ModelStore, StoreOptions},
     session::{self, Caller, OUTBOUND_MESSAGES},
-    streams::{Publisher, StreamId, Streams},
+    streams::{Origin, Publisher, StreamId, Streams},
 };
 use support::{
     Bound, Samples, common, gigabytes_per_second, is_quick, jpeg_message, judge, open_request, thorough_or_quick,
@@ -80,7 +80,9 @@ fn main() {
 fn publisher() -> Publisher {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let _context = runtime.enter();
-    Streams::default().open(&StreamId::parse("cam").unwrap(), "extension", None).unwrap()
+    Streams::default()
+        .open(&StreamId::parse("cam").unwrap(), Origin { source: "extension", ..Origin::default() })
+        .unwrap()
 }
 
 fn decode(message: &[u8], count: usize) -> f64 {
@@ -129,7 +131,7 @@ fn session(message: &[u8], count: usize) -> f64 {
     runtime.block_on(async {
         let dir = tempfile::tempdir().unwrap();
         let options = StoreOptions { cache_dir: dir.path().join("hub"), state_dir: dir.path().join("state") };
-        let hub = Hub::new(ModelStore::new(options), true).unwrap();
+        let hub = Hub::new(ModelStore::new(options), HubSettings::default()).unwrap();
         let (bodies, mut answers) = mpsc::channel(OUTBOUND_MESSAGES);
         let (give, credits) = mpsc::unbounded_channel();
         let open = common::framed(&serde_json::to_vec(&open_request("cam")).unwrap());

@@ -40,7 +40,8 @@ use framehost::{
     grpc::{self, pb},
     http,
     models::{ModelStore, SharedModels, StoreOptions},
-    streams::{Publisher, StreamId, Streams},
+    source::Sources,
+    streams::{Origin, Publisher, StreamId, Streams},
 };
 use pb::stream_service_client::StreamServiceClient;
 use support::{
@@ -160,7 +161,7 @@ impl Clients {
             runtime.spawn(async move {
                 let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
                 let mut client = StreamServiceClient::new(channel).max_decoding_message_size(grpc::MAX_MESSAGE_BYTES);
-                let request = pb::SubscribeFramesRequest { stream_id, wait: false, queue: None };
+                let request = pb::SubscribeFramesRequest { stream_id, ..Default::default() };
                 let mut frames = client.subscribe_frames(request).await.unwrap().into_inner();
                 ready.wait().await;
                 while let Ok(Some(frame)) = frames.message().await {
@@ -216,12 +217,18 @@ fn in_process(case: &Case, frames: u32) -> Figure {
     let service = http::Service {
         access: Access::new().unwrap(),
         activity: Activity::default(),
-        routes: grpc::routes(&streams, &SharedModels::new(ModelStore::new(options))),
+        routes: grpc::routes(&grpc::Served {
+            streams: streams.clone(),
+            sources: Sources::default(),
+            models: SharedModels::new(ModelStore::new(options)),
+            activity: Activity::default(),
+        }),
         shutdown: shutdown.clone(),
         places: http::Places::default(),
     };
     runtime.spawn(http::serve(listener, service));
-    let publisher: Publisher = streams.open(&StreamId::parse("cam").unwrap(), "extension", None).unwrap();
+    let publisher: Publisher =
+        streams.open(&StreamId::parse("cam").unwrap(), Origin { source: "extension", ..Origin::default() }).unwrap();
     let clients = Clients::start(address, "cam", case);
     let format = Format::parse(case.format).unwrap();
     let size = (case.size.0.into(), case.size.1.into());

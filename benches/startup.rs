@@ -115,7 +115,7 @@ fn idle_processor_times(watched: Duration) -> [f64; 2] {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let subscription = runtime.block_on(async {
         let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
-        let request = SubscribeFramesRequest { stream_id: "cam".to_owned(), wait: false, queue: None };
+        let request = SubscribeFramesRequest { stream_id: "cam".to_owned(), ..Default::default() };
         StreamServiceClient::new(channel).subscribe_frames(request).await.unwrap()
     });
     let pids = [bare.hub_pid(), attended.hub_pid()];

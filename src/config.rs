@@ -49,6 +49,12 @@ pub struct Config {
     /// The model cache, once a command has run where the environment names one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache_dir: Option<PathBuf>,
+    /// The ffmpeg program, where it is not in `PATH`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ffmpeg: Option<PathBuf>,
+    /// Directories whose video files extensions may open; none unless set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub video_dirs: Vec<PathBuf>,
 }
 
 /// Why framehost has no place to run in.
@@ -174,12 +180,12 @@ pub fn cache_dir(paths: &Paths, lookup: impl Fn(&str) -> Option<OsString>) -> Re
     let config = Config::read(paths)?;
     let is_named = NAMED_BY.iter().any(|name| lookup(name).is_some_and(|value| !value.is_empty()));
     let usual = absolute(models::cache_dir(lookup, &paths.home));
-    match config.cache_dir {
+    match config.cache_dir.clone() {
         Some(remembered) if !is_named => Ok(remembered),
         // The first to name a directory is remembered: one that is named for a single command must not move the hub.
         None if is_named => {
             // It can be used, too, where it cannot be remembered.
-            if let Err(error) = (Config { cache_dir: Some(usual.clone()) }).write(paths) {
+            if let Err(error) = (Config { cache_dir: Some(usual.clone()), ..config }).write(paths) {
                 tracing::warn!(%error, "the model cache is not remembered");
             }
             Ok(usual)

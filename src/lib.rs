@@ -14,6 +14,7 @@ pub mod ffmpeg;
 pub mod models;
 pub mod source;
 pub mod streams;
+pub mod transcode;
 // 2: edges
 pub mod access;
 pub mod grpc;

@@ -172,7 +172,7 @@ fn wrong_and_missing_fields_are_named() {
         (json!({"type": "hello", "protocol": "1"}), "protocol"),
         (json!({"type": "hello", "protocol": 1, "client": 5}), "client"),
         (json!({"type": "stream.open"}), "source"),
-        (json!({"type": "stream.open", "source": {"kind": "camera"}}), "source"),
+        (json!({"type": "stream.open", "source": {"kind": "microphone"}}), "source"),
         (json!({"type": "stream.open", "stream_id": "a/b", "source": {"kind": "extension"}}), "stream_id"),
         (json!({"type": "stream.open", "stream_id": "", "source": {"kind": "extension"}}), "stream_id"),
         (json!({"type": "stream.open", "stream_id": "x".repeat(129), "source": {"kind": "extension"}}), "stream_id"),
@@ -212,6 +212,10 @@ fn wrong_and_missing_fields_are_named() {
         (frame(json!({"format": "png", "width": null, "height": null, "data": base64(&PNG[..20])})), "data"),
         (json!({"type": "packet", "stream_id": "cam", "data": base64(&[0; 16])}), "data"),
         (json!({"type": "packet", "stream_id": "cam", "data": base64(&[0; 17])}), "data"),
+        (json!({"type": "stream.subscribe"}), "stream_id"),
+        (json!({"type": "stream.subscribe", "stream_id": "s", "format": "bmp"}), "format"),
+        (json!({"type": "stream.subscribe", "stream_id": "s", "max_width": 0}), "max_width"),
+        (json!({"type": "stream.subscribe", "stream_id": "s", "max_fps": -1}), "max_fps"),
         (json!({"type": "models.open", "file_path": "a"}), "model_id"),
         (json!({"type": "models.open", "model_id": "m"}), "file_path"),
         (json!({"type": "models.open", "model_id": "m", "file_path": "a", "revision": "../x"}), "revision"),
@@ -312,6 +316,8 @@ fn what_does_not_exist_is_not_found() {
         json!({"type": "packet", "stream_id": "none", "data": ""}),
         json!({"type": "stream.close", "stream_id": "none"}),
         json!({"type": "stream.close", "stream_id": "other"}),
+        json!({"type": "stream.subscribe", "stream_id": "none"}),
+        json!({"type": "stream.unsubscribe", "stream_id": "none"}),
         json!({"type": "models.open", "model_id": "none", "file_path": "a"}),
         json!({"type": "models.open", "model_id": "m", "file_path": "none"}),
         json!({"type": "models.open", "model_id": "m", "file_path": "a", "revision": "none"}),
@@ -320,7 +326,7 @@ fn what_does_not_exist_is_not_found() {
     ] {
         assert_eq!(pair.client.error(&request)["code"], "not_found", "{request}");
     }
-    assert_eq!(pair.client.error(&json!({"type": "stream.subscribe"}))["code"], "unimplemented");
+    assert_eq!(pair.client.error(&json!({"type": "models.pull"}))["code"], "unimplemented");
     pair.check_alive();
 }
 

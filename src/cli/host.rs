@@ -94,7 +94,7 @@ fn prepare(mode: HostMode) -> anyhow::Result<(Connector, oneshot::Sender<Infalli
         port: super::port()?,
         // It ends with this process.
         idle_exit: None,
-        embedded: true,
+        settings: super::hub::settings(&paths, true)?,
     };
     let models = super::models::store(&paths)?;
     let (stop, stopped) = oneshot::channel();

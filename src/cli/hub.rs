@@ -9,12 +9,13 @@ use tracing_subscriber::filter::LevelFilter;
 
 use super::arguments::HubArguments;
 use crate::{
-    config::Paths,
+    config::{Config, ConfigError, Paths},
     hub::{
-        self, HubOptions, RuntimeFile,
+        self, HubOptions, HubSettings, RuntimeFile,
         lock::{self, HubLock},
     },
     models::ModelStore,
+    source::SourceOptions,
     telemetry::{self, Output},
 };
 
@@ -56,8 +57,8 @@ fn serve(arguments: &HubArguments, paths: &Paths) -> anyhow::Result<ExitCode> {
         None if arguments.detached => Some(super::idle_exit()?),
         None => None,
     };
-    let options =
-        HubOptions { runtime_dir: paths.runtime_dir.clone(), port: super::port()?, idle_exit, embedded: false };
+    let settings = settings(paths, false)?;
+    let options = HubOptions { runtime_dir: paths.runtime_dir.clone(), port: super::port()?, idle_exit, settings };
     let models = super::models::store(paths)?;
     if arguments.detached {
         // Last of all, as variables may name directories from the one that we were started in.
@@ -70,6 +71,13 @@ fn serve(arguments: &HubArguments, paths: &Paths) -> anyhow::Result<ExitCode> {
         }
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What a hub serves, by the configuration.
+pub(super) fn settings(paths: &Paths, embedded: bool) -> Result<HubSettings, ConfigError> {
+    let config = Config::read(paths)?;
+    let sources = SourceOptions { ffmpeg: config.ffmpeg, state_dir: Some(paths.state_dir.clone()) };
+    Ok(HubSettings { embedded, sources, video_dirs: config.video_dirs })
 }
 
 /// Takes as many descriptors as the system lets us have: sessions may hold thousands of model files open, and the usual

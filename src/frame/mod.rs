@@ -10,8 +10,12 @@
 mod colour;
 pub mod convert;
 mod format;
+pub mod fragment;
+pub mod key_frame;
 pub mod packet;
 mod pool;
+pub mod scale;
+pub mod still;
 
 use std::{collections::BTreeMap, fmt};
 

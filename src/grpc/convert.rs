@@ -5,10 +5,14 @@ use tonic::{Code, Status};
 use super::pb;
 use crate::{
     error::ErrorKind,
-    frame::Format,
+    frame::{Format, FrameError, Metadata, VideoFrame},
     models::{ModelError, ModelSummary, ResolvedFile},
-    streams::{Delivered, QueueError, StreamError, StreamId, StreamSnapshot, SubscriberSnapshot},
+    source::{OpenError, SourceError},
+    streams::{Delivered, QueueError, StreamError, StreamId, StreamSnapshot, SubscriberSnapshot, Trouble, WishError},
 };
+
+/// Most bytes of the metadata of a picture that a process publishes: what an extension may send, too.
+const MAX_METADATA_BYTES: usize = 256 << 10;
 
 /// The one table from error classes to status codes.
 pub(super) const fn code(kind: ErrorKind) -> Code {
@@ -69,6 +73,61 @@ pub(super) fn video_frame(stream_id: &StreamId, delivered: &Delivered) -> pb::Vi
     }
 }
 
+/// A picture that a process publishes, and the number that it gave it.
+pub(super) fn published_frame(wire: pb::VideoFrame) -> Result<(VideoFrame, u32), Status> {
+    let format = Format::parse(&wire.format)?;
+    let side = |side: i32| u32::try_from(side).unwrap_or(0);
+    // Stills say their own size.
+    let size = (wire.width != 0 || wire.height != 0).then_some((side(wire.width), side(wire.height)));
+    let timestamp_ms = u64::try_from(wire.timestamp_ms)
+        .map_err(|_| Status::invalid_argument(format!("timestamp_ms {} is negative", wire.timestamp_ms)))?;
+    let number = u32::try_from(wire.frame_number)
+        .map_err(|_| Status::invalid_argument(format!("frame_number {} is negative", wire.frame_number)))?;
+    let metadata: Metadata = wire.metadata.into_iter().collect();
+    let metadata_bytes = metadata.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+    if metadata_bytes > MAX_METADATA_BYTES {
+        let problem = format!("metadata of {metadata_bytes} bytes exceed the limit of {MAX_METADATA_BYTES}");
+        return Err(Status::invalid_argument(problem));
+    }
+    let frame = VideoFrame::try_new(format, size, timestamp_ms, wire.frame_data)?;
+    Ok((frame.with_metadata(metadata), number))
+}
+
+impl From<FrameError> for Status {
+    fn from(error: FrameError) -> Self {
+        Self::new(code(error.kind()), error.to_string())
+    }
+}
+
+impl From<WishError> for Status {
+    fn from(error: WishError) -> Self {
+        Self::new(code(error.kind()), error.to_string())
+    }
+}
+
+/// The word for programs comes first.
+impl From<Trouble> for Status {
+    fn from(trouble: Trouble) -> Self {
+        Self::new(code(trouble.kind), format!("{}: {}", trouble.reason, trouble.message))
+    }
+}
+
+/// The word for programs comes first.
+impl From<SourceError> for Status {
+    fn from(error: SourceError) -> Self {
+        Trouble::from(&error).into()
+    }
+}
+
+impl From<OpenError> for Status {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Source(error) => error.into(),
+            OpenError::Stream(error) => error.into(),
+        }
+    }
+}
+
 impl From<StreamSnapshot> for pb::StreamInfo {
     fn from(stream: StreamSnapshot) -> Self {
         Self {
@@ -82,6 +141,8 @@ impl From<StreamSnapshot> for pb::StreamInfo {
             published: count(stream.published),
             dropped: count(stream.dropped),
             bytes: count(stream.bytes),
+            latency_ms: stream.latency_ms,
+            trouble: stream.trouble.map_or_else(String::new, |one| format!("{}: {}", one.reason, one.message)),
             clamped: count(stream.clamped),
             subscribers: stream.subscribers.into_iter().map(pb::SubscriberInfo::from).collect(),
         }
@@ -135,6 +196,6 @@ pub(super) fn count(value: u64) -> i64 {
 }
 
 /// A side in pixels, at most `MAX_SIDE`.
-fn side(pixels: u32) -> i32 {
+pub(super) fn side(pixels: u32) -> i32 {
     i32::try_from(pixels).unwrap_or(i32::MAX)
 }

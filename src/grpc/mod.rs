@@ -10,8 +10,10 @@
 //! Data paths: `streams::Subscription` -> `frames` -> client; `models::OpenModelFile` -> `models` -> client.
 
 mod convert;
+mod devices;
 mod frames;
 mod models;
+mod opened;
 #[expect(
     missing_docs,
     clippy::allow_attributes_without_reason,
@@ -26,17 +28,31 @@ pub mod pb {
 
 use tonic::service::Routes;
 
-use crate::{models::SharedModels, streams::Streams};
+use crate::{activity::Activity, models::SharedModels, source::Sources, streams::Streams};
+
+/// What the services serve.
+#[derive(Debug, Clone)]
+pub struct Served {
+    /// Every stream.
+    pub streams: Streams,
+    /// Opens streams.
+    pub sources: Sources,
+    /// The model cache.
+    pub models: SharedModels,
+    /// Kept busy by streams that a call has opened.
+    pub activity: Activity,
+}
 
 /// Largest message in either direction, in bytes (64 MiB): gRPC's own limit of 4 MiB is less than one 1080p picture.
 pub const MAX_MESSAGE_BYTES: usize = 64 << 20;
 
 /// Every service, ready to be called.
-pub fn routes(streams: &Streams, models: &SharedModels) -> Routes {
-    let models = pb::model_management_service_server::ModelManagementServiceServer::new(models::Models::new(models))
-        .max_decoding_message_size(MAX_MESSAGE_BYTES)
-        .max_encoding_message_size(MAX_MESSAGE_BYTES);
-    let frames = pb::stream_service_server::StreamServiceServer::new(frames::Frames::new(streams))
+pub fn routes(served: &Served) -> Routes {
+    let models =
+        pb::model_management_service_server::ModelManagementServiceServer::new(models::Models::new(&served.models))
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let frames = pb::stream_service_server::StreamServiceServer::new(frames::Frames::new(served))
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let (health, health_service) = tonic_health::server::health_reporter();

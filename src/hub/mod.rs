@@ -18,5 +18,5 @@ mod state;
 pub use self::{
     run::{HubError, HubOptions, run},
     runtime_file::RuntimeFile,
-    state::{Hub, MAX_SESSIONS, Registration, SessionSnapshot},
+    state::{Hub, HubSettings, MAX_SESSIONS, Registration, SessionSnapshot},
 };

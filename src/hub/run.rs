@@ -14,7 +14,7 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 
 use super::{
-    Hub, RuntimeFile, local,
+    Hub, HubSettings, RuntimeFile, local,
     lock::HubLock,
     own_files::Identity,
     ports::{Listeners, RETRY_INTERVAL},
@@ -39,8 +39,8 @@ pub struct HubOptions {
     pub port: u16,
     /// Leave after this long without sessions, authenticated connections and transfers; `None` stays.
     pub idle_exit: Option<Duration>,
-    /// The hub lives in a relay's process.
-    pub embedded: bool,
+    /// What it is to serve.
+    pub settings: HubSettings,
 }
 
 /// Why a hub could not run.
@@ -73,12 +73,12 @@ pub enum HubError {
 ///
 /// [`HubError`], before anything is served or when the local socket cannot be made again.
 pub async fn run(
-    options: HubOptions,
+    mut options: HubOptions,
     lock: HubLock,
     models: ModelStore,
     stop: impl Future<Output = ()>,
 ) -> Result<(), HubError> {
-    let hub = Hub::new(models, options.embedded)?;
+    let hub = Hub::new(models, std::mem::take(&mut options.settings))?;
     let socket = options.runtime_dir.join(SOCKET_FILE);
     let bind = || local::bind(&socket).map_err(|source| HubError::Socket { source, path: socket.clone() });
     let tasks = TaskTracker::new();
@@ -93,7 +93,7 @@ pub async fn run(
             return Err(error);
         }
     };
-    tracing::info!(address = ?hub.address(), embedded = options.embedded, "hub is ready");
+    tracing::info!(address = ?hub.address(), embedded = hub.is_embedded(), "hub is ready");
 
     tokio::pin!(stop);
     let ended = loop {
@@ -159,7 +159,12 @@ fn serve_port(hub: &Arc<Hub>, tasks: &TaskTracker, options: &HubOptions, listene
     let service = http::Service {
         access: hub.access().clone(),
         activity: hub.activity().clone(),
-        routes: grpc::routes(hub.streams(), hub.models()),
+        routes: grpc::routes(&grpc::Served {
+            streams: hub.streams().clone(),
+            sources: hub.sources().clone(),
+            models: hub.models().clone(),
+            activity: hub.activity().clone(),
+        }),
         shutdown: hub.shutdown().clone(),
         places: hub.places().clone(),
     };

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -19,16 +20,31 @@ use crate::{
     message::Failure,
     models::{ModelStore, SharedModels},
     session::Caller,
-    streams::Streams,
+    source::{SourceOptions, Sources},
+    streams::{LINGER, Streams},
+    transcode::TranscodeOptions,
 };
 
 /// Sessions of one hub: browsers have some tens of ports at most.
 pub const MAX_SESSIONS: usize = 64;
 
+/// What a hub is to serve.
+#[derive(Debug, Default)]
+pub struct HubSettings {
+    /// It lives in a relay's process.
+    pub embedded: bool,
+    /// What sources and conversions may use.
+    pub sources: SourceOptions,
+    /// Directories whose video files extensions may open.
+    pub video_dirs: Vec<PathBuf>,
+}
+
 /// The state of one hub.
 #[derive(Debug)]
 pub struct Hub {
     streams: Streams,
+    sources: Sources,
+    video_dirs: Vec<PathBuf>,
     models: SharedModels,
     access: Access,
     activity: Activity,
@@ -77,16 +93,19 @@ impl Hub {
     /// # Errors
     ///
     /// If the operating system has no random numbers.
-    pub fn new(models: ModelStore, embedded: bool) -> Result<Arc<Self>, getrandom::Error> {
+    pub fn new(models: ModelStore, settings: HubSettings) -> Result<Arc<Self>, getrandom::Error> {
+        let transcode = TranscodeOptions { ffmpeg: settings.sources.ffmpeg.clone() };
         Ok(Arc::new(Self {
-            streams: Streams::default(),
+            streams: Streams::new(LINGER, transcode),
+            sources: Sources::new(settings.sources),
+            video_dirs: settings.video_dirs,
             models: SharedModels::new(models),
             access: Access::new()?,
             activity: Activity::default(),
             places: Places::default(),
             address: watch::Sender::new(None),
             sessions: Mutex::default(),
-            embedded,
+            embedded: settings.embedded,
             started: Instant::now(),
             shutdown: CancellationToken::new(),
         }))
@@ -95,6 +114,16 @@ impl Hub {
     /// Every stream.
     pub const fn streams(&self) -> &Streams {
         &self.streams
+    }
+
+    /// Cameras, screens and files.
+    pub const fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
+    /// Directories whose video files extensions may open.
+    pub fn video_dirs(&self) -> &[PathBuf] {
+        &self.video_dirs
     }
 
     /// The model cache.

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{Reply, Session, ok, outbound::Place, stream_id, streams::Feed};
 use crate::{
     error::ErrorKind,
-    frame::{Format, FrameError, MAX_FRAME_NUMBER, Metadata, VideoFrame, packet},
+    frame::{Format, FrameError, MAX_FRAME_NUMBER, Metadata, VideoFrame, fragment::Reassembler, packet},
     message::{Failure, MessageError, Request},
     streams::StreamId,
 };
@@ -20,44 +20,53 @@ const MAX_METADATA_ENTRIES: usize = 32;
 const MAX_METADATA_BYTES: usize = 4096;
 
 /// Credits that go back with the next `frame_ack`.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Ack {
-    frame_number: u32,
+    frame_number: Option<u32>,
     credits: u32,
 }
 
 #[derive(Serialize)]
 struct FrameAck<'a> {
     stream_id: &'a str,
-    frame_number: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    frame_number: Option<u32>,
     credits: u32,
 }
 
 #[derive(Serialize)]
 struct Published {
-    frame_number: u32,
+    /// None for a fragment that completes no packet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    frame_number: Option<u32>,
 }
 
 impl Session {
     pub(super) fn frame(&mut self, request: &Request<'_>) -> Result<Reply, Failure> {
-        self.publish(request, read_frame)
+        self.publish(request, |request, _| read_frame(request).map(Some))
     }
 
     pub(super) fn packet(&mut self, request: &Request<'_>) -> Result<Reply, Failure> {
         // Whatever is wrong with a packet is wrong with the request's one field.
         let of_data = |error: FrameError| Failure::new(error.kind(), error).with_field(Some("data"));
-        self.publish(request, |request| packet::decode(&Bytes::from(request.base64("data")?)).map_err(of_data))
+        self.publish(request, |request, reassembler| {
+            let message = Bytes::from(request.base64("data")?);
+            let packet = reassembler
+                .push(message)
+                .map_err(|error| Failure::new(error.kind(), error).with_field(Some("data")))?;
+            packet.map(|packet| packet::decode(&packet).map_err(of_data)).transpose()
+        })
     }
 
     /// Spends a credit, reads the picture and publishes it; a picture that is refused gives its credit back at once.
     fn publish(
         &mut self,
         request: &Request<'_>,
-        read: impl FnOnce(&Request<'_>) -> Result<VideoFrame, Failure>,
+        read: impl FnOnce(&Request<'_>, &mut Reassembler) -> Result<Option<VideoFrame>, Failure>,
     ) -> Result<Reply, Failure> {
         let id = stream_id(request)?;
         let stream = self.streams.get_mut(&id).ok_or_else(|| no_stream(&id))?;
-        let Feed::Extension { credits, .. } = &mut stream.feed else {
+        let Feed::Extension { credits, reassembler } = &mut stream.feed else {
             let problem = "this stream makes its own pictures";
             return Err(Failure::new(ErrorKind::FailedPrecondition, problem).with("stream_id", id.as_str()));
         };
@@ -67,15 +76,17 @@ impl Session {
             let failure = Failure::new(ErrorKind::ResourceExhausted, "no credit left for this stream");
             return Err(refuse(failure, 0));
         }
-        let picture = frame_number(request).map_err(Failure::from).and_then(|number| Ok((read(request)?, number)));
+        let picture =
+            frame_number(request).map_err(Failure::from).and_then(|number| Ok((read(request, reassembler)?, number)));
         let (frame, number) = picture.map_err(|failure| {
             stream.publisher.reject();
             refuse(failure, 1)
         })?;
         *credits -= 1;
-        let frame_number = stream.publisher.publish(frame, number);
-        let ack = self.acks.entry(id).or_insert(Ack { frame_number, credits: 0 });
-        ack.frame_number = frame_number;
+        // A fragment spends a credit like a packet, and has it back like one.
+        let frame_number = frame.map(|frame| stream.publisher.publish(frame, number));
+        let ack = self.acks.entry(id).or_default();
+        ack.frame_number = frame_number.or(ack.frame_number);
         ack.credits += 1;
         ok(&Published { frame_number })
     }

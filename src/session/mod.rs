@@ -14,7 +14,9 @@ mod frames;
 mod models;
 mod outbound;
 mod requests;
+mod sources;
 mod streams;
+mod subscriptions;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -33,7 +35,8 @@ use tokio::{
 use self::{
     models::OpenHandle,
     outbound::{Outbound, Place},
-    streams::OpenStream,
+    streams::{OpenStream, OpenedSource},
+    subscriptions::Subscriptions,
 };
 use crate::{
     error::ErrorKind,
@@ -122,6 +125,10 @@ pub async fn serve(
         registration,
         out,
         streams: HashMap::new(),
+        subscriptions: Subscriptions::new(),
+        opening: HashSet::new(),
+        last_stream_number: 0,
+        epoch: 0,
         acks: BTreeMap::new(),
         handles: HashMap::new(),
         last_handle: 0,
@@ -147,11 +154,17 @@ struct Session {
     registration: Registration,
     out: Outbound,
     streams: HashMap<StreamId, OpenStream>,
+    subscriptions: Subscriptions,
+    /// Streams whose devices are being opened.
+    opening: HashSet<StreamId>,
+    last_stream_number: u64,
+    /// Counts `hello`s: what was begun before the last one is void.
+    epoch: u64,
     /// Credits on their way back, by stream: the newest published number, and how many.
     acks: BTreeMap<StreamId, frames::Ack>,
     handles: HashMap<u32, OpenHandle>,
     last_handle: u32,
-    open_requests: JoinSet<Option<RequestId>>,
+    open_requests: JoinSet<Done>,
     open_ids: HashSet<RequestId>,
     working: Arc<Semaphore>,
     /// Told by sources that have come to their end.
@@ -176,7 +189,7 @@ impl Session {
             tokio::select! {
                 biased;
                 () = self.out.closed() => return Ended::Normally,
-                Some(done) = self.open_requests.join_next() => self.request_done(done),
+                Some(done) = self.open_requests.join_next() => self.request_done(done).await,
                 () = finished.notified() => self.end_finished_sources().await,
                 got = async {
                     match &mut place {
@@ -218,7 +231,7 @@ impl Session {
     async fn drain(&mut self) {
         let drained = tokio::time::timeout(DRAIN_TIMEOUT, async {
             while let Some(done) = self.open_requests.join_next().await {
-                self.request_done(done);
+                self.request_done(done).await;
             }
             while !self.acks.is_empty()
                 && let Some(place) = self.out.clone().place().await
@@ -243,7 +256,7 @@ impl Session {
     /// Handles one body: answers it, or starts the work that will.
     async fn take(&mut self, body: &[u8]) {
         while let Some(done) = self.open_requests.try_join_next() {
-            self.request_done(done);
+            self.request_done(done).await;
         }
         let request = match Request::parse(body) {
             Ok(request) => request,
@@ -274,6 +287,28 @@ impl Session {
         request: &Request<'_>,
         work: impl Future<Output = Result<Reply, Failure>> + Send + 'static,
     ) -> Result<Reply, Failure> {
+        let kind = request.kind().to_owned();
+        let out = self.out.clone();
+        self.work_later(request, async move |request_id: Option<RequestId>| {
+            match (work.await, &request_id) {
+                (Ok(Reply::Now(ok)), Some(id)) => out.ok(id, &ok).await,
+                (Ok(_), _) => {}
+                (Err(failure), Some(id)) => out.failure(Some(id), &failure).await,
+                (Err(failure), None) => out.failure(None, &failure.with("type", kind)).await,
+            }
+            Done { request_id, opened: None }
+        })
+    }
+
+    /// Starts work whose end the session takes in.
+    fn work_later<W>(
+        &mut self,
+        request: &Request<'_>,
+        work: impl FnOnce(Option<RequestId>) -> W + Send + 'static,
+    ) -> Result<Reply, Failure>
+    where
+        W: Future<Output = Done> + Send + 'static,
+    {
         if self.open_requests.len() >= MAX_OPEN_REQUESTS {
             let problem = format!("{MAX_OPEN_REQUESTS} requests of this session are open already");
             return Err(Failure::new(ErrorKind::ResourceExhausted, problem));
@@ -281,31 +316,34 @@ impl Session {
         let working = Arc::clone(&self.working);
         let id = request.id().cloned();
         self.open_ids.extend(id.clone());
-        let kind = request.kind().to_owned();
-        let out = self.out.clone();
         self.open_requests.spawn(async move {
-            // Held until the answer is sent. The semaphore is never closed.
+            // Held until the work is done. The semaphore is never closed.
             let _place = working.acquire().await;
-            match (work.await, &id) {
-                (Ok(Reply::Now(ok)), Some(id)) => out.ok(id, &ok).await,
-                (Ok(_), _) => {}
-                (Err(failure), Some(id)) => out.failure(Some(id), &failure).await,
-                (Err(failure), None) => out.failure(None, &failure.with("type", kind)).await,
-            }
-            id
+            work(id).await
         });
         Ok(Reply::Later)
     }
 
-    fn request_done(&mut self, done: Result<Option<RequestId>, tokio::task::JoinError>) {
+    async fn request_done(&mut self, done: Result<Done, tokio::task::JoinError>) {
         match done {
-            Ok(Some(id)) => {
-                self.open_ids.remove(&id);
+            Ok(Done { request_id, opened }) => {
+                if let Some(opened) = opened {
+                    self.source_opened(request_id.as_ref(), opened).await;
+                }
+                if let Some(id) = request_id {
+                    self.open_ids.remove(&id);
+                }
             }
-            Ok(None) => {}
             Err(error) => tracing::error!(%error, "a request's task failed"),
         }
     }
+}
+
+/// Work that has come to its end.
+struct Done {
+    request_id: Option<RequestId>,
+    /// A source that is to become a stream of the session; its request is not answered yet.
+    opened: Option<OpenedSource>,
 }
 
 /// What a request comes to.

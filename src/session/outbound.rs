@@ -62,6 +62,16 @@ impl Outbound {
         self.send(message::event(name, fields)).await;
     }
 
+    /// Sends an event unless it is more than the browser takes; `false` if so.
+    pub(super) async fn event_if_it_fits(&self, name: &str, fields: impl Serialize) -> bool {
+        let body = message::event(name, fields);
+        let fits = body.as_ref().is_ok_and(|body| body.len() <= MAX_OUTBOUND_BODY);
+        if fits {
+            self.send(body).await;
+        }
+        fits
+    }
+
     async fn send(&self, body: serde_json::Result<Vec<u8>>) {
         match body {
             // A failed send is the client's end, which the session notices by `closed`.

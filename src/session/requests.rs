@@ -8,6 +8,7 @@ use crate::{
     framing::{MAX_INBOUND_BODY, MAX_OUTBOUND_BODY},
     hub::SessionSnapshot,
     message::{Failure, MessageError, Request},
+    source::devices,
 };
 
 /// Version of the protocol on the native port.
@@ -20,7 +21,20 @@ pub(super) const MODEL_CHUNK_BYTES: usize = 192 << 10;
 const _: () = assert!(MODEL_CHUNK_BYTES.div_ceil(3) * 4 + 4096 <= MAX_OUTBOUND_BODY);
 
 /// What this version can do; what it cannot is absent.
-const CAPABILITIES: [&str; 6] = ["frame", "packet", "source.extension", "source.synthetic", "result", "models"];
+const CAPABILITIES: [&str; 12] = [
+    "frame",
+    "packet",
+    "fragments",
+    "source.extension",
+    "source.synthetic",
+    "source.camera",
+    "source.screen",
+    "source.file",
+    "devices",
+    "subscribe",
+    "result",
+    "models",
+];
 
 /// Longest name of a client, in characters.
 const MAX_CLIENT_CHARS: usize = 128;
@@ -33,7 +47,7 @@ struct Hello<'a> {
     limits: Limits,
     grpc: Option<String>,
     token: &'a str,
-    capabilities: [&'a str; 6],
+    capabilities: [&'a str; 12],
 }
 
 #[derive(Serialize)]
@@ -69,9 +83,12 @@ impl Session {
             "hello" => self.hello(request).await,
             "ping" => ok(&Nothing {}),
             "status" => self.status(),
+            "devices" => self.devices(request),
             "stream.open" => self.stream_open(request).await,
             "stream.list" => self.stream_list(request),
             "stream.close" => self.stream_close(request).await,
+            "stream.subscribe" => self.stream_subscribe(request),
+            "stream.unsubscribe" => self.stream_unsubscribe(request),
             "models.list" => self.models_list(request),
             "models.open" => self.models_open(request),
             "models.read" => self.models_read(request),
@@ -91,6 +108,7 @@ impl Session {
         if let Some(client) = request.optional::<String>("client")? {
             self.registration.name_client(client.chars().take(MAX_CLIENT_CHARS).collect());
         }
+        self.epoch += 1;
         self.close_all_streams().await;
         self.handles.clear();
         ok(&Hello {
@@ -106,6 +124,15 @@ impl Session {
             grpc: self.hub.address().map(|address| address.to_string()),
             token: self.registration.token().as_str(),
             capabilities: CAPABILITIES,
+        })
+    }
+
+    /// Devices take their time to answer.
+    fn devices(&mut self, request: &Request<'_>) -> Result<Reply, Failure> {
+        self.answer_later(request, async {
+            let listing = tokio::task::spawn_blocking(devices::list);
+            let devices = listing.await.map_err(|error| Failure::new(ErrorKind::Internal, error))?;
+            ok(&devices)
         })
     }
 

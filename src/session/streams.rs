@@ -2,50 +2,53 @@
 
 use std::{collections::hash_map::Entry, sync::Arc};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
+use tokio::sync::{Notify, watch};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{FRAME_CREDITS, Reply, Session, frames::no_stream, ok, outbound::Outbound, stream_id};
+use super::{
+    Done, FRAME_CREDITS, Reply, Session,
+    frames::no_stream,
+    ok,
+    outbound::Outbound,
+    sources::{SourceRequest, TroubleFields},
+    stream_id,
+};
 use crate::{
     error::ErrorKind,
-    frame::Format,
-    message::{Failure, MessageError, Request, page},
-    source::synthetic::{Synthetic, SyntheticError, SyntheticOptions},
-    streams::{Publisher, ResultEvent, ResultEvents, StreamError, StreamId, StreamSnapshot, SubscriberSnapshot},
+    frame::{Format, Metadata, fragment::Reassembler},
+    message::{Failure, Request, RequestId, page},
+    source::{OpenError, Running, SourceSpec, SourceState},
+    streams::{
+        Feedback, Feedbacks, Origin, Publisher, ResultEvent, StreamError, StreamId, StreamSnapshot, SubscriberSnapshot,
+        Trouble,
+    },
 };
 
 /// A stream of this session.
 pub(super) struct OpenStream {
     pub(super) publisher: Arc<Publisher>,
     pub(super) feed: Feed,
-    /// Carries results back; ended with the stream.
-    _results: AbortOnDropHandle<()>,
+    /// Carry back what concerns the stream; ended with it.
+    _carriers: Vec<AbortOnDropHandle<()>>,
 }
 
 /// Where a stream's pictures come from.
 pub(super) enum Feed {
     /// The client's `frame` and `packet` requests.
-    Extension { credits: u32 },
+    Extension { credits: u32, reassembler: Reassembler },
     /// A thread of the hub.
-    Synthetic(Synthetic),
+    Source(Running),
 }
 
-/// `source` in `stream.open`.
-#[derive(Deserialize)]
-#[serde(tag = "kind", rename_all = "lowercase")]
-enum SourceRequest {
-    Extension,
-    Synthetic(SyntheticRequest),
-}
-
-#[derive(Deserialize)]
-struct SyntheticRequest {
-    width: Option<u32>,
-    height: Option<u32>,
-    fps: Option<f64>,
-    format: Option<String>,
-    frames: Option<u32>,
+/// What opening a source came to, for the session to take in.
+pub(super) struct OpenedSource {
+    id: StreamId,
+    kind: &'static str,
+    /// The session that asked has since said `hello` again if this is not its own.
+    epoch: u64,
+    result: Result<Running, OpenError>,
 }
 
 #[derive(Serialize)]
@@ -55,15 +58,18 @@ struct Opened<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     frame_credits: Option<u32>,
     #[serde(flatten)]
-    granted: Option<Granted>,
+    granted: Option<Granted<'a>>,
 }
 
 #[derive(Serialize)]
-struct Granted {
+struct Granted<'a> {
     width: u32,
     height: u32,
     fps: f64,
     format: &'static str,
+    device: &'a str,
+    backend: &'static str,
+    metadata: &'a Metadata,
 }
 
 #[derive(Serialize)]
@@ -78,10 +84,13 @@ struct StreamCounters {
     stream_id: String,
     source: &'static str,
     session: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lost: Option<String>,
     width: u32,
     height: u32,
     format: &'static str,
     fps: f64,
+    latency_ms: f64,
     received: u64,
     published: u64,
     rejected: u64,
@@ -106,6 +115,21 @@ struct SubscriberCounters {
 struct StreamEnded<'a> {
     stream_id: &'a str,
     reason: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<TroubleFields<'a>>,
+}
+
+#[derive(Serialize)]
+struct StreamState<'a> {
+    stream_id: &'a str,
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<TroubleFields<'a>>,
+}
+
+#[derive(Serialize)]
+struct KeyFrameWanted<'a> {
+    stream_id: &'a str,
 }
 
 #[derive(Serialize)]
@@ -121,32 +145,105 @@ impl Session {
             Some(_) => stream_id(request)?,
             None => self.unused_stream_id()?,
         };
-        let source = request.required::<SourceRequest>("source")?;
-        let (kind, options) = match source {
-            SourceRequest::Extension => ("extension", None),
-            SourceRequest::Synthetic(wish) => ("synthetic", Some(wish.options()?)),
-        };
-        let owner = self.registration.session_id().to_owned();
-        let publisher = Arc::new(self.hub.streams().open(&id, kind, Some(owner))?);
-        let feed = match options {
-            None => Feed::Extension { credits: FRAME_CREDITS },
-            Some(options) => {
-                let finished = Arc::clone(&self.finished_sources);
-                let source = Synthetic::start(Arc::clone(&publisher), options, move || finished.notify_one());
-                Feed::Synthetic(source?)
+        match self.source(request.required::<SourceRequest>("source")?)? {
+            Some(spec) => self.open_source(request, id, spec).await,
+            None => self.open_extension(&id),
+        }
+    }
+
+    /// Is a device still being opened for this stream?
+    fn is_opening(&self, id: &StreamId) -> Result<(), Failure> {
+        if !self.opening.contains(id) {
+            return Ok(());
+        }
+        let problem = "the stream is still being opened: wait for the answer";
+        Err(Failure::new(ErrorKind::FailedPrecondition, problem).with("stream_id", id.as_str()))
+    }
+
+    fn open_extension(&mut self, id: &StreamId) -> Result<Reply, Failure> {
+        let owner = Some(self.registration.session_id().to_owned());
+        let origin = Origin { source: "extension", owner, is_lossless: false };
+        let publisher = Arc::new(self.hub.streams().open(id, origin)?);
+        let feed = Feed::Extension { credits: FRAME_CREDITS, reassembler: Reassembler::default() };
+        self.hold(id, publisher, feed);
+        let frame_credits = Some(FRAME_CREDITS);
+        ok(&Opened { stream_id: id.as_str(), source: "extension", frame_credits, granted: None })
+    }
+
+    /// Devices take their time to open: meanwhile the session goes on.
+    async fn open_source(&mut self, request: &Request<'_>, id: StreamId, spec: SourceSpec) -> Result<Reply, Failure> {
+        self.is_opening(&id)?;
+        self.hub.streams().check_free(&id)?;
+        let (sources, streams) = (self.hub.sources().clone(), self.hub.streams().clone());
+        let owner = Some(self.registration.session_id().to_owned());
+        let (kind, epoch) = (spec.kind(), self.epoch);
+        let is_quick = matches!(spec, SourceSpec::Synthetic(_));
+        let opening_id = id.clone();
+        let open = move || sources.open(&streams, &opening_id, spec, owner);
+        if is_quick {
+            let opened = OpenedSource { id, kind, epoch, result: open() };
+            self.source_opened(request.id(), opened).await;
+            return Ok(Reply::Later);
+        }
+        let opening = id.clone();
+        let reply = self.work_later(request, async move |request_id: Option<RequestId>| {
+            let opened = match tokio::task::spawn_blocking(open).await {
+                Ok(result) => Some(OpenedSource { id, kind, epoch, result }),
+                Err(error) => {
+                    tracing::error!(%error, "a source could not be opened");
+                    None
+                }
+            };
+            Done { request_id, opened }
+        })?;
+        self.opening.insert(opening);
+        Ok(reply)
+    }
+
+    /// Takes in a source that has been opened, or not, and answers.
+    pub(super) async fn source_opened(&mut self, request_id: Option<&RequestId>, opened: OpenedSource) {
+        let OpenedSource { id, kind, epoch, result } = opened;
+        self.opening.remove(&id);
+        let running = match result {
+            Ok(running) if epoch == self.epoch => running,
+            Ok(running) => {
+                close_source(running).await;
+                let failure = Failure::new(ErrorKind::Aborted, "the session has begun anew");
+                return self.out.failure(request_id, &failure.with("stream_id", id.as_str())).await;
+            }
+            Err(error) => {
+                let failure = Failure::from(error).with("stream_id", id.as_str());
+                return self.out.failure(request_id, &failure).await;
             }
         };
-        let granted = options.map(|options| Granted {
-            width: options.width,
-            height: options.height,
-            fps: options.fps,
-            format: Format::Pixels(options.format).as_str(),
-        });
-        let frame_credits = matches!(feed, Feed::Extension { .. }).then_some(FRAME_CREDITS);
-        let results = AbortOnDropHandle::new(tokio::spawn(carry_results(publisher.results(), self.out.clone())));
-        self.streams.insert(id.clone(), OpenStream { publisher, feed, _results: results });
+        if let Some(request_id) = request_id {
+            let granted = running.granted();
+            let granted = Granted {
+                width: granted.width,
+                height: granted.height,
+                fps: granted.fps,
+                format: granted.format.as_str(),
+                device: &granted.device,
+                backend: granted.backend,
+                metadata: &granted.metadata,
+            };
+            let opened = Opened { stream_id: id.as_str(), source: kind, frame_credits: None, granted: Some(granted) };
+            self.out.ok(request_id, &opened).await;
+        }
+        self.hold(&id, Arc::clone(running.publisher()), Feed::Source(running));
+    }
+
+    /// Holds a stream from here on, and carries back what concerns it.
+    fn hold(&mut self, id: &StreamId, publisher: Arc<Publisher>, feed: Feed) {
+        let feedback = carry_feedback(id.clone(), publisher.feedback(), self.out.clone());
+        let mut carriers = vec![AbortOnDropHandle::new(tokio::spawn(feedback))];
+        if let Feed::Source(running) = &feed {
+            let finished = Arc::clone(&self.finished_sources);
+            let state = carry_state(id.clone(), running.state(), finished, self.out.clone());
+            carriers.push(AbortOnDropHandle::new(tokio::spawn(state)));
+        }
+        self.streams.insert(id.clone(), OpenStream { publisher, feed, _carriers: carriers });
         self.registration.set_streams(self.streams.len());
-        ok(&Opened { stream_id: id.as_str(), source: kind, frame_credits, granted })
     }
 
     pub(super) fn stream_list(&self, request: &Request<'_>) -> Result<Reply, Failure> {
@@ -157,6 +254,7 @@ impl Session {
 
     pub(super) async fn stream_close(&mut self, request: &Request<'_>) -> Result<Reply, Failure> {
         let id = stream_id(request)?;
+        self.is_opening(&id)?;
         let Entry::Occupied(entry) = self.streams.entry(id) else {
             return Err(no_stream(&stream_id(request)?));
         };
@@ -168,75 +266,99 @@ impl Session {
 
     /// Closes the streams whose sources have come to their end by themselves.
     pub(super) async fn end_finished_sources(&mut self) {
-        let is_finished = |stream: &OpenStream| matches!(&stream.feed, Feed::Synthetic(source) if source.is_finished());
-        let finished: Vec<_> = self.streams.extract_if(|_, stream| is_finished(stream)).collect();
-        self.registration.set_streams(self.streams.len());
-        for (id, stream) in finished {
-            stream.close().await;
-            self.out.event("stream_ended", StreamEnded { stream_id: id.as_str(), reason: "finished" }).await;
+        let ended = |stream: &OpenStream| match &stream.feed {
+            Feed::Extension { .. } => None,
+            Feed::Source(running) => match &*running.state().borrow() {
+                SourceState::Ended(trouble) => Some(trouble.clone()),
+                SourceState::Live | SourceState::Lost(_) => None,
+            },
+        };
+        let finished: Vec<(StreamId, Option<Trouble>)> =
+            self.streams.iter().filter_map(|(id, stream)| Some((id.clone(), ended(stream)?))).collect();
+        for (id, trouble) in finished {
+            if let Some(stream) = self.streams.remove(&id) {
+                stream.close().await;
+            }
+            let reason = if trouble.is_some() { "failed" } else { "finished" };
+            let error = trouble.as_ref().map(TroubleFields::from);
+            self.out.event("stream_ended", StreamEnded { stream_id: id.as_str(), reason, error }).await;
         }
+        self.registration.set_streams(self.streams.len());
     }
 
     pub(super) async fn close_all_streams(&mut self) {
         for (_, stream) in self.streams.drain() {
             stream.close().await;
         }
+        self.subscriptions.clear();
         self.acks.clear();
         self.registration.set_streams(0);
     }
 
-    fn unused_stream_id(&self) -> Result<StreamId, Failure> {
-        (1..=u32::MAX)
-            .map(|number| format!("{}.{number}", self.registration.session_id()))
-            .filter_map(|id| StreamId::parse(&id).ok())
-            .find(|id| !self.streams.contains_key(id))
-            .ok_or_else(|| Failure::new(ErrorKind::ResourceExhausted, "no stream id is left"))
+    fn unused_stream_id(&mut self) -> Result<StreamId, Failure> {
+        self.last_stream_number += 1;
+        Ok(StreamId::parse(&format!("{}.{}", self.registration.session_id(), self.last_stream_number))?)
     }
 }
 
 impl OpenStream {
     /// Stops the source, if it has one, and tells the last counters.
     async fn close(self) -> StreamSnapshot {
-        if let Feed::Synthetic(source) = self.feed {
-            // Ending a source joins its thread, which may be in the middle of a picture.
-            if let Err(error) = tokio::task::spawn_blocking(move || drop(source)).await {
-                tracing::error!(%error, "a source did not end cleanly");
+        let counters = match self.feed {
+            Feed::Source(running) => close_source(running).await,
+            Feed::Extension { .. } => None,
+        };
+        counters.unwrap_or_else(|| self.publisher.snapshot())
+    }
+}
+
+/// Closes a source's stream: its device may be in the middle of a picture.
+async fn close_source(running: Running) -> Option<StreamSnapshot> {
+    match tokio::task::spawn_blocking(move || running.close()).await {
+        Ok(counters) => Some(counters),
+        Err(error) => {
+            tracing::error!(%error, "a source did not end cleanly");
+            None
+        }
+    }
+}
+
+/// Hands feedback to the client until the stream is closed. A client that does not read loses the oldest, counted.
+async fn carry_feedback(id: StreamId, feedback: Feedbacks, out: Outbound) {
+    loop {
+        match feedback.next().await {
+            Feedback::Result(ResultEvent { stream_id, frame_number, json }) => {
+                let result = ResultFields { stream_id: stream_id.as_str(), frame_number, result: &json };
+                out.event("result", result).await;
+            }
+            Feedback::KeyFrameWanted => {
+                out.event("key_frame_wanted", KeyFrameWanted { stream_id: id.as_str() }).await;
             }
         }
-        self.publisher.snapshot()
     }
 }
 
-/// Hands results to the client until the stream is closed. A client that does not read loses the oldest, counted.
-async fn carry_results(results: ResultEvents, out: Outbound) {
+/// Tells the client when a device goes and comes back, and the session when the source has ended.
+async fn carry_state(id: StreamId, mut state: watch::Receiver<SourceState>, finished: Arc<Notify>, out: Outbound) {
+    let mut is_lost = false;
     loop {
-        let ResultEvent { stream_id, frame_number, json } = results.next().await;
-        out.event("result", ResultFields { stream_id: stream_id.as_str(), frame_number, result: &json }).await;
-    }
-}
-
-impl SyntheticRequest {
-    fn options(self) -> Result<SyntheticOptions, Failure> {
-        let unset = SyntheticOptions::default();
-        let format = match self.format {
-            None => unset.format,
-            Some(name) => match Format::parse(&name)? {
-                Format::Pixels(format) => format,
-                Format::Encoded(_) => {
-                    return Err(MessageError::field("format", "the synthetic source draws raw pixels").into());
-                }
-            },
-        };
-        let options = SyntheticOptions {
-            width: self.width.unwrap_or(unset.width),
-            height: self.height.unwrap_or(unset.height),
-            fps: self.fps.unwrap_or(unset.fps),
-            format,
-            frames: self.frames.unwrap_or(unset.frames),
-        };
-        // Before a stream is opened for it: one that is refused must not start to linger.
-        options.check()?;
-        Ok(options)
+        let now = state.borrow_and_update().clone();
+        match now {
+            SourceState::Live if is_lost => {
+                is_lost = false;
+                out.event("stream_state", StreamState { stream_id: id.as_str(), state: "live", error: None }).await;
+            }
+            SourceState::Live => {}
+            SourceState::Lost(trouble) => {
+                is_lost = true;
+                let error = Some(TroubleFields::from(&trouble));
+                out.event("stream_state", StreamState { stream_id: id.as_str(), state: "lost", error }).await;
+            }
+            SourceState::Ended(_) => return finished.notify_one(),
+        }
+        if state.changed().await.is_err() {
+            return;
+        }
     }
 }
 
@@ -246,22 +368,18 @@ impl From<StreamError> for Failure {
     }
 }
 
-impl From<SyntheticError> for Failure {
-    fn from(error: SyntheticError) -> Self {
-        Self::new(error.kind(), &error).with_field(error.field())
-    }
-}
-
 impl From<StreamSnapshot> for StreamCounters {
     fn from(stream: StreamSnapshot) -> Self {
         Self {
             stream_id: stream.stream_id,
             source: stream.source,
-            session: stream.session,
+            session: stream.owner,
+            lost: stream.trouble.map(|trouble| trouble.message),
             width: stream.width,
             height: stream.height,
             format: stream.format.map_or("", Format::as_str),
             fps: stream.fps,
+            latency_ms: stream.latency_ms,
             received: stream.received,
             published: stream.published,
             rejected: stream.rejected,

@@ -11,7 +11,9 @@ use tokio::{
 use super::*;
 use crate::{
     framing::encode_prefix,
+    hub::HubSettings,
     models::{ModelStore, StoreOptions},
+    streams::SubscribeOptions,
 };
 
 /// A whole session in this process, between a duplex stream and a channel.
@@ -30,7 +32,7 @@ impl World {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let options = StoreOptions { cache_dir: dir.path().join("hub"), state_dir: dir.path().join("state") };
-        Self { hub: Hub::new(ModelStore::new(options), false).unwrap(), _dir: dir }
+        Self { hub: Hub::new(ModelStore::new(options), HubSettings::default()).unwrap(), _dir: dir }
     }
 
     fn client(&self, outbound: usize) -> Client {
@@ -175,14 +177,14 @@ async fn a_refused_source_does_not_end_those_who_wait_for_its_stream() {
     let world = World::new();
     let mut client = world.client(16);
     let id = StreamId::parse("s").unwrap();
-    let waiting = world.hub.streams().subscribe(&id, true, crate::streams::Queue::Latest).unwrap();
+    let waiting = world.hub.streams().subscribe(&id, SubscribeOptions { wait: true, ..Default::default() }).unwrap();
     client
         .send(&json!({"id": 1, "type": "stream.open", "stream_id": "s", "source": {"kind": "synthetic", "fps": 0}}))
         .await;
     assert!(client.receive().await["error"].is_object());
     client.open("s").await;
     client.send(&frame("s")).await;
-    assert_eq!(waiting.next().await.unwrap().frame.frame_number(), 0);
+    assert_eq!(waiting.next().await.unwrap().unwrap().frame.frame_number(), 0);
     assert_eq!(world.hub.streams().list()[0].source, "extension");
 }
 

@@ -1,9 +1,11 @@
 //! What this machine has to capture from.
 
+use serde::Serialize;
+
 use super::{SourceError, camera, screen};
 
 /// Cameras, screens, windows, and what is missing to use more.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Devices {
     /// In the system's order.
     pub cameras: Vec<CameraInfo>,
@@ -16,7 +18,7 @@ pub struct Devices {
 }
 
 /// A camera.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CameraInfo {
     /// Stays the same when it is unplugged and comes back.
     pub id: String,
@@ -31,7 +33,7 @@ pub struct CameraInfo {
 }
 
 /// What a camera can do.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CameraMode {
     /// The device's own word, a fourcc: `YUYV`, `MJPG`.
     pub device_format: String,
@@ -44,7 +46,7 @@ pub struct CameraMode {
 }
 
 /// A screen.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ScreenInfo {
     /// The output's name: `HDMI-1`.
     pub id: String,
@@ -65,7 +67,7 @@ pub struct ScreenInfo {
 }
 
 /// A window.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct WindowInfo {
     /// The system's number for it.
     pub id: String,
@@ -82,7 +84,7 @@ pub struct WindowInfo {
 }
 
 /// What cannot be used here.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct MissingPart {
     /// `camera`, `screen`, `portal`, `ffmpeg`.
     pub what: &'static str,

@@ -4,7 +4,7 @@
 //! Does not belong here: pictures that an extension sends (`session`), fan-out (`streams`), pixels (`frame::convert`).
 //!
 //! Invariants:
-//! - A source owns one named OS thread that opens, reads and drops its device; dropping the last stream of a
+//! - A source owns one named OS thread that opens, reads and drops its device; dropping the last [`Running`] of a
 //!   device ends the thread after the picture at hand, and waits for it.
 //! - A device is open once, however many streams show it.
 //! - A live source that falls behind makes fewer pictures; it never sends a burst. A file waits for its readers.
@@ -17,12 +17,16 @@ mod capture;
 pub mod devices;
 mod error;
 pub mod file;
+mod running;
 pub mod screen;
 mod spec;
 pub mod synthetic;
+mod thread;
 
 pub use self::{
     capture::{Capture, Granted, Number, Picture, Step, Stop, TICK},
     error::SourceError,
+    running::{OpenError, Running, Sources},
     spec::{SourceOptions, SourceSpec},
+    thread::SourceState,
 };

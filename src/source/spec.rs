@@ -1,10 +1,20 @@
 //! What a stream can be opened from.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use super::{
-    SourceError, camera::CameraOptions, file::FileOptions, screen::ScreenOptions, synthetic::SyntheticOptions,
+    Capture, Granted, SourceError, Stop,
+    camera::{self, CameraId, CameraOptions},
+    file::{self, FileOptions},
+    screen::{self, ScreenOptions},
+    synthetic::{Synthetic, SyntheticOptions},
 };
+
+/// How long a device may take to open.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The same where the desktop may have to ask the user.
+const DIALOG_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// What a stream is opened from.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,6 +68,66 @@ impl SourceSpec {
             Self::Camera(options) => options.check(),
             Self::Screen(options) => options.check(),
             Self::File(options) => options.check(),
+        }
+    }
+}
+
+impl SourceSpec {
+    /// Opens it, on the thread that will read it.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError`].
+    pub(super) fn open(&self, env: &SourceOptions, stop: &Stop) -> Result<Box<dyn Capture>, SourceError> {
+        match self {
+            Self::Synthetic(options) => Ok(Box::new(Synthetic::new(*options)?)),
+            Self::Camera(options) => camera::open(options, env, stop),
+            Self::Screen(options) => screen::open(options, env, stop),
+            Self::File(options) => file::open(options, env, stop),
+        }
+    }
+
+    /// How to open it again after it was lost: by its stable name. `None`: it does not come back.
+    pub(super) fn pinned(&self, granted: &Granted) -> Option<Self> {
+        match self {
+            Self::Camera(options) => {
+                Some(Self::Camera(CameraOptions { camera: CameraId::Name(granted.device.clone()), ..options.clone() }))
+            }
+            Self::Screen(_) => Some(self.clone()),
+            Self::Synthetic(_) | Self::File(_) => None,
+        }
+    }
+
+    /// The stable name of a device that can be open only once; `None` for what everybody may open for himself.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError::NoSuchDevice`].
+    pub(super) fn shared_name(&self) -> Result<Option<String>, SourceError> {
+        match self {
+            Self::Camera(options) => camera::find(&options.camera).map(|camera| Some(camera.id)),
+            // The same picture of a screen is taken once; screens can be read in several ways at the same time.
+            Self::Screen(_) => Ok(Some(self.mode())),
+            Self::Synthetic(_) | Self::File(_) => Ok(None),
+        }
+    }
+
+    /// How long opening may take.
+    pub(super) const fn open_timeout(&self) -> Duration {
+        match self {
+            // The desktop may have to ask the user.
+            Self::Screen(_) => DIALOG_TIMEOUT,
+            Self::Synthetic(_) | Self::Camera(_) | Self::File(_) => OPEN_TIMEOUT,
+        }
+    }
+
+    /// What is asked for, for people.
+    pub(super) fn mode(&self) -> String {
+        match self {
+            Self::Synthetic(o) => format!("synthetic, {} x {} at {} fps", o.width, o.height, o.fps),
+            Self::Camera(o) => format!("{} x {} at {} fps, {}", o.width, o.height, o.fps, o.format),
+            Self::Screen(o) => format!("{o:?}"),
+            Self::File(o) => o.path.display().to_string(),
         }
     }
 }

@@ -3,23 +3,14 @@
 //! Picture `n`, at pixel (x, y): red `x + n`, green `y + 2n`, blue `x + y`, each modulo 256; alpha 255. Over its top
 //! edge lie 32 squares with sides of `width / 32` pixels: the bits of `n`, lowest first, white for 1, black for 0.
 
-use std::{
-    io,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-        mpsc::{self, RecvTimeoutError},
-    },
-    thread::{self, JoinHandle},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
-};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
+use super::{Capture, Granted, Number, Picture, SourceError, Step, Stop, TICK};
 use crate::{
     error::ErrorKind,
-    frame::{Format, FrameError, MAX_FRAME_BYTES, MAX_FRAME_NUMBER, PixelFormat, VideoFrame},
-    streams::Publisher,
+    frame::{Format, FrameError, MAX_FRAME_BYTES, MAX_FRAME_NUMBER, Metadata, PixelFormat, VideoFrame},
 };
 
 /// Squares that carry the frame number.
@@ -72,10 +63,6 @@ pub enum SyntheticError {
     /// The size is none for a picture.
     #[error(transparent)]
     Frame(#[from] FrameError),
-
-    /// The operating system gave no thread.
-    #[error("cannot start the source's thread: {0}")]
-    Thread(#[source] io::Error),
 }
 
 impl SyntheticError {
@@ -84,7 +71,6 @@ impl SyntheticError {
         match self {
             Self::TooSmall { .. } | Self::Fps { .. } | Self::Format { .. } => ErrorKind::InvalidArgument,
             Self::Frame(error) => error.kind(),
-            Self::Thread(_) => ErrorKind::ResourceExhausted,
         }
     }
 
@@ -95,59 +81,70 @@ impl SyntheticError {
             Self::Fps { .. } => Some("fps"),
             Self::Format { .. } => Some("format"),
             Self::Frame(error) => Some(error.field()),
-            Self::Thread(_) => None,
         }
     }
 }
 
-/// A running pattern. Dropping it ends its thread and joins it.
+/// The pattern as a source.
 #[derive(Debug)]
 pub struct Synthetic {
-    stop: Option<mpsc::Sender<()>>,
-    is_finished: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    options: SyntheticOptions,
+    granted: Granted,
+    began: Instant,
+    began_ms: u64,
+    due: Instant,
+    sent: u32,
 }
 
 impl Synthetic {
-    /// Starts to publish. `finished` is called once if `options.frames` have been sent.
+    /// Begins now.
     ///
     /// # Errors
     ///
-    /// [`SyntheticError`], before anything is published.
-    pub fn start(
-        publisher: Arc<Publisher>,
-        options: SyntheticOptions,
-        finished: impl FnOnce() + Send + 'static,
-    ) -> Result<Self, SyntheticError> {
+    /// [`SyntheticError`].
+    pub fn new(options: SyntheticOptions) -> Result<Self, SyntheticError> {
         options.check()?;
-        let (stop, stopped) = mpsc::channel();
-        let is_finished = Arc::new(AtomicBool::new(false));
-        let tell = Arc::clone(&is_finished);
-        let thread = thread::Builder::new()
-            .name("source-synthetic".to_owned())
-            .spawn(move || {
-                if run(&publisher, options, &stopped) {
-                    tell.store(true, Ordering::Release);
-                    finished();
-                }
-            })
-            .map_err(SyntheticError::Thread)?;
-        Ok(Self { stop: Some(stop), is_finished, thread: Some(thread) })
-    }
-
-    /// Have all pictures been sent?
-    pub fn is_finished(&self) -> bool {
-        self.is_finished.load(Ordering::Acquire)
+        let granted = Granted {
+            device: "synthetic".to_owned(),
+            backend: "synthetic",
+            width: options.width,
+            height: options.height,
+            fps: options.fps,
+            format: Format::Pixels(options.format),
+            metadata: Metadata::new(),
+        };
+        let began = Instant::now();
+        Ok(Self { options, granted, began, began_ms: wall_clock_ms(), due: began, sent: 0 })
     }
 }
 
-impl Drop for Synthetic {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // A panic in the pattern has been reported by the panic hook; there is nothing left to do for it.
-            let _ = thread.join();
+impl Capture for Synthetic {
+    fn granted(&self) -> &Granted {
+        &self.granted
+    }
+
+    fn next(&mut self, stop: &Stop) -> Result<Step, SourceError> {
+        if self.options.frames != 0 && self.sent == self.options.frames {
+            return Ok(Step::End);
         }
+        if self.due > Instant::now() + TICK {
+            stop.wait(TICK);
+            return Ok(Step::Idle);
+        }
+        if stop.wait_until(self.due) {
+            return Ok(Step::Idle);
+        }
+        // The moment for which the picture is meant: two that are drawn in one millisecond still differ.
+        let since_ms = u64::try_from((self.due - self.began).as_millis()).unwrap_or(0);
+        let captured_at = self.due;
+        let frame = draw(self.options, self.sent & MAX_FRAME_NUMBER, self.began_ms + since_ms)?;
+        self.sent = self.sent.wrapping_add(1);
+        let interval = Duration::from_secs_f64(1.0 / self.options.fps);
+        self.due += interval;
+        while self.due + interval < Instant::now() {
+            self.due += interval;
+        }
+        Ok(Step::Picture(Picture { frame, number: Number::Next, captured_at }))
     }
 }
 
@@ -178,47 +175,9 @@ impl SyntheticOptions {
     }
 }
 
-/// Publishes until it is stopped (`false`) or has sent all (`true`).
-///
-/// Numbers follow each other whatever the clock does, so that a gap is always a drop.
-fn run(publisher: &Publisher, options: SyntheticOptions, stopped: &mpsc::Receiver<()>) -> bool {
-    let interval = Duration::from_secs_f64(1.0 / options.fps);
-    let (began, began_ms) = (Instant::now(), wall_clock_ms());
-    let mut due = began;
-    let mut number = 0;
-    let mut sent: u64 = 0;
-    loop {
-        match stopped.recv_timeout(due.saturating_duration_since(Instant::now())) {
-            Err(RecvTimeoutError::Timeout) => {}
-            Ok(()) | Err(RecvTimeoutError::Disconnected) => return false,
-        }
-        // The moment for which the picture is meant: two that are drawn in one millisecond still differ.
-        let since_ms = u64::try_from((due - began).as_millis()).unwrap_or(0);
-        match draw(options, number, began_ms + since_ms) {
-            Ok(frame) => {
-                publisher.publish(frame, Some(number));
-            }
-            Err(error) => tracing::error!(%error, "the synthetic source drew no picture"),
-        }
-        sent += 1;
-        if sent == u64::from(options.frames) {
-            return true;
-        }
-        number = next_number(number);
-        due += interval;
-        while due + interval < Instant::now() {
-            due += interval;
-        }
-    }
-}
-
 fn wall_clock_ms() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(now.as_millis()).unwrap_or(0)
-}
-
-const fn next_number(number: u32) -> u32 {
-    if number == MAX_FRAME_NUMBER { 0 } else { number + 1 }
 }
 
 /// Draws picture `number`, for the moment `timestamp_ms`.
@@ -257,7 +216,6 @@ pub fn draw(options: SyntheticOptions, number: u32, timestamp_ms: u64) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::streams::{Queue, StreamId, Streams};
 
     fn number_in(frame: &VideoFrame) -> u32 {
         let square = frame.width() / BITS;
@@ -298,24 +256,19 @@ mod tests {
         check(SyntheticOptions { format: PixelFormat::I420, ..good }, "format");
     }
 
-    #[tokio::test]
-    async fn frames_come_in_order_and_the_end_is_told_once() {
-        let streams = Streams::default();
-        let id = StreamId::parse("s").unwrap();
-        let publisher = Arc::new(streams.open(&id, "synthetic", None).unwrap());
-        let subscription = streams.subscribe(&id, false, Queue::fifo(9).unwrap()).unwrap();
-        let (told, mut end) = tokio::sync::mpsc::channel(2);
+    #[test]
+    fn pictures_come_in_order_and_then_the_end() {
         let options = SyntheticOptions { width: 32, height: 8, fps: 200.0, frames: 3, ..Default::default() };
-        let source = Synthetic::start(publisher, options, move || told.blocking_send(()).unwrap()).unwrap();
-        let mut last = None;
-        for _ in 0..3 {
-            let frame = subscription.next().await.unwrap().frame;
-            assert_eq!(number_in(&frame), frame.frame_number());
-            assert!(last < Some(frame.frame_number()));
-            last = Some(frame.frame_number());
+        let mut source = Synthetic::new(options).unwrap();
+        let stop = Stop::default();
+        let mut numbers = Vec::new();
+        loop {
+            match source.next(&stop).unwrap() {
+                Step::Picture(picture) => numbers.push(number_in(&picture.frame)),
+                Step::Idle => {}
+                Step::End => break,
+            }
         }
-        assert_eq!(end.recv().await, Some(()));
-        drop(source);
-        assert_eq!(end.recv().await, None);
+        assert_eq!(numbers, [0, 1, 2]);
     }
 }

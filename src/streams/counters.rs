@@ -1,7 +1,11 @@
 //! What `stream.list`, `ListStreams` and `framehost status` show of a stream.
 
-use std::{collections::VecDeque, time::Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
+use super::Trouble;
 use crate::frame::{Format, VideoFrame};
 
 /// Pictures over which the rate is measured.
@@ -17,8 +21,10 @@ pub struct StreamSnapshot {
     pub stream_id: String,
     /// Kind of source; empty while nobody has opened the stream.
     pub source: &'static str,
-    /// The publisher's session, if one publishes.
-    pub session: Option<String>,
+    /// Who publishes, if it is a session or a call.
+    pub owner: Option<String>,
+    /// What is wrong with the source at this moment.
+    pub trouble: Option<Trouble>,
     /// Pixels of the last picture; 0 before the first.
     pub width: u32,
     /// Pixels of the last picture; 0 before the first.
@@ -27,6 +33,8 @@ pub struct StreamSnapshot {
     pub format: Option<Format>,
     /// Measured pictures a second.
     pub fps: f64,
+    /// Milliseconds from capture to publishing, the mean of the last pictures; 0 where the source does not tell.
+    pub latency_ms: f64,
     /// Pictures that came, refused ones included.
     pub received: u64,
     /// Pictures handed to the subscribers there were.
@@ -70,15 +78,17 @@ pub(super) struct Counters {
     pub(super) rejected: u64,
     pub(super) clamped: u64,
     pub(super) bytes: u64,
-    pub(super) dropped: u64,
+    /// By subscribers that are gone.
+    pub(super) dropped_by_gone: u64,
     pub(super) results_delivered: u64,
     pub(super) results_dropped: u64,
     pub(super) last: Option<(Format, u32, u32)>,
     arrivals: VecDeque<Instant>,
+    latencies: VecDeque<Duration>,
 }
 
 impl Counters {
-    pub(super) fn count_published(&mut self, frame: &VideoFrame, now: Instant) {
+    pub(super) fn count_published(&mut self, frame: &VideoFrame, now: Instant, captured_at: Option<Instant>) {
         self.published += 1;
         self.bytes += frame.frame_data().len() as u64;
         self.last = Some((frame.format(), frame.width(), frame.height()));
@@ -86,6 +96,18 @@ impl Counters {
             self.arrivals.pop_front();
         }
         self.arrivals.push_back(now);
+        if let Some(captured_at) = captured_at {
+            if self.latencies.len() == RATE_WINDOW {
+                self.latencies.pop_front();
+            }
+            self.latencies.push_back(now.saturating_duration_since(captured_at));
+        }
+    }
+
+    pub(super) fn latency_ms(&self) -> f64 {
+        let count = u32::try_from(self.latencies.len()).unwrap_or(u32::MAX);
+        let mean = self.latencies.iter().sum::<Duration>().checked_div(count).unwrap_or_default();
+        (mean.as_secs_f64() * 100_000.0).round() / 100.0
     }
 
     pub(super) fn fps(&self, now: Instant) -> f64 {

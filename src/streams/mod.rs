@@ -1,28 +1,39 @@
 //! Fan-out of video frames from one publisher per stream to any number of subscribers.
 //!
-//! Belongs here: the stream table, per-stream queues, drop counts, lingering, results on their way back.
+//! Belongs here: the stream table, per-stream queues, drop counts, lingering, wishes, feedback to the publisher.
 //! Does not belong here: pixel layouts (`frame`), sockets (`grpc`), where pictures come from (`source`, `session`).
 //!
 //! Invariants:
-//! - [`Publisher::publish`] never waits. A slow subscriber loses its own oldest frames and nobody else's.
+//! - [`Publisher::publish`] never waits; a file's source waits for room before it. A slow subscriber loses its own oldest frames and nobody else's.
 //! - Every lost frame is counted in the `dropped` of the subscription that lost it, and in its stream's.
 //! - Pixels are stored once; the queues share them (gRPC copies them once for each subscriber, when it encodes).
 //! - A stream has one publisher at most. It exists while it has a publisher or a subscriber.
 //!
-//! Data path: `session` or `source` -> [`Publisher::publish`] -> `queue` -> [`Subscription::next`] -> `grpc::frames`.
+//! - What two subscribers want alike is converted once, on a thread of that view.
+//!
+//! Data path: `session` or `source` -> [`Publisher::publish`] -> (`view` ->) `queue` -> [`Subscription::next`] ->
+//! `grpc::frames`.
 
 mod counters;
+mod feedback;
+mod publisher;
 mod queue;
 mod stream;
+mod subscription;
 mod table;
+mod view;
+mod wish;
 
 use std::time::Duration;
 
 pub use self::{
     counters::{StreamSnapshot, SubscriberSnapshot},
-    queue::{MAX_FIFO_DEPTH, Queue, QueueError},
-    stream::{Delivered, Publisher, ResultEvent, ResultEvents, Subscription},
+    feedback::{Feedback, Feedbacks, ResultEvent},
+    publisher::{Origin, Publisher},
+    queue::{MAX_FIFO_DEPTH, Notice, Queue, QueueError},
+    subscription::{Delivered, Event, Subscription},
     table::Streams,
+    wish::{Wish, WishError},
 };
 use crate::error::ErrorKind;
 
@@ -31,6 +42,9 @@ pub const MAX_STREAMS: usize = 256;
 
 /// Subscribers of one stream.
 pub const MAX_SUBSCRIBERS: usize = 64;
+
+/// Different wishes about one stream: each may cost a thread.
+pub const MAX_VIEWS: usize = 16;
 
 /// Longest stream id, in bytes.
 pub const MAX_STREAM_ID_BYTES: usize = 128;
@@ -71,6 +85,28 @@ impl std::fmt::Display for StreamId {
     }
 }
 
+/// How to subscribe.
+#[derive(Debug, Clone, Default)]
+pub struct SubscribeOptions {
+    /// Also to a stream that nobody has opened yet.
+    pub wait: bool,
+    /// Which pictures are kept while the subscriber is busy.
+    pub queue: Queue,
+    /// What is accepted; anything unless set.
+    pub wish: Wish,
+}
+
+/// What is wrong with a stream's source, or with what a subscriber wants of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// Class reported to peers.
+    pub kind: ErrorKind,
+    /// The word for programs: `device_lost`.
+    pub reason: &'static str,
+    /// For people.
+    pub message: String,
+}
+
 /// Why a stream cannot be opened, found or subscribed to.
 #[non_exhaustive]
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -95,6 +131,10 @@ pub enum StreamError {
     /// The stream is full.
     #[error("stream {id:?} has {limit} subscribers already")]
     TooManySubscribers { id: String, limit: usize },
+
+    /// The stream is shown in too many ways.
+    #[error("the stream is subscribed to with {limit} different formats, sizes and rates already")]
+    TooManyViews { limit: usize },
 }
 
 impl StreamError {
@@ -104,7 +144,9 @@ impl StreamError {
             Self::BadId { .. } => ErrorKind::InvalidArgument,
             Self::NotFound { .. } => ErrorKind::NotFound,
             Self::AlreadyOpen { .. } => ErrorKind::AlreadyExists,
-            Self::TooManyStreams { .. } | Self::TooManySubscribers { .. } => ErrorKind::ResourceExhausted,
+            Self::TooManyStreams { .. } | Self::TooManySubscribers { .. } | Self::TooManyViews { .. } => {
+                ErrorKind::ResourceExhausted
+            }
         }
     }
 }

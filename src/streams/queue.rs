@@ -1,26 +1,39 @@
-//! One subscriber's queue: bounded in pictures and in bytes, and lossy at its old end.
+//! One subscriber's queue: bounded in pictures and in bytes. A live one is lossy at its old end; one that a lossless
+//! stream fills makes its publisher wait.
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use tokio::sync::Notify;
 
+use super::{SubscriberSnapshot, Trouble, stream::Shown};
 use crate::frame::VideoFrame;
 
 /// Most pictures that a FIFO may hold.
 pub const MAX_FIFO_DEPTH: usize = 256;
 
+/// Pictures that a lossless stream keeps ready for a subscriber that names no depth.
+const LOSSLESS_DEPTH: usize = 8;
+
+/// Packets of a video codec that are kept for a subscriber that names no depth: one alone is of no use, as it builds on
+/// those before it.
+const INTER_CODED_DEPTH: usize = 64;
+
 /// Most bytes that a queue holds beside its newest picture (256 MiB: some 40 raw pictures of 1080p).
 const MAX_QUEUE_BYTES: usize = 256 << 20;
 
 /// Which pictures are kept while a subscriber is busy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Queue {
+    /// What suits the stream: of a live one only the newest, of a lossless one everything, as the publisher waits.
+    #[default]
+    Suitable,
     /// Only the newest.
     Latest,
-    /// The newest `depth`, in order. Made by [`Queue::fifo`].
+    /// The newest `depth`, in order; of a lossless stream everything. Made by [`Queue::fifo`].
     Fifo {
         /// `1..=MAX_FIFO_DEPTH`.
         depth: usize,
@@ -48,11 +61,68 @@ impl Queue {
         }
     }
 
-    /// Pictures that the queue holds at most.
-    pub const fn depth(self) -> usize {
+    const fn depths(self) -> Depths {
         match self {
-            Self::Latest => 1,
-            Self::Fifo { depth } => depth,
+            Self::Suitable => Depths { live: 1, packets: INTER_CODED_DEPTH, lossless: Some(LOSSLESS_DEPTH) },
+            Self::Latest => Depths { live: 1, packets: INTER_CODED_DEPTH, lossless: None },
+            Self::Fifo { depth } => Depths { live: depth, packets: depth, lossless: Some(depth) },
+        }
+    }
+}
+
+/// How many pictures a queue holds at most, by what the stream carries.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Depths {
+    /// Pictures that show themselves.
+    pub(super) live: usize,
+    /// Packets that build on others.
+    pub(super) packets: usize,
+    /// Pictures of a lossless stream, whose publisher waits; `None`: it does not wait for this one.
+    pub(super) lossless: Option<usize>,
+}
+
+impl Depths {
+    const fn of_pictures(self, is_lossless: bool) -> usize {
+        match self.lossless {
+            Some(depth) if is_lossless => depth,
+            Some(_) | None => self.live,
+        }
+    }
+}
+
+/// Told when a queue has room again, or goes: what a lossless publisher waits on. Cloning shares it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Room {
+    shared: Arc<(Mutex<u64>, Condvar)>,
+}
+
+impl Room {
+    /// Something has changed: look again.
+    pub(super) fn tell(&self) {
+        let (changes, told) = &*self.shared;
+        let mut changes = changes.lock().unwrap_or_else(PoisonError::into_inner);
+        *changes = changes.wrapping_add(1);
+        told.notify_all();
+    }
+
+    /// Waits until `has_room` says so, for at most `timeout`.
+    pub(super) fn wait(&self, timeout: Duration, has_room: impl Fn() -> bool) -> bool {
+        let (changes, told) = &*self.shared;
+        let due = Instant::now() + timeout;
+        loop {
+            let seen = *changes.lock().unwrap_or_else(PoisonError::into_inner);
+            // Without the lock: the look takes others. A change meanwhile is seen by its number.
+            if has_room() {
+                return true;
+            }
+            let mut now = changes.lock().unwrap_or_else(PoisonError::into_inner);
+            while *now == seen {
+                let left = due.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return false;
+                }
+                now = told.wait_timeout(now, left).unwrap_or_else(PoisonError::into_inner).0;
+            }
         }
     }
 }
@@ -60,95 +130,235 @@ impl Queue {
 /// The queue between a stream and one subscriber.
 #[derive(Debug)]
 pub(super) struct FrameQueue {
-    depth: usize,
+    depths: Depths,
+    room: Room,
     state: Mutex<State>,
     changed: Notify,
+    changed_blocking: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
     frames: VecDeque<Arc<VideoFrame>>,
     bytes: usize,
+    notices: VecDeque<Notice>,
     delivered: u64,
     dropped: u64,
-    closed: bool,
+    /// Packets build on others that this subscriber does not have: none is of use before the next key frame.
+    waits_for_key_frame: bool,
+    is_begun: bool,
+    is_lossless: bool,
+    end: Option<End>,
 }
 
-/// A queue's counters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct QueueCounts {
-    pub(super) delivered: u64,
-    pub(super) dropped: u64,
-    pub(super) queued: usize,
+/// Something about the source, between pictures.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// Its device is gone, and looked for.
+    Lost(Trouble),
+    /// The device is back.
+    Back,
+}
+
+/// Notices that wait; the oldest goes first.
+const MAX_NOTICES: usize = 4;
+
+/// How a stream ended; `None`: it came to its end.
+type End = Option<Trouble>;
+
+/// What a queue holds next.
+#[derive(Debug)]
+pub(super) enum Item {
+    /// A picture, and how many were dropped so far.
+    Frame(Arc<VideoFrame>, u64),
+    /// Something about the source.
+    Notice(Notice),
+    /// Nothing will come any more.
+    End(End),
 }
 
 impl FrameQueue {
-    pub(super) fn new(queue: Queue) -> Self {
-        Self { depth: queue.depth(), state: Mutex::default(), changed: Notify::new() }
+    pub(super) fn new(queue: Queue, room: Room) -> Self {
+        Self::with_depths(queue.depths(), room)
     }
 
-    pub(super) const fn depth(&self) -> usize {
-        self.depth
+    pub(super) fn with_depths(depths: Depths, room: Room) -> Self {
+        Self { depths, room, state: Mutex::default(), changed: Notify::new(), changed_blocking: Condvar::new() }
     }
 
-    /// Appends a picture and returns how many older ones had to go.
-    pub(super) fn push(&self, frame: Arc<VideoFrame>) -> u64 {
+    /// Appends a picture and returns how many had to go for it, itself included where it is of no use.
+    pub(super) fn push(&self, frame: Arc<VideoFrame>, shown: Shown, is_lossless: bool) -> u64 {
         let mut state = self.state();
-        if state.closed {
+        if state.end.is_some() {
             return 0;
         }
-        state.bytes += frame.held_bytes();
-        state.frames.push_back(frame);
-        let mut dropped = 0;
-        while state.frames.len() > self.depth || (state.bytes > MAX_QUEUE_BYTES && state.frames.len() > 1) {
-            state.pop();
-            dropped += 1;
-        }
+        state.is_lossless = is_lossless;
+        let dropped = match shown {
+            Shown::Alone => state.push(frame, self.depths.of_pictures(is_lossless)),
+            Shown::KeyFrame | Shown::AfterOthers => {
+                state.push_packet(frame, shown == Shown::KeyFrame, self.depths.packets)
+            }
+        };
         state.dropped += dropped;
         drop(state);
-        self.changed.notify_one();
+        self.tell();
         dropped
     }
 
-    /// No more pictures will come; those that wait are still handed out.
-    pub(super) fn close(&self) {
-        self.state().closed = true;
-        self.changed.notify_one();
+    /// Would a picture fit without another's having to go?
+    pub(super) fn has_room(&self) -> bool {
+        let Some(depth) = self.depths.lossless else {
+            return true;
+        };
+        let state = self.state();
+        state.end.is_some() || state.frames.is_empty() || (state.frames.len() < depth && state.bytes < MAX_QUEUE_BYTES)
     }
 
-    /// The oldest waiting picture with the number of those dropped so far; `None` after the last one.
+    /// Counts pictures that were lost on their way here.
+    pub(super) fn count_dropped(&self, dropped: u64) {
+        self.state().dropped += dropped;
+    }
+
+    /// Says something about the source, after the pictures that wait.
+    pub(super) fn notify(&self, notice: Notice) {
+        let mut state = self.state();
+        if state.notices.len() == MAX_NOTICES {
+            state.notices.pop_front();
+        }
+        state.notices.push_back(notice);
+        drop(state);
+        self.tell();
+    }
+
+    /// No more pictures will come; those that wait are still handed out.
+    pub(super) fn close(&self, end: End) {
+        let mut state = self.state();
+        if state.end.is_none() {
+            state.end = Some(end);
+        }
+        drop(state);
+        self.tell();
+        self.room.tell();
+    }
+
+    /// What is next.
     ///
     /// # Cancel safety
     ///
     /// Nothing is lost if the future is dropped.
-    pub(super) async fn next(&self) -> Option<(Arc<VideoFrame>, u64)> {
+    pub(super) async fn next(&self) -> Item {
         loop {
             let changed = self.changed.notified();
-            {
-                let mut state = self.state();
-                if let Some(frame) = state.pop() {
-                    state.delivered += 1;
-                    return Some((frame, state.dropped));
-                }
-                if state.closed {
-                    return None;
-                }
+            if let Some(item) = self.take() {
+                return item;
             }
             changed.await;
         }
     }
 
-    pub(super) fn counts(&self) -> QueueCounts {
-        let state = self.state();
-        QueueCounts { delivered: state.delivered, dropped: state.dropped, queued: state.frames.len() }
+    /// What is next, for a thread; `None` if nothing came in time.
+    pub(super) fn next_blocking(&self, timeout: Duration) -> Option<Item> {
+        let due = Instant::now() + timeout;
+        let mut state = self.state();
+        loop {
+            if let Some(item) = state.take() {
+                drop(state);
+                self.room.tell();
+                return Some(item);
+            }
+            let left = due.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            state = self.changed_blocking.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+    /// The counters now, under the subscriber's number.
+    pub(super) fn snapshot(&self, subscriber_id: u64) -> SubscriberSnapshot {
+        let state = self.state();
+        SubscriberSnapshot {
+            subscriber_id,
+            depth: self.depths.of_pictures(state.is_lossless),
+            delivered: state.delivered,
+            dropped: state.dropped,
+            queued: state.frames.len(),
+        }
+    }
+
+    /// Pictures lost so far.
+    pub(super) fn dropped(&self) -> u64 {
+        self.state().dropped
+    }
+
+    fn take(&self) -> Option<Item> {
+        let item = self.state().take();
+        if item.is_some() {
+            self.room.tell();
+        }
+        item
+    }
+
+    fn tell(&self) {
+        self.changed.notify_one();
+        self.changed_blocking.notify_one();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
+    fn take(&mut self) -> Option<Item> {
+        if let Some(frame) = self.pop() {
+            self.delivered += 1;
+            return Some(Item::Frame(frame, self.dropped));
+        }
+        if let Some(notice) = self.notices.pop_front() {
+            return Some(Item::Notice(notice));
+        }
+        self.end.clone().map(Item::End)
+    }
+
+    /// Appends a picture that shows itself; the oldest go.
+    fn push(&mut self, frame: Arc<VideoFrame>, depth: usize) -> u64 {
+        self.bytes += frame.held_bytes();
+        self.frames.push_back(frame);
+        let mut dropped = 0;
+        while self.frames.len() > depth || (self.bytes > MAX_QUEUE_BYTES && self.frames.len() > 1) {
+            self.pop();
+            dropped += 1;
+        }
+        dropped
+    }
+
+    /// Appends a packet that others build on. Where there is no room everything goes, up to the next key frame.
+    fn push_packet(&mut self, frame: Arc<VideoFrame>, is_key_frame: bool, depth: usize) -> u64 {
+        if !self.is_begun {
+            self.is_begun = true;
+            self.waits_for_key_frame = true;
+        }
+        if self.waits_for_key_frame && !is_key_frame {
+            return 1;
+        }
+        self.waits_for_key_frame = false;
+        let mut dropped = 0;
+        let is_full = self.frames.len() >= depth || self.bytes + frame.held_bytes() > MAX_QUEUE_BYTES;
+        if is_full && !self.frames.is_empty() {
+            while self.pop().is_some() {
+                dropped += 1;
+            }
+            if !is_key_frame {
+                self.waits_for_key_frame = true;
+                return dropped + 1;
+            }
+        }
+        self.bytes += frame.held_bytes();
+        self.frames.push_back(frame);
+        dropped
+    }
+
     fn pop(&mut self) -> Option<Arc<VideoFrame>> {
         let frame = self.frames.pop_front()?;
         self.bytes -= frame.held_bytes();

@@ -1,89 +1,98 @@
-//! One stream: its publisher, its subscribers, and the results that come back.
+//! One stream: its subscribers, the views they share, and its counters.
 
 use std::{
-    collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
 use serde_json::value::RawValue;
-use tokio::sync::Notify;
 
 use super::{
-    MAX_SUBSCRIBERS, MAX_WAITING_RESULTS, StreamError, StreamId, StreamSnapshot, SubscriberSnapshot,
+    MAX_SUBSCRIBERS, MAX_VIEWS, Origin, Publisher, StreamError, StreamId, StreamSnapshot, SubscribeOptions,
+    Subscription, Trouble, Wish,
     counters::Counters,
-    queue::{FrameQueue, Queue},
+    feedback::{FeedbackQueue, ResultEvent, ResultFate},
+    queue::{FrameQueue, Notice, Room},
     table::Streams,
+    view::View,
 };
-use crate::frame::{MAX_FRAME_NUMBER, VideoFrame};
+use crate::frame::{Format, MAX_FRAME_NUMBER, VideoFrame, key_frame};
 
 /// A stream as the table holds it.
 #[derive(Debug)]
 pub(super) struct Stream {
-    id: StreamId,
+    pub(super) id: StreamId,
+    pub(super) room: Room,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+pub(super) struct State {
     publisher: Option<PublisherState>,
     /// Counts publishers, so that a linger that ends late does not end the next publisher's stream.
     generation: u64,
     lingering: bool,
-    subscribers: Vec<(u64, Arc<FrameQueue>)>,
+    subscribers: Vec<Subscriber>,
+    views: Vec<Arc<View>>,
     last_subscriber_id: u64,
     last_place: Option<(u32, u64)>,
-    counters: Counters,
-    source: &'static str,
+    pub(super) counters: Counters,
+    pub(super) source: &'static str,
+    pub(super) trouble: Option<Trouble>,
+    is_lossless: bool,
 }
 
 #[derive(Debug)]
 struct PublisherState {
-    session: Option<String>,
-    results: Arc<Results>,
+    owner: Option<String>,
+    feedback: Arc<FeedbackQueue>,
 }
 
-/// What a worker found in a picture.
-#[derive(Debug, Clone)]
-pub struct ResultEvent {
-    /// The stream that the picture belongs to.
-    pub stream_id: StreamId,
-    /// The picture's number.
-    pub frame_number: u32,
-    /// The worker's JSON as it came.
-    pub json: Arc<RawValue>,
+#[derive(Debug)]
+struct Subscriber {
+    id: u64,
+    queue: Arc<FrameQueue>,
+    /// Through whom the pictures come, for those who do not take everything as it is.
+    view: Option<Arc<View>>,
 }
 
-/// Results on their way to the publisher.
-#[derive(Debug, Default)]
-struct Results {
-    waiting: Mutex<VecDeque<ResultEvent>>,
-    arrived: Notify,
-}
-
-/// What became of a result.
+/// How a picture is to be handled in a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ResultFate {
-    Delivered,
-    /// An older one was lost for it, or nobody holds the stream.
-    Dropped,
+pub(super) enum Shown {
+    /// It shows itself.
+    Alone,
+    /// A packet that others build on, and that builds on none.
+    KeyFrame,
+    /// A packet that builds on those before it.
+    AfterOthers,
+}
+
+impl Shown {
+    pub(super) fn of(frame: &VideoFrame) -> Self {
+        match frame.format() {
+            Format::Encoded(codec) if key_frame::is_inter_coded(codec) => {
+                if key_frame::is_key_frame(codec, frame.frame_data()) { Self::KeyFrame } else { Self::AfterOthers }
+            }
+            Format::Encoded(_) | Format::Pixels(_) => Self::Alone,
+        }
+    }
 }
 
 impl Stream {
     pub(super) fn new(id: StreamId) -> Self {
-        Self { id, state: Mutex::default() }
+        Self { id, room: Room::default(), state: Mutex::default() }
     }
 
-    pub(super) const fn id(&self) -> &StreamId {
-        &self.id
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn has_publisher(&self) -> bool {
         self.state().publisher.is_some()
+    }
+
+    pub(super) fn has_subscribers(&self) -> bool {
+        !self.state().subscribers.is_empty()
     }
 
     /// Is there anybody for whom the table should keep this stream?
@@ -92,43 +101,117 @@ impl Stream {
         state.publisher.is_some() || !state.subscribers.is_empty()
     }
 
-    pub(super) fn attach(
-        self: &Arc<Self>,
-        table: &Streams,
-        source: &'static str,
-        session: Option<String>,
-    ) -> Result<Publisher, StreamError> {
+    pub(super) fn attach(self: &Arc<Self>, table: &Streams, origin: Origin) -> Result<Publisher, StreamError> {
         let mut state = self.state();
         if state.publisher.is_some() {
             return Err(StreamError::AlreadyOpen { id: self.id.to_string() });
         }
-        let results = Arc::new(Results::default());
-        state.publisher = Some(PublisherState { session, results: Arc::clone(&results) });
+        let feedback = Arc::new(FeedbackQueue::default());
+        state.publisher = Some(PublisherState { owner: origin.owner, feedback: Arc::clone(&feedback) });
         state.generation += 1;
         state.lingering = false;
-        state.source = source;
-        Ok(Publisher { stream: Arc::clone(self), table: table.clone(), results })
+        state.source = origin.source;
+        state.is_lossless = origin.is_lossless;
+        state.trouble = None;
+        Ok(Publisher::new(Arc::clone(self), table.clone(), feedback))
     }
 
-    pub(super) fn subscribe(self: &Arc<Self>, table: &Streams, queue: Queue) -> Result<Subscription, StreamError> {
+    /// Takes the publisher out, and tells which one it was.
+    pub(super) fn detach(&self) -> u64 {
+        let mut state = self.state();
+        state.publisher = None;
+        state.lingering = true;
+        state.generation
+    }
+
+    pub(super) fn subscribe(
+        self: &Arc<Self>,
+        table: &Streams,
+        options: SubscribeOptions,
+    ) -> Result<Subscription, StreamError> {
         let mut state = self.state();
         if state.subscribers.len() >= MAX_SUBSCRIBERS {
             return Err(StreamError::TooManySubscribers { id: self.id.to_string(), limit: MAX_SUBSCRIBERS });
         }
+        let queue = Arc::new(FrameQueue::new(options.queue, self.room.clone()));
+        let view = if options.wish.is_anything() { None } else { Some(state.view(options.wish, &self.room)?) };
+        if let Some(view) = &view {
+            view.add(Arc::clone(&queue));
+        }
         state.last_subscriber_id += 1;
         let id = state.last_subscriber_id;
-        let queue = Arc::new(FrameQueue::new(queue));
-        state.subscribers.push((id, Arc::clone(&queue)));
-        Ok(Subscription { stream: Arc::clone(self), table: table.clone(), id, queue })
+        state.subscribers.push(Subscriber { id, queue: Arc::clone(&queue), view });
+        // Whoever comes into the middle of coded video can begin with a key frame only.
+        if state.counters.last.is_some_and(|(format, _, _)| is_inter_coded(format)) {
+            state.want_key_frame();
+        }
+        drop(state);
+        self.room.tell();
+        Ok(Subscription::new(Arc::clone(self), table.clone(), id, queue))
+    }
+
+    pub(super) fn unsubscribe(&self, id: u64) {
+        let mut state = self.state();
+        let Some(at) = state.subscribers.iter().position(|subscriber| subscriber.id == id) else {
+            return;
+        };
+        let gone = state.subscribers.remove(at);
+        state.counters.dropped_by_gone += gone.queue.dropped();
+        if let Some(view) = gone.view
+            && view.remove(&gone.queue)
+        {
+            state.views.retain(|other| !Arc::ptr_eq(other, &view));
+        }
+        drop(state);
+        self.room.tell();
+    }
+
+    /// Gives a picture its place and hands it on. Never waits.
+    pub(super) fn publish(
+        self: &Arc<Self>,
+        table: &Streams,
+        frame: VideoFrame,
+        frame_number: Option<u32>,
+        captured_at: Option<Instant>,
+    ) -> u32 {
+        let shown = Shown::of(&frame);
+        let mut state = self.state();
+        let (frame, number) = state.place(frame, frame_number);
+        let frame = Arc::new(frame);
+        state.counters.received += 1;
+        state.counters.count_published(&frame, Instant::now(), captured_at);
+        for queue in state.direct() {
+            queue.push(Arc::clone(&frame), shown, state.is_lossless);
+        }
+        for view in &state.views {
+            view.offer(self, &frame, shown, state.is_lossless, table.transcode_options());
+        }
+        number
+    }
+
+    /// Is there a subscriber, and has every one room, those apart who want only the latest?
+    pub(super) fn has_room(&self) -> bool {
+        let state = self.state();
+        !state.subscribers.is_empty() && state.subscribers.iter().all(Subscriber::has_room)
+    }
+
+    pub(super) fn set_trouble(&self, trouble: Option<Trouble>) {
+        let mut state = self.state();
+        state.notify(&trouble.clone().map_or(Notice::Back, Notice::Lost));
+        state.trouble = trouble;
+    }
+
+    pub(super) fn finish(&self, trouble: Option<&Trouble>) {
+        let mut state = self.state();
+        state.close(trouble);
+        state.trouble = trouble.cloned();
     }
 
     /// Ends a linger that nobody used: every subscription gets its last pictures and then the end.
     pub(super) fn end_linger(&self, generation: u64) {
         let state = self.state();
         if state.lingering && state.generation == generation {
-            for (_, queue) in &state.subscribers {
-                queue.close();
-            }
+            state.close(None);
         }
     }
 
@@ -138,7 +221,7 @@ impl Stream {
             state.counters.results_dropped += 1;
             return ResultFate::Dropped;
         };
-        let fate = publisher.results.push(ResultEvent { stream_id: self.id.clone(), frame_number, json });
+        let fate = publisher.feedback.push_result(ResultEvent { stream_id: self.id.clone(), frame_number, json });
         match fate {
             ResultFate::Delivered => state.counters.results_delivered += 1,
             ResultFate::Dropped => state.counters.results_dropped += 1,
@@ -146,200 +229,107 @@ impl Stream {
         fate
     }
 
+    /// Asks the publisher for a key frame.
+    pub(super) fn want_key_frame(&self) {
+        self.state().want_key_frame();
+    }
+
     pub(super) fn snapshot(&self) -> StreamSnapshot {
         let state = self.state();
         let counters = &state.counters;
+        let subscribers: Vec<_> = state.subscribers.iter().map(|one| one.queue.snapshot(one.id)).collect();
         StreamSnapshot {
             stream_id: self.id.to_string(),
             source: state.source,
-            session: state.publisher.as_ref().and_then(|publisher| publisher.session.clone()),
+            owner: state.publisher.as_ref().and_then(|publisher| publisher.owner.clone()),
+            trouble: state.trouble.clone(),
             width: counters.last.map_or(0, |(_, width, _)| width),
             height: counters.last.map_or(0, |(_, _, height)| height),
             format: counters.last.map(|(format, _, _)| format),
             fps: counters.fps(Instant::now()),
+            latency_ms: counters.latency_ms(),
             received: counters.received,
             published: counters.published,
             rejected: counters.rejected,
             clamped: counters.clamped,
             bytes: counters.bytes,
-            dropped: counters.dropped,
+            dropped: counters.dropped_by_gone + subscribers.iter().map(|one| one.dropped).sum::<u64>(),
             results_delivered: counters.results_delivered,
             results_dropped: counters.results_dropped,
-            subscribers: state
-                .subscribers
-                .iter()
-                .map(|(id, queue)| {
-                    let counts = queue.counts();
-                    SubscriberSnapshot {
-                        subscriber_id: *id,
-                        depth: queue.depth(),
-                        delivered: counts.delivered,
-                        dropped: counts.dropped,
-                        queued: counts.queued,
-                    }
-                })
-                .collect(),
+            subscribers,
         }
     }
 }
 
-impl Results {
-    fn push(&self, event: ResultEvent) -> ResultFate {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.push_back(event);
-        let fate = if waiting.len() > MAX_WAITING_RESULTS {
-            waiting.pop_front();
-            ResultFate::Dropped
-        } else {
-            ResultFate::Delivered
-        };
-        drop(waiting);
-        self.arrived.notify_one();
-        fate
-    }
-
-    async fn next(&self) -> ResultEvent {
-        loop {
-            let arrived = self.arrived.notified();
-            let first = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-            match first {
-                Some(event) => return event,
-                None => arrived.await,
-            }
+impl Subscriber {
+    fn has_room(&self) -> bool {
+        match &self.view {
+            Some(view) => view.has_room(),
+            None => self.queue.has_room(),
         }
     }
 }
 
-/// The one who feeds a stream. Dropping it starts the linger.
-#[derive(Debug)]
-pub struct Publisher {
-    stream: Arc<Stream>,
-    table: Streams,
-    results: Arc<Results>,
-}
-
-impl Publisher {
-    /// The stream's name.
-    pub fn stream_id(&self) -> &StreamId {
-        &self.stream.id
-    }
-
-    /// Hands a picture to every subscriber and returns its number. Never waits.
-    ///
-    /// `frame_number`: the source's own, or `None` for the last plus one (0 at first, and after [`MAX_FRAME_NUMBER`]).
-    /// A timestamp that does not increase is moved to the last plus one, and counted.
-    pub fn publish(&self, frame: VideoFrame, frame_number: Option<u32>) -> u32 {
-        let mut state = self.stream.state();
-        let (next_number, earliest_ms) = match state.last_place {
+impl State {
+    /// The picture with its number, and a time that is later than the last one's.
+    fn place(&mut self, frame: VideoFrame, frame_number: Option<u32>) -> (VideoFrame, u32) {
+        let (next_number, earliest_ms) = match self.last_place {
             Some((number, timestamp_ms)) if number < MAX_FRAME_NUMBER => (number + 1, timestamp_ms + 1),
             Some((_, timestamp_ms)) => (0, timestamp_ms + 1),
             None => (0, 0),
         };
         let number = frame_number.unwrap_or(next_number);
         if frame.timestamp_ms() < earliest_ms {
-            state.counters.clamped += 1;
+            self.counters.clamped += 1;
         }
         let timestamp_ms = frame.timestamp_ms().max(earliest_ms);
-        state.last_place = Some((number, timestamp_ms));
-        let frame = Arc::new(frame.with_place(number, timestamp_ms));
-        state.counters.received += 1;
-        state.counters.count_published(&frame, Instant::now());
-        let mut dropped = 0;
-        for (_, queue) in &state.subscribers {
-            dropped += queue.push(Arc::clone(&frame));
+        self.last_place = Some((number, timestamp_ms));
+        (frame.with_place(number, timestamp_ms), number)
+    }
+
+    /// The view for a wish: one for all who have it.
+    fn view(&mut self, wish: Wish, room: &Room) -> Result<Arc<View>, StreamError> {
+        if let Some(view) = self.views.iter().find(|view| *view.wish() == wish) {
+            return Ok(Arc::clone(view));
         }
-        state.counters.dropped += dropped;
-        number
+        if self.views.len() >= MAX_VIEWS {
+            return Err(StreamError::TooManyViews { limit: MAX_VIEWS });
+        }
+        let view = Arc::new(View::new(wish, room.clone()));
+        self.views.push(Arc::clone(&view));
+        Ok(view)
     }
 
-    /// Counts a picture that could not be published.
-    pub fn reject(&self) {
-        let mut state = self.stream.state();
-        state.counters.received += 1;
-        state.counters.rejected += 1;
+    /// The queues of those who take everything as it is.
+    fn direct(&self) -> impl Iterator<Item = &FrameQueue> {
+        self.subscribers.iter().filter(|subscriber| subscriber.view.is_none()).map(|subscriber| &*subscriber.queue)
     }
 
-    /// Where the results that workers publish for this stream arrive.
-    pub fn results(&self) -> ResultEvents {
-        ResultEvents { results: Arc::clone(&self.results) }
+    fn notify(&self, notice: &Notice) {
+        for queue in self.direct() {
+            queue.notify(notice.clone());
+        }
+        for view in &self.views {
+            view.notify(notice);
+        }
     }
 
-    /// The counters now.
-    pub fn snapshot(&self) -> StreamSnapshot {
-        self.stream.snapshot()
+    fn close(&self, end: Option<&Trouble>) {
+        for queue in self.direct() {
+            queue.close(end.cloned());
+        }
+        for view in &self.views {
+            view.close(end);
+        }
     }
-}
 
-impl Drop for Publisher {
-    fn drop(&mut self) {
-        let generation = {
-            let mut state = self.stream.state();
-            state.publisher = None;
-            state.lingering = true;
-            state.generation
-        };
-        self.table.publisher_left(&self.stream, generation);
-    }
-}
-
-/// The results for one stream. They may outlive it, but then none come any more.
-#[derive(Debug)]
-pub struct ResultEvents {
-    results: Arc<Results>,
-}
-
-impl ResultEvents {
-    /// The next result.
-    ///
-    /// # Cancel safety
-    ///
-    /// Nothing is lost if the future is dropped.
-    pub async fn next(&self) -> ResultEvent {
-        self.results.next().await
+    fn want_key_frame(&self) {
+        if let Some(publisher) = &self.publisher {
+            publisher.feedback.want_key_frame();
+        }
     }
 }
 
-/// A picture with the number of those that this subscription has lost so far.
-#[derive(Debug, Clone)]
-pub struct Delivered {
-    /// The picture, shared with the other subscribers.
-    pub frame: Arc<VideoFrame>,
-    /// Pictures dropped from this subscription's queue since it began.
-    pub dropped: u64,
-    /// Kind of the source.
-    pub source: &'static str,
-}
-
-/// One subscriber's end. Dropping it ends the subscription.
-#[derive(Debug)]
-pub struct Subscription {
-    stream: Arc<Stream>,
-    table: Streams,
-    id: u64,
-    queue: Arc<FrameQueue>,
-}
-
-impl Subscription {
-    /// The stream's name.
-    pub fn stream_id(&self) -> &StreamId {
-        &self.stream.id
-    }
-
-    /// The next picture; `None` when the publisher has been gone for the linger.
-    ///
-    /// # Cancel safety
-    ///
-    /// Nothing is lost if the future is dropped.
-    pub async fn next(&self) -> Option<Delivered> {
-        let (frame, dropped) = self.queue.next().await?;
-        let source = self.stream.state().source;
-        Some(Delivered { frame, dropped, source })
-    }
-}
-
-impl Drop for Subscription {
-    fn drop(&mut self) {
-        self.stream.state().subscribers.retain(|(id, _)| *id != self.id);
-        self.table.forget_if_unwanted(&self.stream);
-    }
+fn is_inter_coded(format: Format) -> bool {
+    matches!(format, Format::Encoded(codec) if key_frame::is_inter_coded(codec))
 }

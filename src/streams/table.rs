@@ -9,10 +9,10 @@ use std::{
 use serde_json::value::RawValue;
 
 use super::{
-    LINGER, MAX_STREAMS, StreamError, StreamId, StreamSnapshot,
-    queue::Queue,
-    stream::{Publisher, ResultFate, Stream, Subscription},
+    LINGER, MAX_STREAMS, Origin, Publisher, StreamError, StreamId, StreamSnapshot, SubscribeOptions, Subscription,
+    feedback::ResultFate, stream::Stream,
 };
+use crate::transcode::TranscodeOptions;
 
 /// Every stream of the hub. Cloning shares it.
 #[derive(Debug, Clone)]
@@ -23,43 +23,59 @@ pub struct Streams {
 #[derive(Debug)]
 struct Shared {
     linger: Duration,
+    transcode: TranscodeOptions,
     by_id: Mutex<BTreeMap<StreamId, Arc<Stream>>>,
 }
 
 impl Default for Streams {
     fn default() -> Self {
-        Self::new(LINGER)
+        Self::new(LINGER, TranscodeOptions::default())
     }
 }
 
 impl Streams {
-    /// No streams yet. `linger`: how long subscribers outlive their publisher.
-    pub fn new(linger: Duration) -> Self {
-        Self { shared: Arc::new(Shared { linger, by_id: Mutex::default() }) }
+    /// No streams yet. `linger`: how long subscribers outlive their publisher. `transcode`: what conversions may use.
+    pub fn new(linger: Duration, transcode: TranscodeOptions) -> Self {
+        Self { shared: Arc::new(Shared { linger, transcode, by_id: Mutex::default() }) }
+    }
+
+    pub(super) fn transcode_options(&self) -> &TranscodeOptions {
+        &self.shared.transcode
     }
 
     /// Opens a stream for its one publisher.
     ///
-    /// `source`: kind of the source. `session`: the owner, as `stream.list` shows it.
-    ///
     /// # Errors
     ///
     /// [`StreamError::AlreadyOpen`], [`StreamError::TooManyStreams`].
-    pub fn open(&self, id: &StreamId, source: &'static str, session: Option<String>) -> Result<Publisher, StreamError> {
+    pub fn open(&self, id: &StreamId, origin: Origin) -> Result<Publisher, StreamError> {
         let mut by_id = self.by_id();
-        Self::find_or_make(&mut by_id, id)?.attach(self, source, session)
+        Self::find_or_make(&mut by_id, id)?.attach(self, origin)
+    }
+
+    /// Could the stream be opened now?
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open`].
+    pub fn check_free(&self, id: &StreamId) -> Result<(), StreamError> {
+        let by_id = self.by_id();
+        match by_id.get(id) {
+            Some(stream) if stream.has_publisher() => Err(StreamError::AlreadyOpen { id: id.to_string() }),
+            None if by_id.len() >= MAX_STREAMS => Err(StreamError::TooManyStreams { limit: MAX_STREAMS }),
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Subscribes to a stream.
     ///
-    /// `wait`: also to one that nobody has opened yet.
-    ///
     /// # Errors
     ///
-    /// [`StreamError::NotFound`] without `wait`, [`StreamError::TooManyStreams`], [`StreamError::TooManySubscribers`].
-    pub fn subscribe(&self, id: &StreamId, wait: bool, queue: Queue) -> Result<Subscription, StreamError> {
+    /// [`StreamError::NotFound`] without `wait`, [`StreamError::TooManyStreams`], [`StreamError::TooManySubscribers`],
+    /// [`StreamError::TooManyViews`].
+    pub fn subscribe(&self, id: &StreamId, options: SubscribeOptions) -> Result<Subscription, StreamError> {
         let mut by_id = self.by_id();
-        let stream = if wait {
+        let stream = if options.wait {
             Self::find_or_make(&mut by_id, id)?
         } else {
             by_id
@@ -67,7 +83,7 @@ impl Streams {
                 .filter(|stream| stream.has_publisher())
                 .ok_or_else(|| StreamError::NotFound { id: id.to_string() })?
         };
-        stream.subscribe(self, queue)
+        stream.subscribe(self, options)
     }
 
     /// Hands a worker's result to the session that publishes the stream; `false` if one was lost.
@@ -106,9 +122,9 @@ impl Streams {
 
     pub(super) fn forget_if_unwanted(&self, stream: &Arc<Stream>) {
         let mut by_id = self.by_id();
-        let is_listed = by_id.get(stream.id()).is_some_and(|listed| Arc::ptr_eq(listed, stream));
+        let is_listed = by_id.get(&stream.id).is_some_and(|listed| Arc::ptr_eq(listed, stream));
         if is_listed && !stream.is_wanted() {
-            by_id.remove(stream.id());
+            by_id.remove(&stream.id);
         }
     }
 

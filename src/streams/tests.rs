@@ -14,10 +14,22 @@ fn frame(timestamp_ms: u64) -> VideoFrame {
     VideoFrame::try_new(Format::parse("rgb").unwrap(), Some((1, 1)), timestamp_ms, Bytes::from_static(&[0; 3])).unwrap()
 }
 
+fn from(source: &'static str) -> Origin {
+    Origin { source, ..Origin::default() }
+}
+
+fn with(queue: Queue) -> SubscribeOptions {
+    SubscribeOptions { queue, ..SubscribeOptions::default() }
+}
+
+fn waiting(queue: Queue) -> SubscribeOptions {
+    SubscribeOptions { wait: true, queue, ..SubscribeOptions::default() }
+}
+
 async fn numbers(subscription: &Subscription, count: usize) -> Vec<(u32, u64)> {
     let mut got = Vec::new();
     for _ in 0..count {
-        let delivered = subscription.next().await.unwrap();
+        let delivered = subscription.next().await.unwrap().unwrap();
         got.push((delivered.frame.frame_number(), delivered.dropped));
     }
     got
@@ -36,9 +48,9 @@ fn stream_ids_are_checked() {
 #[tokio::test]
 async fn a_slow_subscriber_loses_its_own_oldest_and_counts_them() {
     let streams = Streams::default();
-    let publisher = streams.open(&id("s"), "extension", None).unwrap();
-    let latest = streams.subscribe(&id("s"), false, Queue::Latest).unwrap();
-    let fifo = streams.subscribe(&id("s"), false, Queue::fifo(3).unwrap()).unwrap();
+    let publisher = streams.open(&id("s"), from("extension")).unwrap();
+    let latest = streams.subscribe(&id("s"), with(Queue::Latest)).unwrap();
+    let fifo = streams.subscribe(&id("s"), with(Queue::fifo(3).unwrap())).unwrap();
     for timestamp_ms in 1..=5 {
         publisher.publish(frame(timestamp_ms), None);
     }
@@ -52,8 +64,8 @@ async fn a_slow_subscriber_loses_its_own_oldest_and_counts_them() {
 #[tokio::test]
 async fn a_queue_is_bounded_in_bytes_but_keeps_its_newest() {
     let streams = Streams::default();
-    let publisher = streams.open(&id("s"), "extension", None).unwrap();
-    let subscription = streams.subscribe(&id("s"), false, Queue::fifo(256).unwrap()).unwrap();
+    let publisher = streams.open(&id("s"), from("extension")).unwrap();
+    let subscription = streams.subscribe(&id("s"), with(Queue::fifo(256).unwrap())).unwrap();
     // 48 MiB each and shared, so the test itself takes 48 MiB; five of them fit 256 MiB.
     let big = VideoFrame::try_new(
         Format::parse("rgb").unwrap(),
@@ -79,14 +91,14 @@ fn fifo_depth_has_its_limits() {
 #[tokio::test]
 async fn timestamps_increase_and_clamps_are_counted() {
     let streams = Streams::default();
-    let publisher = streams.open(&id("s"), "extension", None).unwrap();
-    let subscription = streams.subscribe(&id("s"), false, Queue::fifo(9).unwrap()).unwrap();
+    let publisher = streams.open(&id("s"), from("extension")).unwrap();
+    let subscription = streams.subscribe(&id("s"), with(Queue::fifo(9).unwrap())).unwrap();
     for timestamp_ms in [10, 10, 5, 20] {
         publisher.publish(frame(timestamp_ms), None);
     }
     let mut got = Vec::new();
     for _ in 0..4 {
-        got.push(subscription.next().await.unwrap().frame.timestamp_ms());
+        got.push(subscription.next().await.unwrap().unwrap().frame.timestamp_ms());
     }
     assert_eq!(got, [10, 11, 12, 20]);
     assert_eq!(publisher.snapshot().clamped, 2);
@@ -94,7 +106,7 @@ async fn timestamps_increase_and_clamps_are_counted() {
 
 #[test]
 fn frames_are_numbered_where_the_source_does_not() {
-    let publisher = Streams::default().open(&id("s"), "extension", None).unwrap();
+    let publisher = Streams::default().open(&id("s"), from("extension")).unwrap();
     assert_eq!(publisher.publish(frame(1), None), 0);
     assert_eq!(publisher.publish(frame(2), Some(7)), 7);
     assert_eq!(publisher.publish(frame(3), None), 8);
@@ -104,19 +116,19 @@ fn frames_are_numbered_where_the_source_does_not() {
 
 #[tokio::test(start_paused = true)]
 async fn subscribers_survive_a_publisher_who_comes_back_within_the_linger() {
-    let streams = Streams::new(Duration::from_secs(10));
-    let first = streams.open(&id("s"), "extension", None).unwrap();
-    let subscription = streams.subscribe(&id("s"), false, Queue::Latest).unwrap();
+    let streams = Streams::new(Duration::from_secs(10), Default::default());
+    let first = streams.open(&id("s"), from("extension")).unwrap();
+    let subscription = streams.subscribe(&id("s"), with(Queue::Latest)).unwrap();
     drop(first);
     tokio::time::sleep(Duration::from_secs(9)).await;
-    let second = streams.open(&id("s"), "synthetic", None).unwrap();
+    let second = streams.open(&id("s"), from("synthetic")).unwrap();
     tokio::time::sleep(Duration::from_secs(9)).await;
     second.publish(frame(1), None);
-    assert_eq!(subscription.next().await.unwrap().source, "synthetic");
+    assert_eq!(subscription.next().await.unwrap().unwrap().source, "synthetic");
     second.publish(frame(2), None);
     drop(second);
-    assert!(subscription.next().await.is_some(), "what was published is still delivered");
-    assert!(subscription.next().await.is_none(), "then the stream ends");
+    assert!(subscription.next().await.unwrap().is_some(), "what was published is still delivered");
+    assert!(subscription.next().await.unwrap().is_none(), "then the stream ends");
     drop(subscription);
     assert!(streams.list().is_empty());
 }
@@ -124,9 +136,9 @@ async fn subscribers_survive_a_publisher_who_comes_back_within_the_linger() {
 #[tokio::test]
 async fn a_subscriber_may_come_first() {
     let streams = Streams::default();
-    assert!(matches!(streams.subscribe(&id("s"), false, Queue::Latest), Err(StreamError::NotFound { .. })));
-    let subscription = streams.subscribe(&id("s"), true, Queue::Latest).unwrap();
-    let publisher = streams.open(&id("s"), "extension", None).unwrap();
+    assert!(matches!(streams.subscribe(&id("s"), with(Queue::Latest)), Err(StreamError::NotFound { .. })));
+    let subscription = streams.subscribe(&id("s"), waiting(Queue::Latest)).unwrap();
+    let publisher = streams.open(&id("s"), from("extension")).unwrap();
     publisher.publish(frame(1), None);
     assert_eq!(numbers(&subscription, 1).await, [(0, 0)]);
 }
@@ -134,22 +146,22 @@ async fn a_subscriber_may_come_first() {
 #[tokio::test]
 async fn a_stream_has_one_publisher_and_goes_when_nobody_is_left() {
     let streams = Streams::default();
-    let publisher = streams.open(&id("s"), "extension", Some("one".to_owned())).unwrap();
-    assert!(matches!(streams.open(&id("s"), "extension", None), Err(StreamError::AlreadyOpen { .. })));
+    let publisher = streams.open(&id("s"), from("extension")).unwrap();
+    assert!(matches!(streams.open(&id("s"), from("extension")), Err(StreamError::AlreadyOpen { .. })));
     drop(publisher);
     assert!(streams.list().is_empty());
-    assert!(streams.open(&id("s"), "extension", None).is_ok());
+    assert!(streams.open(&id("s"), from("extension")).is_ok());
 }
 
 #[tokio::test]
 async fn streams_and_subscribers_are_limited() {
     let streams = Streams::default();
     let publishers: Vec<_> =
-        (0..MAX_STREAMS).map(|n| streams.open(&id(&n.to_string()), "extension", None).unwrap()).collect();
-    assert!(matches!(streams.open(&id("more"), "extension", None), Err(StreamError::TooManyStreams { .. })));
+        (0..MAX_STREAMS).map(|n| streams.open(&id(&n.to_string()), from("extension")).unwrap()).collect();
+    assert!(matches!(streams.open(&id("more"), from("extension")), Err(StreamError::TooManyStreams { .. })));
     let _subscriptions: Vec<_> =
-        (0..MAX_SUBSCRIBERS).map(|_| streams.subscribe(&id("0"), false, Queue::Latest).unwrap()).collect();
-    let one_more = streams.subscribe(&id("0"), false, Queue::Latest);
+        (0..MAX_SUBSCRIBERS).map(|_| streams.subscribe(&id("0"), with(Queue::Latest)).unwrap()).collect();
+    let one_more = streams.subscribe(&id("0"), with(Queue::Latest));
     assert!(matches!(one_more, Err(StreamError::TooManySubscribers { .. })));
     drop(publishers);
     assert_eq!(streams.list().len(), 1);
@@ -158,14 +170,15 @@ async fn streams_and_subscribers_are_limited() {
 #[tokio::test]
 async fn results_reach_the_publisher_and_the_oldest_goes_first() {
     let streams = Streams::default();
-    let publisher = streams.open(&id("s"), "extension", None).unwrap();
+    let publisher = streams.open(&id("s"), from("extension")).unwrap();
     let json: Arc<RawValue> = Arc::from(serde_json::value::to_raw_value(&1).unwrap());
     assert!(streams.give_result(&id("other"), 0, Arc::clone(&json)).is_err());
     for number in 0..=u32::try_from(MAX_WAITING_RESULTS).unwrap() {
         let delivered = streams.give_result(&id("s"), number, Arc::clone(&json)).unwrap();
         assert_eq!(delivered, number < u32::try_from(MAX_WAITING_RESULTS).unwrap());
     }
-    assert_eq!(publisher.results().next().await.frame_number, 1);
+    let Feedback::Result(first) = publisher.feedback().next().await else { panic!("a result") };
+    assert_eq!(first.frame_number, 1);
     let snapshot = publisher.snapshot();
     assert_eq!((snapshot.results_delivered, snapshot.results_dropped), (64, 1));
 }

@@ -80,3 +80,21 @@ pub fn open(options: &CameraOptions, _env: &SourceOptions, _stop: &Stop) -> Resu
 pub fn list() -> Result<Vec<CameraInfo>, SourceError> {
     Err(SourceError::Missing { what: "camera".to_owned(), hint: "built without the feature `camera`".to_owned() })
 }
+
+/// The camera of that name.
+///
+/// # Errors
+///
+/// [`SourceError::NoSuchDevice`], or why there is no list.
+pub fn find(camera: &CameraId) -> Result<CameraInfo, SourceError> {
+    let cameras = list()?;
+    let is_it = |info: &&CameraInfo| match camera {
+        CameraId::Index(index) => info.index == *index,
+        CameraId::Name(name) => info.id == *name || info.path == *name,
+    };
+    cameras.iter().find(is_it).cloned().ok_or_else(|| SourceError::NoSuchDevice {
+        what: "camera",
+        id: format!("{camera:?}"),
+        available: cameras.into_iter().map(|info| info.id).collect(),
+    })
+}

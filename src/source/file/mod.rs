@@ -1,7 +1,10 @@
 //! Video files.
 
+mod allowed;
+
 use std::path::PathBuf;
 
+pub use self::allowed::resolve_allowed;
 use super::{Capture, SourceError, SourceOptions, Stop};
 use crate::frame::PixelFormat;
 

@@ -1,0 +1,232 @@
+//! One wish about a stream, shared by the subscribers who have it: pictures are decoded, converted and scaled once.
+//!
+//! Pictures that fit as they are go straight on. Only for others the view has a thread, from the first one on, so that
+//! [`super::Publisher::publish`] never waits for a conversion.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use super::{
+    Trouble, Wish,
+    queue::{Depths, FrameQueue, Item, Notice, Room},
+    stream::{Shown, Stream},
+};
+use crate::{
+    error::ErrorKind,
+    frame::VideoFrame,
+    transcode::{TranscodeOptions, Transcoder},
+};
+
+/// Pictures that wait for their conversion: the newest, and one so that the thread need not wait for it. A decoder
+/// needs every packet, a file's reader every picture.
+const DEPTHS: Depths = Depths { live: 2, packets: 64, lossless: Some(2) };
+
+/// How often the thread looks whether its subscribers are still there.
+const TICK: Duration = Duration::from_millis(200);
+
+/// A wish, and those who have it.
+#[derive(Debug)]
+pub(super) struct View {
+    wish: Wish,
+    subscribers: Mutex<Vec<Arc<FrameQueue>>>,
+    input: FrameQueue,
+    /// Pictures that the thread has not handed on yet: until then later ones have to queue behind them.
+    pending: AtomicUsize,
+    has_thread: AtomicBool,
+    room: Room,
+}
+
+impl View {
+    pub(super) fn new(wish: Wish, room: Room) -> Self {
+        Self {
+            wish,
+            subscribers: Mutex::default(),
+            input: FrameQueue::with_depths(DEPTHS, room.clone()),
+            pending: AtomicUsize::new(0),
+            has_thread: AtomicBool::new(false),
+            room,
+        }
+    }
+
+    pub(super) const fn wish(&self) -> &Wish {
+        &self.wish
+    }
+
+    pub(super) fn add(&self, subscriber: Arc<FrameQueue>) {
+        self.lock().push(subscriber);
+    }
+
+    /// Takes a subscriber out; `true` if it was the last one, and the view has ended.
+    pub(super) fn remove(&self, subscriber: &Arc<FrameQueue>) -> bool {
+        let mut subscribers = self.lock();
+        subscribers.retain(|other| !Arc::ptr_eq(other, subscriber));
+        if !subscribers.is_empty() {
+            return false;
+        }
+        self.input.close(None);
+        true
+    }
+
+    /// Takes a picture. Never waits.
+    ///
+    /// Called under the stream's lock, so one after another.
+    pub(super) fn offer(
+        self: &Arc<Self>,
+        stream: &Arc<Stream>,
+        frame: &Arc<VideoFrame>,
+        shown: Shown,
+        is_lossless: bool,
+        options: &TranscodeOptions,
+    ) {
+        if self.wish.passes(frame) && self.pending.load(Ordering::Acquire) == 0 {
+            self.hand_on(frame, shown, is_lossless);
+            return;
+        }
+        if !self.has_thread.swap(true, Ordering::AcqRel)
+            && let Err(error) = self.start(stream, is_lossless, options.clone())
+        {
+            let message = format!("cannot start a thread for conversions: {error}");
+            self.has_thread.store(false, Ordering::Release);
+            self.close_all(Some(&Trouble { kind: ErrorKind::ResourceExhausted, reason: "no_thread", message }));
+            return;
+        }
+        self.pending.fetch_add(1, Ordering::AcqRel);
+        let lost = self.input.push(Arc::clone(frame), shown, is_lossless);
+        self.settle(lost);
+        self.count_dropped(lost);
+    }
+
+    /// Would a picture of a lossless stream fit?
+    pub(super) fn has_room(&self) -> bool {
+        if self.has_thread.load(Ordering::Acquire) {
+            return self.input.has_room();
+        }
+        self.subscribers().iter().all(|subscriber| subscriber.has_room())
+    }
+
+    pub(super) fn notify(&self, notice: &Notice) {
+        if self.has_thread.load(Ordering::Acquire) {
+            self.input.notify(notice.clone());
+        } else {
+            self.notify_all(notice);
+        }
+    }
+
+    /// Ends the subscriptions, after what is under way.
+    pub(super) fn close(&self, end: Option<&Trouble>) {
+        if self.has_thread.load(Ordering::Acquire) {
+            self.input.close(end.cloned());
+        } else {
+            self.close_all(end);
+        }
+    }
+
+    fn start(
+        self: &Arc<Self>,
+        stream: &Arc<Stream>,
+        is_lossless: bool,
+        options: TranscodeOptions,
+    ) -> std::io::Result<()> {
+        let (view, stream) = (Arc::clone(self), Arc::downgrade(stream));
+        let run = move || view.run(&stream, is_lossless, options);
+        thread::Builder::new().name("view".to_owned()).spawn(run).map(drop)
+    }
+
+    /// Converts until the stream or the last subscriber goes.
+    fn run(&self, stream: &Weak<Stream>, is_lossless: bool, options: TranscodeOptions) {
+        let mut transcoder = Transcoder::new(self.wish.clone(), options);
+        loop {
+            match self.input.next_blocking(TICK) {
+                None => {}
+                Some(Item::Notice(notice)) => self.notify_all(&notice),
+                Some(Item::End(end)) => {
+                    for frame in transcoder.finish() {
+                        self.hand_on_when_room(frame, is_lossless);
+                    }
+                    self.close_all(end.as_ref());
+                    return;
+                }
+                Some(Item::Frame(frame, _)) => {
+                    self.convert(&mut transcoder, &frame, stream, is_lossless);
+                    self.settle(1);
+                }
+            }
+        }
+    }
+
+    fn convert(&self, transcoder: &mut Transcoder, frame: &Arc<VideoFrame>, stream: &Weak<Stream>, is_lossless: bool) {
+        match transcoder.push(frame) {
+            Ok(made) => {
+                for frame in made.frames {
+                    self.hand_on_when_room(frame, is_lossless);
+                }
+                self.count_dropped(made.skipped);
+                if made.needs_key_frame
+                    && let Some(stream) = stream.upgrade()
+                {
+                    stream.want_key_frame();
+                }
+            }
+            Err(error) if error.is_lasting() => {
+                let trouble = Trouble { kind: error.kind(), reason: error.reason(), message: error.to_string() };
+                self.close_all(Some(&trouble));
+            }
+            Err(error) => {
+                tracing::debug!(%error, ?frame, "a picture could not be converted");
+                self.count_dropped(1);
+            }
+        }
+    }
+
+    fn hand_on_when_room(&self, frame: Arc<VideoFrame>, is_lossless: bool) {
+        let has_room = || self.subscribers().iter().all(|subscriber| subscriber.has_room());
+        // A subscriber that goes tells the room, too.
+        while is_lossless && !self.room.wait(TICK, has_room) {}
+        self.hand_on(&frame, Shown::of(&frame), is_lossless);
+    }
+
+    fn hand_on(&self, frame: &Arc<VideoFrame>, shown: Shown, is_lossless: bool) {
+        for subscriber in self.subscribers() {
+            subscriber.push(Arc::clone(frame), shown, is_lossless);
+        }
+    }
+
+    /// Pictures that are not under way any more.
+    fn settle(&self, count: u64) {
+        // Each was added when it was offered.
+        self.pending.fetch_sub(usize::try_from(count).unwrap_or(0), Ordering::AcqRel);
+    }
+
+    fn count_dropped(&self, lost: u64) {
+        for subscriber in self.subscribers() {
+            subscriber.count_dropped(lost);
+        }
+    }
+
+    fn notify_all(&self, notice: &Notice) {
+        for subscriber in self.subscribers() {
+            subscriber.notify(notice.clone());
+        }
+    }
+
+    fn close_all(&self, end: Option<&Trouble>) {
+        for subscriber in self.subscribers() {
+            subscriber.close(end.cloned());
+        }
+    }
+
+    /// Those there are now. Nothing is done to them under the lock: what they tell, others wait for with locks of their own.
+    fn subscribers(&self) -> Vec<Arc<FrameQueue>> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<FrameQueue>>> {
+        self.subscribers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
