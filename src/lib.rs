@@ -13,6 +13,7 @@ pub mod decode;
 pub mod ffmpeg;
 pub mod models;
 pub mod source;
+pub mod stream_handler;
 pub mod streams;
 pub mod transcode;
 // 2: edges

@@ -217,8 +217,8 @@ impl Transcoder {
         if now + 1.0 < due {
             return false;
         }
-        // In step with the intervals, but never more than one behind.
-        self.due_ms = Some((due + interval).max(now));
+        // In step with the intervals; after a pause they begin anew.
+        self.due_ms = Some(if now > due + interval { now } else { due } + interval);
         true
     }
 

@@ -1,25 +1,49 @@
 //! Coded video packets to raw pictures.
+//!
+//! Belongs here: which decoder takes a stream, waiting for key frames, lost packets.
+//! Does not belong here: pixels (`frame::convert`), still pictures (`frame::still`).
+//!
+//! Invariants:
+//! - A picture comes with the time, number and metadata of the packet that it was coded in; of H.264 with B-frames, of
+//!   the packet in its place, as packets come in another order than pictures.
+//! - Nothing is shown that builds on a lost packet: it is skipped, counted, and a key frame asked for.
+//!
+//! H.264 without B-frames is decoded in this process (feature `h264`), picture by picture; everything else by an ffmpeg
+//! process.
+
+mod by_ffmpeg;
+#[cfg(feature = "h264")]
+mod by_openh264;
+#[cfg(feature = "h264")]
+mod h264;
 
 use std::path::PathBuf;
 
+use self::by_ffmpeg::ByFfmpeg;
 use crate::{
     error::ErrorKind,
     ffmpeg::FfmpegError,
-    frame::{Codec, FrameError, VideoFrame},
+    frame::{
+        Buffer, Codec, Colour, Format, FrameError, MAX_FRAME_NUMBER, Metadata, PixelFormat, VideoFrame,
+        key_frame::{is_inter_coded, is_key_frame},
+    },
 };
+
+/// Packets that are skipped before the sender is asked for a key frame again: a second's worth.
+const ASK_AGAIN_AFTER: u64 = 30;
 
 /// Why packets cannot be decoded.
 #[non_exhaustive]
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "each field is named in its variant's message")]
 pub enum DecodeError {
-    /// Not a video codec, or none that can be decoded here.
-    #[error("{codec} cannot be decoded here: {problem}")]
-    Unsupported { codec: String, problem: String },
+    /// No video codec.
+    #[error("{codec} is no video")]
+    Unsupported { codec: Format },
 
-    /// The packet is broken; the decoder waits for the next key frame.
+    /// A packet is broken.
     #[error("broken {codec} packet: {problem}")]
-    Broken { codec: String, problem: String },
+    Broken { codec: &'static str, problem: String },
 
     /// ffmpeg could not be run, or failed.
     #[error(transparent)]
@@ -52,10 +76,9 @@ pub struct DecodeOptions {
 /// What one packet brought.
 #[derive(Debug, Default)]
 pub struct Decoded {
-    /// Pictures in `I420` with `color_matrix` and `color_range`, with the timestamps, numbers and metadata of the
-    /// packets that they were coded in.
+    /// Pictures in `I420`, with `color_matrix` and `color_range` in their metadata.
     pub frames: Vec<VideoFrame>,
-    /// Packets that had to be skipped, as no key frame has come yet or one was lost.
+    /// Packets that had to be skipped, as no key frame has come yet or one before them was lost.
     pub skipped: u64,
     /// A key frame is needed to go on: ask the sender for one.
     pub needs_key_frame: bool,
@@ -63,38 +86,173 @@ pub struct Decoded {
 
 /// Decodes the packets of one stream in order. Dropping it ends what it runs.
 #[derive(Debug)]
-pub struct Decoder {}
+pub struct Decoder {
+    codec: Codec,
+    options: DecodeOptions,
+    engine: Option<Engine>,
+    waits_for_key_frame: bool,
+    skipped: u64,
+    last_number: Option<u32>,
+    /// The stream has what only ffmpeg decodes.
+    needs_ffmpeg: bool,
+}
+
+#[derive(Debug)]
+enum Engine {
+    #[cfg(feature = "h264")]
+    OpenH264(by_openh264::ByOpenH264),
+    Ffmpeg(ByFfmpeg),
+}
+
+/// What a picture takes over from its packet.
+#[derive(Debug, Clone)]
+struct Label {
+    timestamp_ms: u64,
+    frame_number: u32,
+    metadata: Metadata,
+}
 
 impl Decoder {
     /// A decoder that waits for a key frame.
     ///
     /// # Errors
     ///
-    /// [`DecodeError::Unsupported`], [`DecodeError::Ffmpeg`].
+    /// [`DecodeError::Unsupported`] for still pictures.
     pub fn new(codec: Codec, options: &DecodeOptions) -> Result<Self, DecodeError> {
-        let _ = options;
-        let codec = crate::frame::Format::Encoded(codec).to_string();
-        Err(DecodeError::Unsupported { codec, problem: "not built".to_owned() })
+        if !is_inter_coded(codec) {
+            return Err(DecodeError::Unsupported { codec: Format::Encoded(codec) });
+        }
+        Ok(Self {
+            codec,
+            options: options.clone(),
+            engine: None,
+            waits_for_key_frame: true,
+            skipped: 0,
+            last_number: None,
+            needs_ffmpeg: false,
+        })
     }
 
     /// Takes one packet and gives the pictures that are ready: its own at once, unless the codec reorders. Blocks
-    /// for as long as decoding takes. A gap in frame numbers of one codec's packets is a lost packet: everything is
-    /// skipped up to the next key frame.
+    /// for as long as decoding takes. A gap in the packets' numbers, or a broken one, loses what follows up to the next
+    /// key frame.
     ///
     /// # Errors
     ///
-    /// [`DecodeError`]; the decoder can be used on, and waits for a key frame.
+    /// [`DecodeError::Ffmpeg`], if it is needed and of no help.
     pub fn push(&mut self, packet: &VideoFrame) -> Result<Decoded, DecodeError> {
-        let _ = packet;
-        Ok(Decoded::default())
+        let is_key_frame = is_key_frame(self.codec, packet.frame_data());
+        let number = packet.frame_number();
+        let expected = self.last_number.map(|last| if last == MAX_FRAME_NUMBER { 0 } else { last + 1 });
+        self.last_number = Some(number);
+        if is_key_frame {
+            self.waits_for_key_frame = false;
+            self.skipped = 0;
+        } else if expected.is_some_and(|expected| expected != number) {
+            self.waits_for_key_frame = true;
+        }
+        if self.waits_for_key_frame {
+            return Ok(self.skip());
+        }
+        match self.decode(packet, is_key_frame) {
+            Ok(frames) => Ok(Decoded { frames, ..Decoded::default() }),
+            Err(DecodeError::Broken { codec, problem }) => {
+                tracing::debug!(codec, problem, number, "a packet could not be decoded");
+                self.engine = None;
+                self.waits_for_key_frame = true;
+                Ok(self.skip())
+            }
+            Err(error) => {
+                self.engine = None;
+                self.waits_for_key_frame = true;
+                Err(error)
+            }
+        }
     }
 
     /// The pictures that still wait for others.
     ///
     /// # Errors
     ///
-    /// [`DecodeError`].
+    /// As [`Self::push`].
     pub fn flush(&mut self) -> Result<Vec<VideoFrame>, DecodeError> {
-        Ok(Vec::new())
+        match self.engine.take() {
+            Some(Engine::Ffmpeg(engine)) => engine.finish(),
+            // It gives each picture at once.
+            #[cfg(feature = "h264")]
+            Some(Engine::OpenH264(_)) => Ok(Vec::new()),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    fn skip(&mut self) -> Decoded {
+        let needs_key_frame = self.skipped.is_multiple_of(ASK_AGAIN_AFTER);
+        self.skipped += 1;
+        Decoded { frames: Vec::new(), skipped: 1, needs_key_frame }
+    }
+
+    fn decode(&mut self, packet: &VideoFrame, is_key_frame: bool) -> Result<Vec<VideoFrame>, DecodeError> {
+        #[cfg(feature = "h264")]
+        if self.codec == Codec::H264 && !self.needs_ffmpeg && !h264::is_simple(packet.frame_data()) {
+            // Nothing has been shown of what only ffmpeg decodes; it begins with a key frame, like everybody.
+            self.needs_ffmpeg = true;
+            self.engine = None;
+            if !is_key_frame {
+                return Err(DecodeError::Broken {
+                    codec: "h264",
+                    problem: "it has B-frames; ffmpeg takes over".to_owned(),
+                });
+            }
+        }
+        let _ = is_key_frame;
+        let engine = match &mut self.engine {
+            Some(engine) => engine,
+            None => self.engine.insert(engine(self.codec, self.needs_ffmpeg, packet, &self.options)?),
+        };
+        match engine {
+            #[cfg(feature = "h264")]
+            Engine::OpenH264(engine) => engine.push(packet),
+            Engine::Ffmpeg(engine) => engine.push(packet),
+        }
+    }
+}
+
+fn engine(
+    codec: Codec,
+    needs_ffmpeg: bool,
+    packet: &VideoFrame,
+    options: &DecodeOptions,
+) -> Result<Engine, DecodeError> {
+    #[cfg(feature = "h264")]
+    if codec == Codec::H264 && !needs_ffmpeg {
+        return Ok(Engine::OpenH264(by_openh264::ByOpenH264::new()?));
+    }
+    let _ = needs_ffmpeg;
+    Ok(Engine::Ffmpeg(ByFfmpeg::start(codec, packet, options)?))
+}
+
+impl Label {
+    fn of(packet: &VideoFrame) -> Self {
+        Self {
+            timestamp_ms: packet.timestamp_ms(),
+            frame_number: packet.frame_number(),
+            metadata: packet.metadata().clone(),
+        }
+    }
+
+    /// The decoded picture.
+    fn on(
+        self,
+        codec: Codec,
+        (width, height): (u32, u32),
+        colour: Colour,
+        planes: Buffer,
+    ) -> Result<VideoFrame, FrameError> {
+        let Self { timestamp_ms, frame_number, mut metadata } = self;
+        colour.write(&mut metadata);
+        metadata.insert("decoded_from".to_owned(), Format::Encoded(codec).to_string());
+        let format = Format::Pixels(PixelFormat::I420);
+        let frame = VideoFrame::try_new(format, Some((width, height)), timestamp_ms, planes.freeze())?;
+        Ok(frame.with_place(frame_number, timestamp_ms).with_metadata(metadata))
     }
 }

@@ -1,17 +1,25 @@
 //! The ffmpeg program: finding it, running it, and making sure that it goes.
+//!
+//! Belongs here: its processes, their pipes and their words.
+//! Does not belong here: what is asked of it (`source::file`, `decode`).
+//!
+//! Invariants:
+//! - Every process is killed, if need be, and reaped when its owner drops it.
+//! - No wait is without a limit, and none is longer than a tick where somebody may tell it to stop.
+//! - It opens files and pipes, never the network, and never asks anybody anything.
 
-use std::path::{Path, PathBuf};
+mod child;
+mod pictures;
+pub(crate) mod shown;
+mod tools;
 
+pub use self::{
+    child::{Child, Input, Read},
+    pictures::{Next, Pictures, output},
+    shown::Shown,
+    tools::Tools,
+};
 use crate::error::ErrorKind;
-
-/// The programs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tools {
-    /// Decodes.
-    pub ffmpeg: PathBuf,
-    /// Tells what a file holds.
-    pub ffprobe: PathBuf,
-}
 
 /// Why ffmpeg is of no help.
 #[non_exhaustive]
@@ -24,20 +32,24 @@ pub enum FfmpegError {
     )]
     NotFound { program: String },
 
+    /// It cannot be started.
+    #[error("cannot start {program}: {source}")]
+    Start { program: String, source: std::io::Error },
+
     /// It ended with an error.
     #[error("{program} failed: {problem}")]
-    Failed { program: &'static str, problem: String },
+    Failed { program: String, problem: String },
 
     /// It does not answer.
     #[error("{program} has not answered for {waited_ms} ms")]
-    Hangs { program: &'static str, waited_ms: u64 },
+    Hangs { program: String, waited_ms: u64 },
 }
 
 impl FfmpegError {
     /// Class reported to peers.
     pub const fn kind(&self) -> ErrorKind {
         match self {
-            Self::NotFound { .. } => ErrorKind::FailedPrecondition,
+            Self::NotFound { .. } | Self::Start { .. } => ErrorKind::FailedPrecondition,
             Self::Failed { .. } => ErrorKind::Internal,
             Self::Hangs { .. } => ErrorKind::DeadlineExceeded,
         }
@@ -46,21 +58,9 @@ impl FfmpegError {
     /// The word for programs.
     pub const fn reason(&self) -> &'static str {
         match self {
-            Self::NotFound { .. } => "ffmpeg_missing",
+            Self::NotFound { .. } | Self::Start { .. } => "ffmpeg_missing",
             Self::Failed { .. } => "ffmpeg_failed",
             Self::Hangs { .. } => "ffmpeg_hangs",
         }
-    }
-}
-
-impl Tools {
-    /// Finds the programs. `configured`: the ffmpeg program; `PATH` is searched unless it is set.
-    ///
-    /// # Errors
-    ///
-    /// [`FfmpegError::NotFound`].
-    pub fn find(configured: Option<&Path>) -> Result<Self, FfmpegError> {
-        let _ = configured;
-        Err(FfmpegError::NotFound { program: "ffmpeg".to_owned() })
     }
 }

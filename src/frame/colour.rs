@@ -63,6 +63,12 @@ impl Colour {
         }
     }
 
+    /// The same, as far as nothing else is said.
+    #[must_use]
+    pub fn or_as_said(self, matrix: Option<Matrix>, range: Option<Range>) -> Self {
+        Self { matrix: matrix.unwrap_or(self.matrix), range: range.unwrap_or(self.range) }
+    }
+
     /// Says it in a picture's metadata.
     pub fn write(self, metadata: &mut Metadata) {
         metadata.insert(MATRIX_KEY.to_owned(), self.matrix.as_str().to_owned());

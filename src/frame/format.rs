@@ -72,8 +72,8 @@ const TABLE: [(Format, &str, Option<u8>); 15] = [
     (Format::Pixels(PixelFormat::Nv12), "nv12", Some(10)),
     (Format::Pixels(PixelFormat::Rgba), "rgba", Some(11)),
     (Format::Pixels(PixelFormat::Bgra), "bgra", Some(12)),
-    (Format::Pixels(PixelFormat::Gray), "gray", None),
-    (Format::Pixels(PixelFormat::Yuy2), "yuy2", None),
+    (Format::Pixels(PixelFormat::Gray), "gray", Some(13)),
+    (Format::Pixels(PixelFormat::Yuy2), "yuy2", Some(14)),
 ];
 
 impl Format {
@@ -164,7 +164,7 @@ mod tests {
                 assert_eq!(Format::from_packet_byte(byte).unwrap(), format);
             }
         }
-        assert_eq!(Format::from_packet_byte(13), Err(FrameError::UnknownFormatByte { byte: 13 }));
+        assert_eq!(Format::from_packet_byte(15), Err(FrameError::UnknownFormatByte { byte: 15 }));
         assert!(Format::parse("RGB").is_err());
     }
 

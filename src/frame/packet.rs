@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn decode_names_an_unknown_format_byte() {
-        for byte in 13..=u8::MAX {
+        for byte in 15..=u8::MAX {
             let mut packet = vec![0; HEADER_BYTES];
             packet[8] = 1;
             packet[12] = 1;

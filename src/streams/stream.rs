@@ -8,7 +8,7 @@ use std::{
 use serde_json::value::RawValue;
 
 use super::{
-    MAX_SUBSCRIBERS, MAX_VIEWS, Origin, Publisher, StreamError, StreamId, StreamSnapshot, SubscribeOptions,
+    MAX_SUBSCRIBERS, MAX_VIEWS, Origin, Publisher, Queue, StreamError, StreamId, StreamSnapshot, SubscribeOptions,
     Subscription, Trouble, Wish,
     counters::Counters,
     feedback::{FeedbackQueue, ResultEvent, ResultFate},
@@ -134,7 +134,9 @@ impl Stream {
             return Err(StreamError::TooManySubscribers { id: self.id.to_string(), limit: MAX_SUBSCRIBERS });
         }
         let queue = Arc::new(FrameQueue::new(options.queue, self.room.clone()));
-        let view = if options.wish.is_anything() { None } else { Some(state.view(options.wish, &self.room)?) };
+        let in_order = matches!(options.queue, Queue::Fifo { .. });
+        let view =
+            if options.wish.is_anything() { None } else { Some(state.view(options.wish, in_order, &self.room)?) };
         if let Some(view) = &view {
             view.add(Arc::clone(&queue));
         }
@@ -288,14 +290,14 @@ impl State {
     }
 
     /// The view for a wish: one for all who have it.
-    fn view(&mut self, wish: Wish, room: &Room) -> Result<Arc<View>, StreamError> {
-        if let Some(view) = self.views.iter().find(|view| *view.wish() == wish) {
+    fn view(&mut self, wish: Wish, in_order: bool, room: &Room) -> Result<Arc<View>, StreamError> {
+        if let Some(view) = self.views.iter().find(|view| view.is_for(&wish, in_order)) {
             return Ok(Arc::clone(view));
         }
         if self.views.len() >= MAX_VIEWS {
             return Err(StreamError::TooManyViews { limit: MAX_VIEWS });
         }
-        let view = Arc::new(View::new(wish, room.clone()));
+        let view = Arc::new(View::new(wish, in_order, room.clone()));
         self.views.push(Arc::clone(&view));
         Ok(view)
     }

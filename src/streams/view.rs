@@ -23,9 +23,12 @@ use crate::{
     transcode::{TranscodeOptions, Transcoder},
 };
 
-/// Pictures that wait for their conversion: the newest, and one so that the thread need not wait for it. A decoder
-/// needs every packet, a file's reader every picture.
-const DEPTHS: Depths = Depths { live: 2, packets: 64, lossless: Some(2) };
+/// Pictures that wait for their conversion where only the newest are wanted: one, and another so that the thread need not
+/// wait for it. A decoder needs every packet, a file's reader every picture.
+const LATEST: Depths = Depths { live: 2, packets: 64, lossless: Some(2) };
+
+/// The same for those who want pictures in order.
+const IN_ORDER: Depths = Depths { live: 64, ..LATEST };
 
 /// How often the thread looks whether its subscribers are still there.
 const TICK: Duration = Duration::from_millis(200);
@@ -34,6 +37,7 @@ const TICK: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub(super) struct View {
     wish: Wish,
+    in_order: bool,
     subscribers: Mutex<Vec<Arc<FrameQueue>>>,
     input: FrameQueue,
     /// Pictures that the thread has not handed on yet: until then later ones have to queue behind them.
@@ -43,19 +47,21 @@ pub(super) struct View {
 }
 
 impl View {
-    pub(super) fn new(wish: Wish, room: Room) -> Self {
+    /// `in_order`: for subscribers who keep more than the newest.
+    pub(super) fn new(wish: Wish, in_order: bool, room: Room) -> Self {
         Self {
             wish,
+            in_order,
             subscribers: Mutex::default(),
-            input: FrameQueue::with_depths(DEPTHS, room.clone()),
+            input: FrameQueue::with_depths(if in_order { IN_ORDER } else { LATEST }, room.clone()),
             pending: AtomicUsize::new(0),
             has_thread: AtomicBool::new(false),
             room,
         }
     }
 
-    pub(super) const fn wish(&self) -> &Wish {
-        &self.wish
+    pub(super) fn is_for(&self, wish: &Wish, in_order: bool) -> bool {
+        self.wish == *wish && self.in_order == in_order
     }
 
     pub(super) fn add(&self, subscriber: Arc<FrameQueue>) {

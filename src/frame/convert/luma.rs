@@ -43,11 +43,12 @@ pub(super) fn make(view: &RawView<'_>, colour: Colour, made: &mut [u8]) {
     }
 }
 
-/// Luma of the view's range to full range.
+/// Luma of the view's range to full range: 16 to 235 becomes 0 to 255, rounded; what lies outside is cut.
 fn expand(luma: &mut [u8], colour: Colour) {
     if colour.range == Range::Limited {
         for value in luma {
-            *value = EXPANDED[usize::from(*value)];
+            let full = (u32::from(value.saturating_sub(16)) * 255 + 109) / 219;
+            *value = u8::try_from(full).unwrap_or(u8::MAX);
         }
     }
 }
@@ -61,18 +62,3 @@ pub(super) fn compress(luma: &mut [u8], colour: Colour) {
         }
     }
 }
-
-/// 16 to 235 becomes 0 to 255, rounded; what lies outside is cut.
-const EXPANDED: [u8; 256] = {
-    let mut table = [0; 256];
-    let mut value = 0;
-    while value < 256 {
-        let above: u32 = if value < 16 { 0 } else { value - 16 };
-        let full = (above * 255 + 109) / 219;
-        #[expect(clippy::cast_possible_truncation, reason = "cut to a byte")]
-        let byte = if full > 255 { 255 } else { full as u8 };
-        table[value as usize] = byte;
-        value += 1;
-    }
-    table
-};

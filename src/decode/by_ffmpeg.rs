@@ -1,0 +1,201 @@
+//! VP8, VP9, AV1, and H.264 with B-frames, by an ffmpeg process: packets in an IVF file on its input, pictures on its
+//! output. A packet's place in the stream is its time there, and tells which packet a picture was coded in.
+
+use std::{
+    collections::VecDeque,
+    ffi::{OsStr, OsString},
+    time::{Duration, Instant},
+};
+
+use super::{DecodeError, DecodeOptions, Label};
+use crate::{
+    ffmpeg::{self, FfmpegError, Input, Next, Pictures, Tools},
+    frame::{Codec, Colour, PixelFormat, Pool, VideoFrame},
+};
+
+/// How long the first picture may take: ffmpeg has to start.
+const START_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long a picture is waited for before the next packet is sent.
+const PICTURE_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// How long ffmpeg may neither take a packet nor give a picture.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// Packets whose pictures have not come: a codec that reorders holds back 16 at most.
+const MAX_WAITING: usize = 64;
+
+/// A running decoder.
+#[derive(Debug)]
+pub(super) struct ByFfmpeg {
+    codec: Codec,
+    pictures: Pictures,
+    /// Packets whose pictures have not come, by their places.
+    waiting: VecDeque<(i64, Label)>,
+    next_place: i64,
+    /// The first picture has been waited for: ffmpeg has started.
+    has_started: bool,
+    pool: Pool,
+}
+
+impl ByFfmpeg {
+    /// `packet`: the first one; its size is written in the file's header.
+    pub(super) fn start(codec: Codec, packet: &VideoFrame, options: &DecodeOptions) -> Result<Self, DecodeError> {
+        let tools = Tools::find(options.ffmpeg.as_deref())?;
+        let words = ["-hide_banner", "-nostats", "-loglevel", "info", "-probesize", "32", "-analyzeduration", "0"];
+        // Not `-fflags nobuffer`: that throws away the packets that it was probed with.
+        // Nor `low_delay` where pictures are reordered: it loses those that come late.
+        let live: &[&str] = if codec == Codec::H264 { &[] } else { &["-flags", "low_delay"] };
+        let input = ["-protocol_whitelist", "file,pipe", "-f", "ivf", "-i", "pipe:0"];
+        let words = words.iter().chain(live).chain(&["-threads", "1"]).chain(&input).map(OsString::from);
+        let output = ffmpeg::output("", "yuv420p").into_iter().map(OsString::from);
+        let arguments: Vec<OsString> = words.chain(output).collect();
+        let arguments: Vec<&OsStr> = arguments.iter().map(OsString::as_os_str).collect();
+        let mut started = Self {
+            codec,
+            pictures: Pictures::start(&tools.ffmpeg, &arguments, Input::Pipe)?,
+            waiting: VecDeque::new(),
+            next_place: 0,
+            has_started: false,
+            pool: Pool::default(),
+        };
+        started.write(&file_header(codec, packet), &mut Vec::new())?;
+        Ok(started)
+    }
+
+    pub(super) fn push(&mut self, packet: &VideoFrame) -> Result<Vec<VideoFrame>, DecodeError> {
+        let place = self.next_place;
+        self.next_place += 1;
+        if self.waiting.len() == MAX_WAITING {
+            self.waiting.pop_front();
+        }
+        self.waiting.push_back((place, Label::of(packet)));
+        let mut frames = Vec::new();
+        let len = u32::try_from(packet.frame_data().len()).unwrap_or(u32::MAX);
+        let header = [&len.to_le_bytes()[..], &place.to_le_bytes()].concat();
+        self.write(&header, &mut frames)?;
+        self.write(packet.frame_data(), &mut frames)?;
+        self.wait(place, packet, &mut frames)?;
+        Ok(frames)
+    }
+
+    /// The pictures that were held back.
+    pub(super) fn finish(mut self) -> Result<Vec<VideoFrame>, DecodeError> {
+        self.pictures.child().close_input();
+        let mut frames = Vec::new();
+        let due = Instant::now() + START_TIMEOUT;
+        while Instant::now() < due && self.take(PICTURE_TIMEOUT, &mut frames)? != Taken::End {}
+        Ok(frames)
+    }
+
+    /// Waits for a packet's picture, if it can be expected to come by itself.
+    fn wait(&mut self, place: i64, packet: &VideoFrame, frames: &mut Vec<VideoFrame>) -> Result<(), DecodeError> {
+        // Where pictures are reordered, only further packets bring this one.
+        let comes_at_once = self.codec != Codec::H264 && !is_hidden(self.codec, packet.frame_data());
+        let timeout = match (comes_at_once, std::mem::replace(&mut self.has_started, true)) {
+            (true, true) => PICTURE_TIMEOUT,
+            (true, false) => START_TIMEOUT,
+            (false, _) => Duration::ZERO,
+        };
+        let due = Instant::now() + timeout;
+        let is_waiting = |this: &Self| this.waiting.iter().any(|(waiting, _)| *waiting == place);
+        loop {
+            let left = due.saturating_duration_since(Instant::now());
+            match self.take(left, frames)? {
+                Taken::Picture if is_waiting(self) => {}
+                Taken::Picture => return Ok(()),
+                Taken::Nothing if left.is_zero() => return Ok(()),
+                Taken::Nothing => {}
+                Taken::End => {
+                    let problem = "the decoder has given up".to_owned();
+                    return Err(DecodeError::Broken { codec: self.name(), problem });
+                }
+            }
+        }
+    }
+
+    /// Writes all of it, taking pictures meanwhile: ffmpeg may have to be rid of one before it reads on.
+    fn write(&mut self, mut bytes: &[u8], frames: &mut Vec<VideoFrame>) -> Result<(), DecodeError> {
+        let mut moved = Instant::now();
+        while !bytes.is_empty() {
+            let timeout = Duration::from_millis(10);
+            let written = self.pictures.child().write(bytes, timeout).map_err(|error| self.gave_up(error))?;
+            bytes = bytes.get(written..).unwrap_or_default();
+            if written > 0 || self.take(Duration::ZERO, frames)? == Taken::Picture {
+                moved = Instant::now();
+            } else if moved.elapsed() > SILENCE {
+                return Err(self.pictures.hangs().into());
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, timeout: Duration, frames: &mut Vec<VideoFrame>) -> Result<Taken, DecodeError> {
+        let len = |width, height| PixelFormat::I420.packed_len(width, height).unwrap_or(0);
+        match self.pictures.next(timeout, len, &self.pool).map_err(|error| self.gave_up(error))? {
+            Next::Nothing => Ok(Taken::Nothing),
+            Next::End => Ok(Taken::End),
+            Next::Picture(shown, planes) => {
+                // Where pictures are reordered, ffmpeg guesses times: there the first that is shown takes the first
+                // packet's place, so that numbers and times still increase.
+                let at = match self.codec {
+                    Codec::H264 => (!self.waiting.is_empty()).then_some(0),
+                    _ => self.waiting.iter().position(|(place, _)| Some(*place) == shown.time),
+                };
+                if let Some((_, label)) = at.and_then(|at| self.waiting.remove(at)) {
+                    let colour = Colour::of_video(shown.height).or_as_said(shown.matrix, shown.range);
+                    frames.push(label.on(self.codec, (shown.width, shown.height), colour, planes)?);
+                }
+                Ok(Taken::Picture)
+            }
+        }
+    }
+
+    /// ffmpeg ends when it cannot make anything of the packets: those are broken, not ffmpeg.
+    fn gave_up(&self, error: FfmpegError) -> DecodeError {
+        match error {
+            FfmpegError::Failed { problem, .. } => DecodeError::Broken { codec: self.name(), problem },
+            other => other.into(),
+        }
+    }
+
+    const fn name(&self) -> &'static str {
+        match self.codec {
+            Codec::Vp8 => "vp8",
+            Codec::Vp9 => "vp9",
+            Codec::Av1 => "av1",
+            Codec::H264 | Codec::Jpeg | Codec::Png | Codec::Webp => "h264",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Taken {
+    Picture,
+    Nothing,
+    End,
+}
+
+/// Is the packet decoded and not shown? Source: RFC 6386, 9.1 (`show_frame`). VP9 and AV1 packets always show one.
+fn is_hidden(codec: Codec, data: &[u8]) -> bool {
+    codec == Codec::Vp8 && data.first().is_some_and(|tag| tag >> 4 & 1 == 0)
+}
+
+/// Source: the IVF container, 32 bytes, little-endian; a time base of a millisecond, of which places are counted.
+fn file_header(codec: Codec, packet: &VideoFrame) -> Vec<u8> {
+    let fourcc: &[u8; 4] = match codec {
+        Codec::Vp8 => b"VP80",
+        Codec::Vp9 => b"VP90",
+        Codec::Av1 => b"AV01",
+        Codec::H264 | Codec::Jpeg | Codec::Png | Codec::Webp => b"H264",
+    };
+    let side = |pixels: u32| u16::try_from(pixels).unwrap_or(u16::MAX).to_le_bytes();
+    let mut header = b"DKIF\0\0\x20\0".to_vec();
+    header.extend_from_slice(fourcc);
+    header.extend_from_slice(&side(packet.width()));
+    header.extend_from_slice(&side(packet.height()));
+    header.extend_from_slice(&1000_u32.to_le_bytes());
+    header.extend_from_slice(&1_u32.to_le_bytes());
+    header.extend_from_slice(&[0; 8]);
+    header
+}

@@ -1,0 +1,49 @@
+//! H.264 in this process: each packet gives its picture at once.
+
+use std::fmt;
+
+use openh264::{decoder, formats::YUVSource};
+
+use super::{DecodeError, Label};
+use crate::frame::{
+    Codec, Colour, PixelFormat, Pool, VideoFrame,
+    convert::{self, RawLayout, RawView},
+};
+
+/// The decoder.
+pub(super) struct ByOpenH264 {
+    decoder: decoder::Decoder,
+    pool: Pool,
+}
+
+impl ByOpenH264 {
+    pub(super) fn new() -> Result<Self, DecodeError> {
+        Ok(Self { decoder: decoder::Decoder::new().map_err(broken)?, pool: Pool::default() })
+    }
+
+    pub(super) fn push(&mut self, packet: &VideoFrame) -> Result<Vec<VideoFrame>, DecodeError> {
+        let Some(picture) = self.decoder.decode(packet.frame_data()).map_err(broken)? else {
+            return Ok(Vec::new());
+        };
+        let side = |pixels: usize| u32::try_from(pixels).unwrap_or(u32::MAX);
+        let (width, height) = picture.dimensions();
+        let (width, height) = (side(width), side(height));
+        let (y_stride, u_stride, v_stride) = picture.strides();
+        let planes = [(picture.y(), y_stride), (picture.u(), u_stride), (picture.v(), v_stride)];
+        let view = RawView::from_planes(RawLayout::Pixels(PixelFormat::I420), width, height, planes)?;
+        let mut packed = self.pool.take(PixelFormat::I420.packed_len(width, height)?);
+        let colour = Colour::of_video(height);
+        convert::convert_into(&view, colour, PixelFormat::I420, &mut packed, &self.pool)?;
+        Ok(vec![Label::of(packet).on(Codec::H264, (width, height), colour, packed)?])
+    }
+}
+
+fn broken(error: openh264::Error) -> DecodeError {
+    DecodeError::Broken { codec: "h264", problem: error.to_string() }
+}
+
+impl fmt::Debug for ByOpenH264 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ByOpenH264")
+    }
+}

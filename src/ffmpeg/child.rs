@@ -1,0 +1,294 @@
+//! A running ffmpeg or ffprobe.
+
+use std::{
+    collections::VecDeque,
+    ffi::OsStr,
+    io::{self, BufRead, BufReader},
+    os::fd::AsFd,
+    path::Path,
+    process::{self, ChildStderr, ChildStdin, ChildStdout, Command, Stdio},
+    sync::{Arc, Mutex, PoisonError},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    fs::{OFlags, fcntl_getfl, fcntl_setfl},
+    io::Errno,
+    pipe::fcntl_setpipe_size,
+};
+
+use super::FfmpegError;
+
+/// Bytes that the pipe from the program holds (1 MiB: what an unprivileged process may have).
+const PIPE_BYTES: usize = 1 << 20;
+
+/// Lines of its standard error that are kept for a message.
+const KEPT_LINES: usize = 8;
+
+/// Longest line of its standard error that is read whole, in bytes.
+const MAX_LINE_BYTES: u64 = 4096;
+
+/// How long it may take to end by itself when it has closed its output.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A running program. Dropping it kills and reaps it.
+#[derive(Debug)]
+pub struct Child {
+    name: String,
+    process: process::Child,
+    output: ChildStdout,
+    input: Option<ChildStdin>,
+    words: Words,
+    stderr: Option<JoinHandle<()>>,
+}
+
+/// The last lines of a program's standard error.
+type Words = Arc<Mutex<VecDeque<String>>>;
+
+/// What a program reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Input {
+    /// Nothing.
+    Nothing,
+    /// What is given to [`Child::write`].
+    Pipe,
+}
+
+/// What a read brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Read {
+    /// So many bytes.
+    Bytes(usize),
+    /// Nothing in time.
+    Nothing,
+    /// The program has closed its output.
+    End,
+}
+
+impl Child {
+    /// Starts a program with its output in a pipe.
+    ///
+    /// `on_line`: called with each line of its standard error, on a thread of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`FfmpegError::Start`].
+    pub fn start(
+        program: &Path,
+        arguments: &[&OsStr],
+        input: Input,
+        mut on_line: impl FnMut(&str) + Send + 'static,
+    ) -> Result<Self, FfmpegError> {
+        let name = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned();
+        let failed = |source| FfmpegError::Start { program: program.display().to_string(), source };
+        let mut process = Command::new(program)
+            .args(arguments)
+            .stdin(if input == Input::Pipe { Stdio::piped() } else { Stdio::null() })
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(failed)?;
+        let (Some(output), Some(stderr)) = (process.stdout.take(), process.stderr.take()) else {
+            return Err(failed(io::ErrorKind::BrokenPipe.into()));
+        };
+        let words = Words::default();
+        let kept = Arc::clone(&words);
+        let reader = move || read_lines(stderr, &kept, &mut on_line);
+        let input = process.stdin.take();
+        let mut child = Self { name, process, output, input, words, stderr: None };
+        // A smaller pipe is slower, and no more than that.
+        if let Err(error) = fcntl_setpipe_size(&child.output, PIPE_BYTES) {
+            tracing::debug!(%error, "the pipe from the program stays small");
+        }
+        set_nonblocking(&child.output).map_err(|error| failed(error.into()))?;
+        if let Some(input) = &child.input {
+            set_nonblocking(input).map_err(|error| failed(error.into()))?;
+        }
+        child.stderr = Some(thread::Builder::new().name("ffmpeg-stderr".to_owned()).spawn(reader).map_err(failed)?);
+        Ok(child)
+    }
+
+    /// Writes as much as the program takes now; 0 if it takes nothing before `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// [`FfmpegError::Failed`] if it does not read any more.
+    pub fn write(&mut self, bytes: &[u8], timeout: Duration) -> Result<usize, FfmpegError> {
+        let Some(input) = &self.input else {
+            return Err(self.failed("its input is closed"));
+        };
+        match rustix::io::write(input, bytes) {
+            Ok(count) => return Ok(count),
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(error) => return Err(self.failed(&error.to_string())),
+        }
+        let timeout = Timespec::try_from(timeout).map_err(|error| self.failed(&error.to_string()))?;
+        match poll(&mut [PollFd::new(input, PollFlags::OUT)], Some(&timeout)) {
+            Ok(_) | Err(Errno::INTR) => Ok(0),
+            Err(error) => Err(self.failed(&error.to_string())),
+        }
+    }
+
+    /// Tells the program that nothing more will be written.
+    pub fn close_input(&mut self) {
+        self.input = None;
+    }
+
+    /// Reads what is there, waiting for at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// [`FfmpegError::Failed`] if the pipe breaks.
+    pub fn read(&mut self, into: &mut [u8], timeout: Duration) -> Result<Read, FfmpegError> {
+        let due = Instant::now() + timeout;
+        loop {
+            match rustix::io::read(&self.output, &mut *into) {
+                Ok(0) => return Ok(Read::End),
+                Ok(count) => return Ok(Read::Bytes(count)),
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                Err(error) => return Err(self.failed(&error.to_string())),
+            }
+            let left = due.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(Read::Nothing);
+            }
+            let left = Timespec::try_from(left).map_err(|error| self.failed(&error.to_string()))?;
+            match poll(&mut [PollFd::new(&self.output, PollFlags::IN)], Some(&left)) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(self.failed(&error.to_string())),
+            }
+        }
+    }
+
+    /// Waits for the end of a program that has closed its output.
+    ///
+    /// # Errors
+    ///
+    /// [`FfmpegError::Failed`] with its last words, [`FfmpegError::Hangs`].
+    pub fn finish(mut self) -> Result<(), FfmpegError> {
+        let due = Instant::now() + EXIT_TIMEOUT;
+        loop {
+            match self.process.try_wait() {
+                Ok(Some(status)) if status.success() => return Ok(()),
+                Ok(Some(status)) => {
+                    // Its words are complete when its standard error is closed, which its end has done.
+                    if let Some(reader) = self.stderr.take() {
+                        drop(reader.join());
+                    }
+                    return Err(self.failed(&status.to_string()));
+                }
+                Ok(None) if Instant::now() < due => thread::sleep(Duration::from_millis(2)),
+                Ok(None) => return Err(self.hangs(EXIT_TIMEOUT)),
+                Err(error) => return Err(self.failed(&error.to_string())),
+            }
+        }
+    }
+
+    /// It has been silent for too long.
+    pub fn hangs(&self, waited: Duration) -> FfmpegError {
+        let waited_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
+        FfmpegError::Hangs { program: self.name.clone(), waited_ms }
+    }
+
+    /// It has failed, by its own last words, too.
+    pub(super) fn failed(&self, problem: &str) -> FfmpegError {
+        let words = self.words.lock().unwrap_or_else(PoisonError::into_inner);
+        let words = words.iter().map(String::as_str).collect::<Vec<_>>().join("; ");
+        let problem = if words.is_empty() { problem.to_owned() } else { format!("{problem}: {words}") };
+        FfmpegError::Failed { program: self.name.clone(), problem }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        // It may have ended by itself: then there is nothing to kill.
+        let killed = self.process.kill().and_then(|()| self.process.wait());
+        if let Err(error) = killed {
+            tracing::error!(%error, program = self.name, "a process could not be ended");
+        }
+        if let Some(reader) = self.stderr.take() {
+            // A panic there has been reported by the panic hook.
+            drop(reader.join());
+        }
+    }
+}
+
+fn set_nonblocking(pipe: impl AsFd) -> rustix::io::Result<()> {
+    fcntl_setfl(&pipe, fcntl_getfl(&pipe)? | OFlags::NONBLOCK)
+}
+
+fn read_lines(stderr: ChildStderr, kept: &Words, on_line: &mut impl FnMut(&str)) {
+    let mut reader = BufReader::new(stderr);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match io::Read::take(&mut reader, MAX_LINE_BYTES).read_until(b'\n', &mut line) {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+        let text = String::from_utf8_lossy(&line);
+        let text = text.trim();
+        // Its own reports are no last words.
+        if !text.is_empty() && !text.contains("Parsed_showinfo") {
+            let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+            if kept.len() == KEPT_LINES {
+                kept.pop_front();
+            }
+            kept.push_back(text.to_owned());
+        }
+        on_line(text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Child {
+        Child::start(Path::new("/bin/sh"), &[OsStr::new("-c"), OsStr::new(script)], Input::Nothing, |_| {}).unwrap()
+    }
+
+    fn is_gone(pid: u32) -> bool {
+        !Path::new(&format!("/proc/{pid}")).exists()
+    }
+
+    fn read_all(child: &mut Child) -> Vec<u8> {
+        let mut all = Vec::new();
+        let mut buffer = [0; 64];
+        loop {
+            match child.read(&mut buffer, Duration::from_secs(10)).unwrap() {
+                Read::Bytes(count) => all.extend_from_slice(&buffer[..count]),
+                Read::Nothing => panic!("nothing came"),
+                Read::End => return all,
+            }
+        }
+    }
+
+    #[test]
+    fn output_is_read_to_its_end() {
+        let mut child = shell("printf one; printf two");
+        let pid = child.process.id();
+        assert_eq!(read_all(&mut child), b"onetwo");
+        child.finish().unwrap();
+        assert!(is_gone(pid));
+    }
+
+    #[test]
+    fn a_failure_comes_with_the_last_words() {
+        let mut child = shell("echo first >&2; echo 'Invalid data' >&2; exit 3");
+        assert_eq!(read_all(&mut child), b"");
+        let error = child.finish().unwrap_err();
+        assert!(error.to_string().contains("first; Invalid data"), "{error}");
+    }
+
+    #[test]
+    fn a_silent_program_is_waited_for_no_longer_than_said_and_ends_with_its_owner() {
+        let mut child = shell("exec sleep 1000");
+        let pid = child.process.id();
+        assert_eq!(child.read(&mut [0; 8], Duration::from_millis(1)).unwrap(), Read::Nothing);
+        drop(child);
+        assert!(is_gone(pid));
+    }
+}

@@ -1,0 +1,206 @@
+//! Live video packets, made by ffmpeg, decoded and compared with what ffmpeg itself decodes.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test panics")]
+
+use std::{path::Path, process::Command};
+
+use bytes::Bytes;
+use framehost::{
+    decode::{DecodeOptions, Decoder},
+    frame::{Codec, Format, PixelFormat, VideoFrame, key_frame::is_key_frame},
+};
+use sha2::{Digest, Sha256};
+
+const WIDTH: u32 = 160;
+const HEIGHT: u32 = 96;
+
+struct Video {
+    codec: Codec,
+    packets: Vec<Bytes>,
+    /// Of the I420 planes that ffmpeg decodes, in the order in which they are shown.
+    reference: Vec<String>,
+}
+
+fn ffmpeg(arguments: &[&str]) -> Vec<u8> {
+    let output = Command::new("ffmpeg").args(["-v", "error", "-y"]).args(arguments).output().expect("ffmpeg runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+fn digest(planes: &[u8]) -> String {
+    Sha256::digest(planes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Forty pictures in the codec, a key frame every ten.
+fn video(dir: &Path, codec: Codec, options: &[&str]) -> Video {
+    let name = dir.join(if codec == Codec::H264 { "v.h264" } else { "v.ivf" });
+    let source = format!("testsrc2=s={WIDTH}x{HEIGHT}:r=30:d=1.3333");
+    let file = name.to_str().unwrap();
+    ffmpeg(&[&["-f", "lavfi", "-i", &source, "-pix_fmt", "yuv420p", "-g", "10"][..], options, &[file]].concat());
+    let planes = ffmpeg(&["-i", file, "-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "yuv420p", "-"]);
+    let len = PixelFormat::I420.packed_len(WIDTH, HEIGHT).unwrap();
+    let data = std::fs::read(&name).unwrap();
+    let packets = if codec == Codec::H264 { access_units(&data) } else { ivf_frames(&data) };
+    Video { codec, packets, reference: planes.chunks(len).map(digest).collect() }
+}
+
+/// Access units of a stream with delimiters.
+fn access_units(data: &[u8]) -> Vec<Bytes> {
+    const DELIMITER: [u8; 5] = [0, 0, 0, 1, 9];
+    let mut starts: Vec<_> = (0..data.len()).filter(|at| data[*at..].starts_with(&DELIMITER)).collect();
+    starts.push(data.len());
+    starts.windows(2).map(|pair| Bytes::copy_from_slice(&data[pair[0]..pair[1]])).collect()
+}
+
+fn ivf_frames(mut data: &[u8]) -> Vec<Bytes> {
+    data = &data[32..];
+    let mut frames = Vec::new();
+    while !data.is_empty() {
+        let len = usize::try_from(u32::from_le_bytes(data[..4].try_into().unwrap())).unwrap();
+        frames.push(Bytes::copy_from_slice(&data[12..12 + len]));
+        data = &data[12 + len..];
+    }
+    frames
+}
+
+fn packet(video: &Video, number: usize, data: Bytes) -> VideoFrame {
+    let at = u64::try_from(number).unwrap();
+    let format = Format::Encoded(video.codec);
+    let frame = VideoFrame::try_new(format, Some((WIDTH, HEIGHT)), 1000 + 33 * at, data).unwrap();
+    frame.with_place(u32::try_from(number).unwrap(), 1000 + 33 * at)
+}
+
+fn decoder(video: &Video) -> Decoder {
+    Decoder::new(video.codec, &DecodeOptions::default()).unwrap()
+}
+
+/// Every picture, with the largest number of packets that one came after its own.
+fn decode_all(video: &Video) -> (Vec<VideoFrame>, usize) {
+    let mut decoder = decoder(video);
+    let (mut frames, mut delay) = (Vec::new(), 0);
+    for (number, data) in video.packets.iter().enumerate() {
+        let decoded = decoder.push(&packet(video, number, data.clone())).unwrap();
+        assert_eq!(decoded.skipped, 0, "packet {number}");
+        for frame in &decoded.frames {
+            delay = delay.max(number - usize::try_from(frame.frame_number()).unwrap());
+        }
+        frames.extend(decoded.frames);
+    }
+    frames.extend(decoder.flush().unwrap());
+    (frames, delay)
+}
+
+fn check_all(codec: Codec, options: &[&str], max_delay: usize) {
+    let dir = tempfile::tempdir().unwrap();
+    let video = video(dir.path(), codec, options);
+    assert!(video.reference.len() >= 39, "{}", video.reference.len());
+    let (frames, delay) = decode_all(&video);
+    let decoded: Vec<_> = frames.iter().map(|frame| digest(frame.frame_data())).collect();
+    assert_eq!(decoded, video.reference, "{codec:?} {options:?}");
+    assert!(delay <= max_delay, "{codec:?} {options:?}: a picture came {delay} packets late");
+    for frame in &frames {
+        assert_eq!((frame.width(), frame.height()), (WIDTH, HEIGHT));
+        assert_eq!(frame.timestamp_ms(), 1000 + 33 * u64::from(frame.frame_number()));
+        assert_eq!(frame.metadata()["color_matrix"], "bt601");
+    }
+}
+
+#[test]
+fn h264_without_b_frames_gives_each_picture_at_once() {
+    let aud = "aud=1:scenecut=0";
+    check_all(Codec::H264, &["-c:v", "libx264", "-profile:v", "baseline", "-x264-params", aud], 0);
+    check_all(Codec::H264, &["-c:v", "libx264", "-profile:v", "high", "-bf", "0", "-x264-params", aud], 0);
+}
+
+#[test]
+fn h264_with_b_frames_is_left_to_ffmpeg() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = ["-c:v", "libx264", "-bf", "2", "-x264-params", "aud=1:scenecut=0"];
+    let video = video(dir.path(), Codec::H264, &options);
+    let mut decoder = decoder(&video);
+    let (mut frames, mut skipped, mut asked) = (Vec::new(), 0, 0);
+    for (number, data) in video.packets.iter().enumerate() {
+        let decoded = decoder.push(&packet(&video, number, data.clone())).unwrap();
+        frames.extend(decoded.frames);
+        skipped += decoded.skipped;
+        asked += u32::from(decoded.needs_key_frame);
+    }
+    frames.extend(decoder.flush().unwrap());
+    assert!((1..10).contains(&skipped) && asked == 1, "to the next key frame: {skipped}, asked {asked} times");
+    let numbers: Vec<_> = frames.iter().map(VideoFrame::frame_number).collect();
+    // Those of the second group of pictures and later, each once and right.
+    let decoded: Vec<_> = frames.iter().map(|frame| digest(frame.frame_data())).collect();
+    assert_eq!(decoded[decoded.len() - 30..], video.reference[video.reference.len() - 30..], "{numbers:?}");
+}
+
+#[test]
+fn vp8_and_vp9_are_decoded_one_by_one() {
+    let live = ["-deadline", "realtime", "-cpu-used", "8", "-b:v", "300k"];
+    check_all(Codec::Vp8, &[&["-c:v", "libvpx"][..], &live].concat(), 1);
+    check_all(Codec::Vp9, &[&["-c:v", "libvpx-vp9"][..], &live].concat(), 1);
+}
+
+#[test]
+fn vp9_with_hidden_frames_keeps_its_pictures_with_their_packets() {
+    check_all(Codec::Vp9, &["-c:v", "libvpx-vp9", "-auto-alt-ref", "1", "-lag-in-frames", "16", "-b:v", "300k"], 1);
+}
+
+#[test]
+fn av1_is_decoded_one_by_one() {
+    check_all(Codec::Av1, &["-c:v", "libaom-av1", "-cpu-used", "8", "-usage", "realtime", "-b:v", "300k"], 1);
+}
+
+#[test]
+fn a_lost_packet_loses_what_follows_up_to_the_next_key_frame() {
+    for (codec, options) in [
+        (Codec::H264, &["-c:v", "libx264", "-bf", "0", "-x264-params", "aud=1:scenecut=0"][..]),
+        (Codec::Vp8, &["-c:v", "libvpx", "-deadline", "realtime", "-auto-alt-ref", "0"][..]),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let video = video(dir.path(), codec, options);
+        let keys: Vec<_> = (0..40).filter(|at| is_key_frame(codec, &video.packets[*at])).collect();
+        assert_eq!(keys, [0, 10, 20, 30], "{codec:?}");
+        let mut decoder = decoder(&video);
+        let (mut shown, mut skipped, mut asked) = (Vec::new(), 0, 0);
+        // Beginning in the middle of a group, losing 14, and 25 being cut short.
+        for number in (3..40).filter(|number| *number != 14) {
+            let whole = &video.packets[number];
+            let data = if number == 25 { whole.slice(..whole.len() / 3) } else { whole.clone() };
+            let decoded = decoder.push(&packet(&video, number, data)).unwrap();
+            shown.extend(decoded.frames);
+            skipped += decoded.skipped;
+            asked += u32::from(decoded.needs_key_frame);
+        }
+        shown.extend(decoder.flush().unwrap());
+        assert!(asked >= 2, "{codec:?}: asked {asked} times");
+        assert!(skipped >= 7 + 5, "{codec:?}: skipped {skipped}");
+        for frame in &shown {
+            let number = usize::try_from(frame.frame_number()).unwrap();
+            // What a packet that was cut short shows is the codec's own concealment.
+            if !(25..30).contains(&number) {
+                assert_eq!(digest(frame.frame_data()), video.reference[number], "{codec:?} {number}");
+            }
+        }
+        let numbers: Vec<_> =
+            shown.iter().map(|frame| frame.frame_number()).filter(|n| !(25..30).contains(n)).collect();
+        let expected: Vec<_> = (10..14).chain(20..25).chain(30..40).collect();
+        assert_eq!(numbers, expected, "{codec:?}");
+    }
+}
+
+#[test]
+fn junk_is_skipped_and_nothing_hangs() {
+    for codec in [Codec::H264, Codec::Vp8, Codec::Vp9, Codec::Av1] {
+        let junk = Video { codec, packets: Vec::new(), reference: Vec::new() };
+        let mut decoder = decoder(&junk);
+        // What looks like key frames and is none.
+        let heads: [&[u8]; 4] =
+            [&[0, 0, 0, 1, 0x65], &[0x10, 0, 0, 0x9d, 1, 0x2a], &[0x82, 0x49, 0x83, 0x42], &[0x0A, 3]];
+        for (number, head) in heads.iter().cycle().take(12).enumerate() {
+            let data = [head, &[0x5A; 50][..]].concat();
+            if let Ok(decoded) = decoder.push(&packet(&junk, number, data.into())) {
+                assert!(decoded.frames.len() <= 1);
+            }
+        }
+    }
+}
