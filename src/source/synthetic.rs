@@ -3,11 +3,12 @@
 //! Picture `n`, at pixel (x, y): red `x + n`, green `y + 2n`, blue `x + y`, each modulo 256; alpha 255. Over its top
 //! edge lie 32 squares with sides of `width / 32` pixels: the bits of `n`, lowest first, white for 1, black for 0.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-
 use bytes::Bytes;
 
-use super::{Capture, Granted, Number, Picture, SourceError, Step, Stop, TICK};
+use super::{
+    Capture, Granted, Number, Picture, SourceError, Step, Stop,
+    clock::{Clock, Pace},
+};
 use crate::{
     error::ErrorKind,
     frame::{Format, FrameError, MAX_FRAME_BYTES, MAX_FRAME_NUMBER, Metadata, PixelFormat, VideoFrame},
@@ -90,9 +91,8 @@ impl SyntheticError {
 pub struct Synthetic {
     options: SyntheticOptions,
     granted: Granted,
-    began: Instant,
-    began_ms: u64,
-    due: Instant,
+    clock: Clock,
+    pace: Pace,
     sent: u32,
 }
 
@@ -113,8 +113,7 @@ impl Synthetic {
             format: Format::Pixels(options.format),
             metadata: Metadata::new(),
         };
-        let began = Instant::now();
-        Ok(Self { options, granted, began, began_ms: wall_clock_ms(), due: began, sent: 0 })
+        Ok(Self { options, granted, clock: Clock::start(), pace: Pace::start(options.fps), sent: 0 })
     }
 }
 
@@ -127,23 +126,15 @@ impl Capture for Synthetic {
         if self.options.frames != 0 && self.sent == self.options.frames {
             return Ok(Step::End);
         }
-        if self.due > Instant::now() + TICK {
-            stop.wait(TICK);
+        let Some(captured_at) = self.pace.wait(stop) else {
             return Ok(Step::Idle);
-        }
-        if stop.wait_until(self.due) {
-            return Ok(Step::Idle);
-        }
+        };
         // The moment for which the picture is meant: two that are drawn in one millisecond still differ.
-        let since_ms = u64::try_from((self.due - self.began).as_millis()).unwrap_or(0);
-        let captured_at = self.due;
-        let frame = draw(self.options, self.sent & MAX_FRAME_NUMBER, self.began_ms + since_ms)?;
+        let frame = draw(self.options, self.sent & MAX_FRAME_NUMBER, self.clock.wall_ms(captured_at))?;
         self.sent = self.sent.wrapping_add(1);
-        let interval = Duration::from_secs_f64(1.0 / self.options.fps);
-        self.due += interval;
-        while self.due + interval < Instant::now() {
-            self.due += interval;
-        }
+        let mut metadata = Metadata::new();
+        self.clock.stamp(captured_at, "host", &mut metadata);
+        let frame = frame.with_metadata(metadata);
         Ok(Step::Picture(Picture { frame, number: Number::Next, captured_at }))
     }
 }
@@ -173,11 +164,6 @@ impl SyntheticOptions {
             }
         }
     }
-}
-
-fn wall_clock_ms() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(now.as_millis()).unwrap_or(0)
 }
 
 /// Draws picture `number`, for the moment `timestamp_ms`.

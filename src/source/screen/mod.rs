@@ -1,10 +1,22 @@
 //! Screens and windows.
+//!
+//! Belongs here: which of the ways to read a screen is taken, and what is common to them.
+//! Does not belong here: pacing and clocks (`clock`), pixels (`frame::convert`).
+//!
+//! On Linux everything is read and listed over the display's own protocol: the library that does it elsewhere, xcap,
+//! links five C libraries there, opens a connection for each picture, and divides sizes by the fonts' resolution.
+
+#[cfg(all(feature = "screen", target_os = "linux"))]
+mod x11;
 
 use super::{
     Capture, SourceError, SourceOptions, Stop,
     devices::{ScreenInfo, WindowInfo},
 };
 use crate::frame::PixelFormat;
+
+/// Lowest and highest rate, in pictures a second.
+const FPS: std::ops::RangeInclusive<f64> = 0.01..=240.0;
 
 /// A part of a screen, in physical pixels from its top left corner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -26,21 +38,8 @@ pub enum ScreenTarget {
     Primary,
     /// A screen by its id.
     Screen(String),
-    /// A window by its id.
+    /// A window by its id: the part of the screen that it covers, with whatever lies over it.
     Window(String),
-}
-
-/// How screens are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ScreenBackend {
-    /// X11 with shared memory.
-    X11,
-    /// wlroots' screencopy.
-    Screencopy,
-    /// The desktop portal, by PipeWire.
-    Portal,
-    /// The xcap library; Windows and macOS.
-    Xcap,
 }
 
 /// What to capture.
@@ -50,26 +49,17 @@ pub struct ScreenOptions {
     pub target: ScreenTarget,
     /// The whole unless set.
     pub region: Option<Region>,
-    /// Pictures a second; 30 unless set.
+    /// Pictures a second, 0.01 to 240; 30 unless set.
     pub fps: f64,
     /// `rgb` unless set; any raw format.
     pub format: PixelFormat,
     /// With the pointer; without unless set.
     pub cursor: bool,
-    /// What the session offers unless set.
-    pub backend: Option<ScreenBackend>,
 }
 
 impl Default for ScreenOptions {
     fn default() -> Self {
-        Self {
-            target: ScreenTarget::Primary,
-            region: None,
-            fps: 30.0,
-            format: PixelFormat::Rgb,
-            cursor: false,
-            backend: None,
-        }
+        Self { target: ScreenTarget::Primary, region: None, fps: 30.0, format: PixelFormat::Rgb, cursor: false }
     }
 }
 
@@ -80,7 +70,60 @@ impl ScreenOptions {
     ///
     /// [`SourceError::Parameter`].
     pub fn check(&self) -> Result<(), SourceError> {
+        if !FPS.contains(&self.fps) {
+            let problem = format!("{} is outside {} to {}", self.fps, FPS.start(), FPS.end());
+            return Err(SourceError::Parameter { field: "fps", problem });
+        }
+        if self.region.is_some_and(|region| region.width == 0 || region.height == 0) {
+            return Err(SourceError::Parameter { field: "region", problem: "it is empty".to_owned() });
+        }
         Ok(())
+    }
+}
+
+/// A rectangle on the desktop, in physical pixels.
+#[cfg(all(feature = "screen", target_os = "linux"))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Rect {
+    x: i32,
+    y: i32,
+    width: u32,
+    height: u32,
+}
+
+#[cfg(all(feature = "screen", target_os = "linux"))]
+impl Rect {
+    /// The part that `region` names.
+    fn part(self, region: Option<Region>, screen: &str) -> Result<Self, SourceError> {
+        let Some(Region { x, y, width, height }) = region else {
+            return Ok(self);
+        };
+        let ends_inside = |begin: i32, len: u32, whole: u32| {
+            u32::try_from(begin).ok().and_then(|begin| begin.checked_add(len)).is_some_and(|end| end <= whole)
+        };
+        if ends_inside(x, width, self.width) && ends_inside(y, height, self.height) {
+            return Ok(Self { x: self.x + x, y: self.y + y, width, height });
+        }
+        Err(SourceError::RegionOutside {
+            region: format!("{x},{y} {width} x {height}"),
+            screen: screen.to_owned(),
+            width: self.width,
+            height: self.height,
+        })
+    }
+
+    /// What lies on both.
+    fn clipped(self, whole: Self) -> Option<Self> {
+        let side = |begin: i32, len: u32, whole_begin: i32, whole_len: u32| {
+            let end = i64::from(begin) + i64::from(len);
+            let whole_end = i64::from(whole_begin) + i64::from(whole_len);
+            let first = begin.max(whole_begin);
+            let len = u32::try_from(end.min(whole_end) - i64::from(first)).ok().filter(|len| *len > 0)?;
+            Some((first, len))
+        };
+        let (x, width) = side(self.x, self.width, whole.x, whole.width)?;
+        let (y, height) = side(self.y, self.height, whole.y, whole.height)?;
+        Some(Self { x, y, width, height })
     }
 }
 
@@ -89,16 +132,82 @@ impl ScreenOptions {
 /// # Errors
 ///
 /// [`SourceError`].
+#[cfg(all(feature = "screen", target_os = "linux"))]
 pub fn open(options: &ScreenOptions, _env: &SourceOptions, _stop: &Stop) -> Result<Box<dyn Capture>, SourceError> {
-    let _ = options;
-    Err(SourceError::Missing { what: "screen".to_owned(), hint: "built without the feature `screen`".to_owned() })
+    Ok(Box::new(x11::X11::open(options)?))
 }
 
-/// The screens of this session.
+/// The screens of this session, the primary one first, and its windows, the topmost first.
 ///
 /// # Errors
 ///
 /// [`SourceError`] if they cannot be listed.
+#[cfg(all(feature = "screen", target_os = "linux"))]
 pub fn list() -> Result<(Vec<ScreenInfo>, Vec<WindowInfo>), SourceError> {
-    Err(SourceError::Missing { what: "screen".to_owned(), hint: "built without the feature `screen`".to_owned() })
+    x11::list()
+}
+
+/// Nothing can be opened.
+///
+/// # Errors
+///
+/// [`SourceError::Missing`].
+#[cfg(not(all(feature = "screen", target_os = "linux")))]
+pub fn open(_options: &ScreenOptions, _env: &SourceOptions, _stop: &Stop) -> Result<Box<dyn Capture>, SourceError> {
+    Err(missing())
+}
+
+/// Nothing can be listed.
+///
+/// # Errors
+///
+/// [`SourceError::Missing`].
+#[cfg(not(all(feature = "screen", target_os = "linux")))]
+pub fn list() -> Result<(Vec<ScreenInfo>, Vec<WindowInfo>), SourceError> {
+    Err(missing())
+}
+
+#[cfg(not(all(feature = "screen", target_os = "linux")))]
+fn missing() -> SourceError {
+    let hint = "this build cannot read screens here (feature `screen`, Linux)".to_owned();
+    SourceError::Missing { what: "screen".to_owned(), hint }
+}
+
+#[cfg(all(test, feature = "screen", target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_region_lies_on_its_screen_or_is_refused() {
+        let screen = Rect { x: 1920, y: -10, width: 800, height: 600 };
+        let part = |x, y, width, height| screen.part(Some(Region { x, y, width, height }), "DP-1");
+        assert_eq!(screen.part(None, "DP-1").unwrap(), screen);
+        assert_eq!(part(0, 0, 800, 600).unwrap(), screen);
+        assert_eq!(part(10, 20, 30, 40).unwrap(), Rect { x: 1930, y: 10, width: 30, height: 40 });
+        for (x, y, width, height) in
+            [(-1, 0, 10, 10), (0, -1, 10, 10), (1, 0, 800, 600), (0, 1, 800, 600), (i32::MAX, 0, u32::MAX, 1)]
+        {
+            assert!(matches!(part(x, y, width, height), Err(SourceError::RegionOutside { .. })));
+        }
+    }
+
+    #[test]
+    fn a_window_is_clipped_to_the_screen() {
+        let screen = Rect { x: 0, y: 0, width: 100, height: 100 };
+        let clip = |x, y, width, height| Rect { x, y, width, height }.clipped(screen);
+        assert_eq!(clip(-10, 90, 30, 30), Some(Rect { x: 0, y: 90, width: 20, height: 10 }));
+        assert_eq!(clip(100, 0, 10, 10), None);
+        assert_eq!(clip(-10, 0, 10, 10), None);
+    }
+
+    #[test]
+    fn rates_and_empty_regions_are_refused_before_anything_is_opened() {
+        let good = ScreenOptions::default();
+        good.check().unwrap();
+        for fps in [0.0, -1.0, 241.0, f64::NAN, f64::INFINITY] {
+            assert_eq!(ScreenOptions { fps, ..good.clone() }.check().unwrap_err().field(), Some("fps"));
+        }
+        let region = Some(Region { x: 0, y: 0, width: 0, height: 5 });
+        assert_eq!(ScreenOptions { region, ..good }.check().unwrap_err().field(), Some("region"));
+    }
 }
