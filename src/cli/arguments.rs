@@ -23,6 +23,10 @@ pub(super) enum Command {
     /// Work with the model cache that Python and the extension share
     #[command(subcommand)]
     Models(ModelsCommand),
+    /// List cameras, screens and windows, and what is missing to use more
+    Devices(DevicesArguments),
+    /// Capture from a camera, a screen or a video file, without a hub
+    Capture(CaptureArguments),
     /// Tell browsers about this program, for the extensions named
     Install(InstallArguments),
     /// Take that back
@@ -45,6 +49,91 @@ pub(super) struct StatusArguments {
     /// For programs
     #[arg(long)]
     pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DevicesArguments {
+    /// For programs
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CaptureArguments {
+    #[command(subcommand)]
+    pub(super) source: CaptureSource,
+
+    /// Stop after so many pictures [default: go on until it ends or is interrupted]
+    #[arg(long, global = true, value_name = "N")]
+    pub(super) frames: Option<u64>,
+
+    /// Where the pictures go: a directory (PNG or JPEG files), or - for the bare bytes on standard output
+    #[arg(long, global = true, value_name = "DIR|-")]
+    pub(super) output: Option<PathBuf>,
+
+    /// For programs: a line for each picture, on standard error where the pictures are on standard output
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum CaptureSource {
+    /// A camera
+    Camera {
+        /// Its index or id, as `framehost devices` shows them
+        #[arg(long, default_value = "0")]
+        camera: String,
+        /// Pixels
+        #[arg(long, default_value_t = 640)]
+        width: u32,
+        /// Pixels
+        #[arg(long, default_value_t = 480)]
+        height: u32,
+        /// Pictures a second
+        #[arg(long, default_value_t = 30.0)]
+        fps: f64,
+        /// rgb, bgr, rgba, bgra, gray, i420, nv12, yuy2, or jpeg for what the camera has coded
+        #[arg(long, default_value = "rgb")]
+        format: String,
+    },
+    /// A screen, a window, or a part of one
+    Screen {
+        /// Its id, as `framehost devices` shows it [default: the primary one]
+        #[arg(long)]
+        screen: Option<String>,
+        /// A window's id, as `framehost devices` shows it
+        #[arg(long, conflicts_with = "screen")]
+        window: Option<String>,
+        /// Physical pixels from the top left corner [default: all of it]
+        #[arg(long, value_name = "X,Y,WIDTH,HEIGHT", allow_hyphen_values = true)]
+        region: Option<String>,
+        /// Pictures a second
+        #[arg(long, default_value_t = 30.0)]
+        fps: f64,
+        /// rgb, bgr, rgba, bgra, gray, i420, nv12 or yuy2
+        #[arg(long, default_value = "rgb")]
+        format: String,
+        /// With the pointer
+        #[arg(long)]
+        cursor: bool,
+    },
+    /// A video file, as ffmpeg reads it
+    File {
+        /// The file
+        path: PathBuf,
+        /// Index of the first picture
+        #[arg(long, default_value_t = 0)]
+        start_frame: u64,
+        /// Index of the first picture that is not wanted any more [default: the end]
+        #[arg(long)]
+        end_frame: Option<u64>,
+        /// rgb, bgr, rgba, bgra, gray, i420, nv12 or yuy2
+        #[arg(long, default_value = "rgb")]
+        format: String,
+        /// At the file's own pace
+        #[arg(long)]
+        realtime: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]

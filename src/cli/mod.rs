@@ -7,6 +7,7 @@
 //! an extension id (Firefox), or no argument and a standard input that is no terminal (a test harness).
 
 mod arguments;
+mod capture;
 mod host;
 mod hub;
 mod install;
@@ -38,6 +39,8 @@ pub fn run() -> ExitCode {
             Command::Hub(arguments) => hub::run(&arguments),
             Command::Status(arguments) => status::run(&arguments),
             Command::Models(command) => models::run(command),
+            Command::Devices(arguments) => capture::devices(&arguments),
+            Command::Capture(arguments) => capture::run(&arguments),
             Command::Install(arguments) => install::install(&arguments),
             Command::Uninstall(arguments) => install::uninstall(&arguments),
         },

@@ -85,7 +85,6 @@ fn camera(wish: pb::CameraSource) -> Result<CameraOptions, Status> {
         height: or(number("height", wish.height)?, unset.height),
         fps: rate(wish.fps, unset.fps),
         format: if wish.format.is_empty() { unset.format } else { Format::parse(&wish.format)? },
-        backend: None,
     })
 }
 
@@ -106,7 +105,6 @@ fn screen(wish: pb::ScreenSource) -> Result<ScreenOptions, Status> {
         fps: rate(wish.fps, unset.fps),
         format: pixels(&wish.format, unset.format)?,
         cursor: wish.cursor,
-        backend: None,
     })
 }
 

@@ -130,7 +130,6 @@ fn camera(wish: CameraRequest) -> Result<CameraOptions, Failure> {
         height: wish.height.unwrap_or(unset.height),
         fps: wish.fps.unwrap_or(unset.fps),
         format: wish.format.map_or(Ok(unset.format), |name| Format::parse(&name))?,
-        backend: None,
     })
 }
 
@@ -149,7 +148,6 @@ fn screen(wish: ScreenRequest) -> Result<ScreenOptions, Failure> {
         fps: wish.fps.unwrap_or(unset.fps),
         format: pixels(wish.format, unset.format)?,
         cursor: wish.cursor.unwrap_or(unset.cursor),
-        backend: None,
     })
 }
 

@@ -14,6 +14,7 @@
 
 pub mod camera;
 mod capture;
+mod clock;
 pub mod devices;
 mod error;
 pub mod file;

@@ -1,0 +1,276 @@
+//! `framehost capture` and `framehost devices`: what this machine can be captured from, without a hub.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::{Context, bail};
+use serde::Serialize;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::{
+    arguments::{CaptureArguments, CaptureSource, DevicesArguments},
+    say,
+};
+use crate::{
+    config::Config,
+    frame::{Codec, Format, PixelFormat, VideoFrame, still},
+    source::{
+        Granted, SourceOptions, SourceSpec,
+        camera::{CameraId, CameraOptions},
+        devices::{self, Devices},
+        file::FileOptions,
+        screen::{Region, ScreenOptions, ScreenTarget},
+    },
+    stream_handler::{HandlerError, StreamHandler},
+    streams::Queue,
+};
+
+/// Pictures that may wait for the disk or a pipe.
+const DEPTH: i64 = 64;
+
+pub(super) fn devices(arguments: &DevicesArguments) -> anyhow::Result<ExitCode> {
+    let devices = devices::list();
+    if arguments.json {
+        say(serde_json::to_string(&devices)?)?;
+    } else {
+        print(&devices)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(devices: &Devices) -> io::Result<()> {
+    say(format_args!("cameras: {}", devices.cameras.len()))?;
+    for camera in &devices.cameras {
+        say(format_args!("  {}  {}  {}  {}", camera.index, camera.id, camera.path, camera.name))?;
+        for mode in &camera.modes {
+            let fps = mode.fps.iter().map(|fps| format!("{fps:.4}")).collect::<Vec<_>>().join(", ");
+            say(format_args!("    {} {} x {} at {fps}", mode.device_format, mode.width, mode.height))?;
+        }
+    }
+    say(format_args!("screens: {}", devices.screens.len()))?;
+    for screen in &devices.screens {
+        let primary = if screen.is_primary { ", primary" } else { "" };
+        let (id, width, height, x, y) = (&screen.id, screen.width, screen.height, screen.x, screen.y);
+        say(format_args!("  {id}  {width} x {height} at {x},{y}{primary}"))?;
+    }
+    say(format_args!("windows: {}", devices.windows.len()))?;
+    for window in &devices.windows {
+        say(format_args!("  {}  {} x {}  {}", window.id, window.width, window.height, window.title))?;
+    }
+    for part in &devices.missing {
+        say(format_args!("missing: {}: {}", part.what, part.problem))?;
+    }
+    Ok(())
+}
+
+pub(super) fn run(arguments: &CaptureArguments) -> anyhow::Result<ExitCode> {
+    let paths = super::paths()?;
+    let ffmpeg = Config::read(&paths)?.ffmpeg;
+    let handler = StreamHandler::new(SourceOptions { ffmpeg, state_dir: Some(paths.state_dir) });
+    let spec = spec(&arguments.source)?;
+    let mut sink = Sink::new(arguments)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let result = runtime.block_on(capture(&handler, spec, arguments, &mut sink));
+    runtime.shutdown_background();
+    match result {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) if arguments.json => {
+            sink.note(&json!({"error": described(&error)}))?;
+            Ok(ExitCode::FAILURE)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn capture(
+    handler: &StreamHandler,
+    spec: SourceSpec,
+    arguments: &CaptureArguments,
+    sink: &mut Sink<'_>,
+) -> anyhow::Result<()> {
+    let captured = handler.open(spec, Queue::fifo(DEPTH)?).await?;
+    sink.granted(captured.granted())?;
+    let mut left = arguments.frames.unwrap_or(u64::MAX);
+    while left > 0 {
+        let next = tokio::select! {
+            next = captured.next() => next,
+            _ = tokio::signal::ctrl_c() => break,
+        };
+        match next {
+            None => break,
+            Some(Ok(frame)) => {
+                left -= 1;
+                sink.take(&frame)?;
+            }
+            Some(Err(HandlerError::Lost(trouble))) => {
+                sink.note(&json!({"lost": {"reason": trouble.reason, "message": trouble.message}}))?;
+            }
+            Some(Err(error)) => return Err(error.into()),
+        }
+    }
+    let dropped = captured.dropped();
+    // Closing waits for the picture at hand.
+    tokio::task::spawn_blocking(move || drop(captured)).await?;
+    sink.note(&json!({"dropped": dropped}))
+}
+
+/// Where pictures and notes go.
+struct Sink<'a> {
+    output: Output<'a>,
+    json: bool,
+    count: u64,
+}
+
+enum Output<'a> {
+    /// Nothing is kept.
+    Nothing,
+    /// One picture after another.
+    Stdout,
+    /// A file each.
+    Directory(&'a Path),
+}
+
+#[derive(Serialize)]
+struct FrameLine<'a> {
+    frame_number: u32,
+    timestamp_ms: u64,
+    width: u32,
+    height: u32,
+    format: &'static str,
+    bytes: usize,
+    sha256: String,
+    metadata: &'a BTreeMap<String, String>,
+}
+
+impl<'a> Sink<'a> {
+    fn new(arguments: &'a CaptureArguments) -> anyhow::Result<Self> {
+        let output = match arguments.output.as_deref() {
+            None => Output::Nothing,
+            Some(path) if path == Path::new("-") => Output::Stdout,
+            Some(directory) => {
+                fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
+                Output::Directory(directory)
+            }
+        };
+        Ok(Self { output, json: arguments.json, count: 0 })
+    }
+
+    fn granted(&self, granted: &Granted) -> anyhow::Result<()> {
+        let Granted { device, backend, width, height, fps, format, metadata } = granted;
+        self.note(&json!({"granted": {
+            "device": device, "backend": backend, "width": width, "height": height, "fps": fps,
+            "format": format.as_str(), "metadata": metadata,
+        }}))
+    }
+
+    fn take(&mut self, frame: &VideoFrame) -> anyhow::Result<()> {
+        match &self.output {
+            Output::Nothing => {}
+            Output::Stdout => io::stdout().write_all(frame.frame_data())?,
+            Output::Directory(directory) => {
+                let (name, bytes) = picture_file(frame, self.count)?;
+                let path = directory.join(name);
+                fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
+            }
+        }
+        self.count += 1;
+        if self.json {
+            let digest = Sha256::digest(frame.frame_data());
+            self.note(&FrameLine {
+                frame_number: frame.frame_number(),
+                timestamp_ms: frame.timestamp_ms(),
+                width: frame.width(),
+                height: frame.height(),
+                format: frame.format().as_str(),
+                bytes: frame.frame_data().len(),
+                sha256: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+                metadata: frame.metadata(),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// A line for programs, beside the pictures.
+    fn note(&self, line: &impl Serialize) -> anyhow::Result<()> {
+        if self.json {
+            let line = serde_json::to_string(line)?;
+            match self.output {
+                Output::Stdout => writeln!(io::stderr(), "{line}")?,
+                Output::Nothing | Output::Directory(_) => say(line)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A picture as a file that everything opens.
+fn picture_file(frame: &VideoFrame, number: u64) -> anyhow::Result<(PathBuf, bytes::Bytes)> {
+    let (extension, bytes) = match frame.format() {
+        Format::Pixels(_) => ("png", still::encode(frame, Codec::Png, 100)?.frame_data().clone()),
+        Format::Encoded(Codec::Jpeg) => ("jpg", frame.frame_data().clone()),
+        Format::Encoded(_) => (frame.format().as_str(), frame.frame_data().clone()),
+    };
+    Ok((format!("frame-{number:06}.{extension}").into(), bytes))
+}
+
+fn described(error: &anyhow::Error) -> Value {
+    let message = format!("{error:#}");
+    match error.downcast_ref::<HandlerError>() {
+        Some(error) => json!({"code": error.kind().as_str(), "reason": error.reason(), "message": message}),
+        None => json!({"code": "internal", "reason": "internal", "message": message}),
+    }
+}
+
+fn spec(source: &CaptureSource) -> anyhow::Result<SourceSpec> {
+    Ok(match source {
+        CaptureSource::Camera { camera, width, height, fps, format } => SourceSpec::Camera(CameraOptions {
+            camera: camera.parse().map_or_else(|_| CameraId::Name(camera.clone()), CameraId::Index),
+            width: *width,
+            height: *height,
+            fps: *fps,
+            format: Format::parse(format)?,
+        }),
+        CaptureSource::Screen { screen, window, region, fps, format, cursor } => SourceSpec::Screen(ScreenOptions {
+            target: match (screen, window) {
+                (Some(screen), _) => ScreenTarget::Screen(screen.clone()),
+                (None, Some(window)) => ScreenTarget::Window(window.clone()),
+                (None, None) => ScreenTarget::Primary,
+            },
+            region: region.as_deref().map(parse_region).transpose()?,
+            fps: *fps,
+            format: pixels(format)?,
+            cursor: *cursor,
+        }),
+        CaptureSource::File { path, start_frame, end_frame, format, realtime } => SourceSpec::File(FileOptions {
+            start_frame: *start_frame,
+            end_frame: *end_frame,
+            format: pixels(format)?,
+            realtime: *realtime,
+            ..FileOptions::new(std::path::absolute(path)?)
+        }),
+    })
+}
+
+fn parse_region(text: &str) -> anyhow::Result<Region> {
+    let parts: Vec<_> = text.split(',').map(str::trim).collect();
+    let [x, y, width, height] = parts.as_slice() else {
+        bail!("a region is X,Y,WIDTH,HEIGHT, not {text:?}");
+    };
+    let parsed = || -> Result<Region, std::num::ParseIntError> {
+        Ok(Region { x: x.parse()?, y: y.parse()?, width: width.parse()?, height: height.parse()? })
+    };
+    parsed().with_context(|| format!("a region is X,Y,WIDTH,HEIGHT in pixels, not {text:?}"))
+}
+
+fn pixels(name: &str) -> anyhow::Result<PixelFormat> {
+    match Format::parse(name)? {
+        Format::Pixels(format) => Ok(format),
+        Format::Encoded(_) => bail!("this source gives raw pixels, not {name}"),
+    }
+}
