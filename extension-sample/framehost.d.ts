@@ -177,8 +177,71 @@ export class Host {
    */
   openStream(options?: { streamId?: string; source?: Source }): OpeningStream;
 
+  /** What this machine can be captured from, and what is missing to use more. */
+  devices(options?: RequestOptions): Promise<Devices>;
+
+  /** Watches any stream of the hub; throws `already_exists` if this host does already. */
+  subscribe(streamId: string, options?: SubscribeOptions): Subscription;
+
   /** Ends the session for good: open requests are `cancelled`, the host closes the streams. */
   close(): void;
+}
+
+/** All in physical pixels. */
+export interface Devices {
+  cameras: {
+    id: string;
+    index: number;
+    name: string;
+    path: string;
+    modes: { device_format: string; width: number; height: number; fps: number[] }[];
+  }[];
+  screens: {
+    id: string;
+    name: string;
+    x: number;
+    y: number;
+    width: number;
+    height: number;
+    scale: number;
+    is_primary: boolean;
+  }[];
+  windows: { id: string; title: string; x: number; y: number; width: number; height: number }[];
+  missing: { what: string; problem: string }[];
+}
+
+export interface SubscribeOptions {
+  /** 'jpeg' unless set; also 'png', 'webp' and raw formats. */
+  format?: string;
+  /** Pixels; wider pictures are scaled. */
+  maxWidth?: number;
+  maxFps?: number;
+  /** Also a stream that nobody has opened yet; true unless set. */
+  wait?: boolean;
+}
+
+export interface WatchedFrame {
+  format: string;
+  width: number;
+  height: number;
+  timestampMs: number;
+  frameNumber: number;
+  metadata: Record<string, string>;
+  data: Uint8Array;
+}
+
+/** Pictures of a stream of the hub: the newest each time. It outlives restarts of the hub. */
+export class Subscription implements AsyncIterable<WatchedFrame> {
+  private constructor();
+  readonly streamId: string;
+  /** `replaced`: pictures that came while the loop was busy. */
+  readonly stats: { received: number; dropped: number; replaced: number };
+  on(event: 'frame', fn: (frame: WatchedFrame) => void): () => void;
+  on(event: 'ended', fn: (end: { error: FramehostError | null }) => void): () => void;
+  /** The loop throws what ended the stream, if it did not come to its end. */
+  [Symbol.asyncIterator](): AsyncIterator<WatchedFrame>;
+  /** Ends it. Resolves to what the hub counted, or null. */
+  close(): Promise<{ stream_id: string; delivered: number; dropped: number } | null>;
 }
 
 export type Source =
@@ -192,6 +255,37 @@ export type Source =
       format?: 'rgb' | 'bgr' | 'rgba';
       /** How many pictures; 0: without end. Counted anew when the stream is opened again. */
       frames?: number;
+    }
+  | {
+      kind: 'camera';
+      /** Index or id of `devices()`; 0 unless set. */
+      camera?: number | string;
+      /** The camera has to have this size; 640 x 480 unless set. */
+      width?: number;
+      height?: number;
+      fps?: number;
+      /** A raw format, or 'jpeg' for what the camera has coded; 'rgb' unless set. */
+      format?: string;
+    }
+  | {
+      kind: 'screen';
+      /** Of `devices()`; the primary screen unless set. */
+      screen?: string;
+      window?: string;
+      /** Physical pixels from the top left corner of the screen or window. */
+      region?: { x: number; y: number; width: number; height: number };
+      fps?: number;
+      format?: string;
+      cursor?: boolean;
+    }
+  | {
+      kind: 'file';
+      /** In a directory that the user has named in framehost's configuration. */
+      path: string;
+      start_frame?: number;
+      end_frame?: number;
+      format?: string;
+      realtime?: boolean;
     };
 
 export interface Picture {
@@ -256,8 +350,12 @@ export interface StreamEvents {
   /** Opened, or opened again in another session. */
   open: OpenedStream;
   result: ResultEvent;
-  /** The source came to its end. */
+  /** The source came to its end, or could not go on. */
   ended: StreamEndedEvent;
+  /** Its device is gone and looked for, or back. */
+  device: { state: 'lost' | 'live'; error: FramehostError | null };
+  /** Somebody who decodes what is sent has lost his way: make the next chunk a key frame. */
+  key_frame_wanted: Record<string, never>;
   error: FramehostError;
 }
 

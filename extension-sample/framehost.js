@@ -154,6 +154,7 @@ export class Host {
   #requests = new Map();
   #lastId = 0;
   #streams = new Set();
+  #subscriptions = new Map();
   #waiters = new Set();
   #failures = 0;
   #everConnected = false;
@@ -244,6 +245,25 @@ export class Host {
     return usableWhileOpening(stream);
   }
 
+  /** What this machine can be captured from: `cameras`, `screens`, `windows`, and what is `missing` to use more. */
+  async devices(options) {
+    return this.request('devices', {}, options);
+  }
+
+  /**
+   * Watches any stream of the hub, coded small enough for messages; for a preview. One subscription for each stream.
+   */
+  subscribe(streamId, { format, maxWidth, maxFps, wait = true } = {}) {
+    if (this.#state === 'closed') throw this.#closedError();
+    if (this.#subscriptions.has(streamId)) {
+      throw new FramehostError('already_exists', `${streamId} is subscribed to already`, { stream_id: streamId });
+    }
+    const params = { stream_id: streamId, format, max_width: maxWidth, max_fps: maxFps, wait };
+    const subscription = new Subscription(CONSTRUCTION, this, params);
+    this.#subscriptions.set(streamId, subscription);
+    return subscription;
+  }
+
   /** Ends the session for good: open requests are `cancelled`, the host closes the streams. */
   close() {
     if (this.#state === 'closed') return;
@@ -275,6 +295,10 @@ export class Host {
 
   _forget(stream) {
     this.#streams.delete(stream);
+  }
+
+  _unsubscribed(streamId) {
+    this.#subscriptions.delete(streamId);
   }
 
   _report(error) {
@@ -365,6 +389,7 @@ export class Host {
     // Streams first, in the order in which they were opened: the messages keep it, so whoever hears of the session
     // and closes one or asks for the list finds them there.
     for (const stream of [...this.#streams]) stream._open();
+    for (const subscription of [...this.#subscriptions.values()]) subscription._open();
     this.#setState('connected');
     for (const waiter of [...this.#waiters]) waiter.resolve();
     this.#waiters.clear();
@@ -403,6 +428,19 @@ export class Host {
       case 'result':
         this.#stream(message.stream_id)?._result(message);
         this.#listeners.emit('result', message);
+        break;
+      case 'stream_state':
+        this.#stream(message.stream_id)?._stateChanged(message);
+        this.#listeners.emit('stream_state', message);
+        break;
+      case 'key_frame_wanted':
+        this.#stream(message.stream_id)?._keyFrameWanted();
+        break;
+      case 'frame':
+        this.#subscriptions.get(message.stream_id)?._received(message);
+        break;
+      case 'subscription_ended':
+        this.#subscriptions.get(message.stream_id)?._ended(message);
         break;
       case 'stream_ended':
         this.#stream(message.stream_id)?._ended(message);
@@ -467,6 +505,7 @@ export class Host {
     this.#waiters.clear();
     for (const stream of [...this.#streams]) stream._hostClosed(error);
     this.#streams.clear();
+    for (const subscription of [...this.#subscriptions.values()]) subscription._finish(error);
   }
 
   /** Doubles with each failure up to the cap; the random half keeps many pages from coming back at the same moment. */
@@ -731,9 +770,21 @@ export class Stream {
     this.#listeners.emit('result', event);
   }
 
+  /** Its device is gone, or back. */
+  _stateChanged(event) {
+    this.#listeners.emit('device', { state: event.state, error: event.error ? errorOf(event.error) : null });
+  }
+
+  _keyFrameWanted() {
+    this.#listeners.emit('key_frame_wanted', {});
+  }
+
   _ended(event) {
     if (this.#isOver()) return;
-    this.#finish('ended', new FramehostError('failed_precondition', 'the stream has ended', this.#about()));
+    const error = event.error
+      ? errorOf(event.error)
+      : new FramehostError('failed_precondition', 'the stream has ended', this.#about());
+    this.#finish('ended', error);
     this.#host._forget(this);
     this.#listeners.emit('ended', event);
   }
@@ -870,6 +921,109 @@ function usableWhileOpening(stream) {
     Object.defineProperty(promise, name, { get: () => stream[name] });
   }
   return promise;
+}
+
+/**
+ * Pictures of a stream of the hub. `for await (const frame of subscription)` gives the newest each time; what comes while
+ * the loop is busy is replaced, and counted in `stats.replaced`. It outlives restarts of the hub.
+ */
+export class Subscription {
+  #host;
+  #params;
+  #listeners = new Listeners();
+  #newest = null;
+  #wake = null;
+  #over = null;
+  #stats = { received: 0, dropped: 0, replaced: 0 };
+
+  constructor(key, host, params) {
+    if (key !== CONSTRUCTION) throw new TypeError('use subscribe()');
+    this.#host = host;
+    this.#params = params;
+    if (host.state === 'connected') this._open();
+  }
+
+  get streamId() {
+    return this.#params.stream_id;
+  }
+
+  get stats() {
+    return { ...this.#stats };
+  }
+
+  /** 'frame' {format, width, height, timestampMs, frameNumber, metadata, data}, 'ended' {error}. */
+  on(event, fn) {
+    return this.#listeners.add(event, fn);
+  }
+
+  async *[Symbol.asyncIterator]() {
+    try {
+      for (;;) {
+        while (this.#newest === null && this.#over === null) {
+          await new Promise((resolve) => (this.#wake = resolve));
+        }
+        const frame = this.#newest;
+        this.#newest = null;
+        if (frame !== null) {
+          yield frame;
+          continue;
+        }
+        if (this.#over.error) throw this.#over.error;
+        return;
+      }
+    } finally {
+      await this.close();
+    }
+  }
+
+  /** Ends it; what the hub counted, or null where it could not be asked. */
+  async close() {
+    if (this.#over) return null;
+    this._finish(null);
+    if (this.#host.state !== 'connected') return null;
+    return this.#host._ask('stream.unsubscribe', { stream_id: this.streamId }).catch(() => null);
+  }
+
+  async _open() {
+    if (this.#over) return;
+    try {
+      await this.#host._ask('stream.subscribe', this.#params);
+    } catch (error) {
+      // A session that ended: the next one opens it again.
+      if (error.code !== 'unavailable' && error.code !== 'cancelled') this._finish(error);
+    }
+  }
+
+  _received(event) {
+    if (this.#over) return;
+    this.#stats.received += 1;
+    this.#stats.dropped = event.dropped;
+    const frame = {
+      format: event.format,
+      width: event.width,
+      height: event.height,
+      timestampMs: event.timestamp_ms,
+      frameNumber: event.frame_number,
+      metadata: event.metadata,
+      data: fromBase64(event.data),
+    };
+    if (this.#newest !== null) this.#stats.replaced += 1;
+    this.#newest = frame;
+    this.#wake?.();
+    this.#listeners.emit('frame', frame);
+  }
+
+  _ended(event) {
+    this._finish(event.error ? errorOf(event.error) : null);
+  }
+
+  _finish(error) {
+    if (this.#over) return;
+    this.#over = { error };
+    this.#host._unsubscribed(this.streamId);
+    this.#wake?.();
+    this.#listeners.emit('ended', { error });
+  }
 }
 
 class Models {

@@ -171,6 +171,14 @@ export class FakeHost {
     return { ok: source.kind === 'extension' ? { ...ok, frame_credits: FRAME_CREDITS } : { ...ok, fps: 30 } };
   }
 
+  'on stream.subscribe'({ stream_id, format = 'jpeg' }) {
+    return { ok: { stream_id, format } };
+  }
+
+  'on stream.unsubscribe'({ stream_id }) {
+    return { ok: { stream_id, delivered: 0, dropped: 0 } };
+  }
+
   'on stream.close'({ stream_id }) {
     const stream = this.streams.get(stream_id);
     if (!stream) return failure('not_found', 'no such stream', { stream_id });
