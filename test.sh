@@ -31,15 +31,15 @@ stage docs 120 docs_tools "" "links, paths, the contract's layout, shell scripts
 stage clippy 900 rust_tools "" "lints, all features"
 stage clippy_bare 900 rust_tools "" "lints, no features"
 stage doc 600 rust "" "the Rust documentation builds without warnings"
-stage test 1200 rust "" "Rust tests"
+stage test 1200 rust_and_ffmpeg "" "Rust tests"
 stage js 300 node "" "tests of the extension's code without a browser"
 stage build 1500 rust "" "the program, as it is released"
-stage python 1200 python build "stock Python clients: gRPC, huggingface_hub, transformers; other users; the installer"
+stage python 1500 devices build "stock Python clients: gRPC, huggingface_hub, transformers; other users; video files; screens"
 stage browser 1500 browser build "a real Chromium with the sample extension"
 stage bench 900 rust build "benchmarks run (their numbers are not judged)"
 stage demo 600 demo build "the demo"
-stage proptest 3600 rust "" "Rust property tests, many more cases"
-stage repeat 3600 browser build "Python and browser tests five times, to find what fails now and then"
+stage proptest 3600 rust_and_ffmpeg "" "Rust property tests, many more cases"
+stage repeat 3600 everything build "Python and browser tests five times, to find what fails now and then"
 
 need_docs_tools() {
     need_command python3 python3
@@ -49,6 +49,19 @@ need_docs_tools() {
 need_browser() {
     need_python
     need_chromium
+}
+need_rust_and_ffmpeg() {
+    need_rust
+    need_ffmpeg
+}
+need_devices() {
+    need_python
+    need_ffmpeg
+    need_screen
+}
+need_everything() {
+    need_browser
+    need_devices
 }
 need_demo() {
     need_rust

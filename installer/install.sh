@@ -135,7 +135,14 @@ elif [ -f "$here/framehost" ]; then
     binary=$here/framehost
 elif [ -f "$repo/Cargo.toml" ] && cargo=$(find_cargo); then
     say "Building framehost (the first time takes some minutes) ..."
-    "$cargo" build --release --locked --manifest-path "$repo/Cargo.toml" --target-dir "$repo/target"
+    features=camera,screen,h264
+    # The camera's library is made from the kernel's headers, which needs libclang.
+    if [ -z "${LIBCLANG_PATH:-}$(find /usr/lib -maxdepth 4 -name 'libclang*.so*' 2>/dev/null | head -n 1)" ]; then
+        say "libclang is missing, so this framehost will have no cameras (Debian, Ubuntu: apt install libclang-dev)"
+        features=screen,h264
+    fi
+    "$cargo" build --release --locked --no-default-features --features "$features" \
+        --manifest-path "$repo/Cargo.toml" --target-dir "$repo/target"
     binary=$repo/target/release/framehost
 elif [ -f "$repo/target/release/framehost" ]; then
     binary=$repo/target/release/framehost

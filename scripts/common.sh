@@ -58,6 +58,24 @@ need_rust() {
     fi
     command -v cargo >/dev/null || die "needs Rust: install it with rustup, then start again"
     need_command cc gcc libc6-dev
+    # The camera's library is made from the kernel's headers.
+    find_libclang || apt_install libclang-dev linux-libc-dev
+}
+
+find_libclang() {
+    compgen -G '/usr/lib/*/libclang*.so*' >/dev/null || compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null ||
+        [ -n "${LIBCLANG_PATH:-}" ]
+}
+
+# Video files, and live video but plain H.264, are decoded by it.
+need_ffmpeg() { need_command ffmpeg ffmpeg; }
+
+# An X server without a screen, and what draws on it.
+need_screen() {
+    need_command Xvfb xvfb
+    need_command xrandr x11-xserver-utils
+    need_command xlogo x11-apps
+    need_command pgrep procps
 }
 
 need_rust_tools() {
