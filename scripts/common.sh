@@ -62,9 +62,16 @@ need_rust() {
     find_libclang || apt_install libclang-dev linux-libc-dev
 }
 
+# `libclang-cpp` is another library.
 find_libclang() {
-    compgen -G '/usr/lib/*/libclang*.so*' >/dev/null || compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null ||
-        [ -n "${LIBCLANG_PATH:-}" ]
+    local folder
+    [ -z "${LIBCLANG_PATH:-}" ] || return 0
+    for folder in /usr/lib/*-linux-gnu* /usr/lib/llvm-*/lib /usr/lib64 /usr/lib; do
+        if compgen -G "$folder/libclang.so*" >/dev/null || compgen -G "$folder/libclang-[0-9]*.so*" >/dev/null; then
+            return 0
+        fi
+    done
+    return 1
 }
 
 # Video files, and live video but plain H.264, are decoded by it.
