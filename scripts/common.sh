@@ -210,3 +210,47 @@ need_chromium() {
     CHROMIUM=$(find_chromium) || die "no Chromium that is not a snap was found; name one: CHROMIUM=/path/to/chrome $0"
     export CHROMIUM
 }
+
+# A virtual machine with vivid, the kernel's virtual camera: QEMU, what an initramfs is made of, and the kernel that
+# Debian's linux-image-amd64 stands for, of which vmlinuz and twelve modules are kept. Sets vivid_kernel to their folder.
+need_vivid() {
+    local PATH=$PATH:/usr/sbin:/sbin
+    [ "$(uname -m)" = x86_64 ] || die "the camera tests need an x86_64 machine"
+    need_command python3 python3
+    need_command qemu-system-x86_64 qemu-system-x86
+    need_command busybox busybox-static
+    need_command cpio cpio
+    need_command depmod kmod
+    need_command v4l2-ctl v4l-utils
+
+    mkdir -p target/vivid
+    vivid_kernel=$(find target/vivid -mindepth 1 -maxdepth 1 -name 'linux-image-*' | sort -V | tail -n 1)
+    if [ -z "$vivid_kernel" ]; then
+        command -v apt-get >/dev/null || die "the camera tests need the kernel of Debian's linux-image-amd64"
+        if ! apt-cache depends linux-image-amd64 2>/dev/null | grep -q Depends; then
+            as_root timeout --foreground 600 apt-get -qq update || die "apt-get update failed"
+        fi
+        local package unpacked version module
+        package=$(apt-cache depends linux-image-amd64 2>/dev/null | sed -n 's/.*Depends: \(linux-image-[^ ]*\)$/\1/p' | head -n 1)
+        [ -n "$package" ] || die "the camera tests need the kernel of Debian's linux-image-amd64"
+        say "Getting the kernel of $package for a virtual machine, into target/vivid (70 MB, of which 9 are kept)"
+        unpacked=$(mktemp -d target/vivid/new.XXXXXX)
+        (cd "$unpacked" && timeout --foreground 600 apt-get -qq -o APT::Sandbox::User="$(id -un)" download "$package") ||
+            die "apt-get download $package failed"
+        mkdir "$unpacked/all" "$unpacked/kept" "$unpacked/kept/modules"
+        dpkg -x "$unpacked"/*.deb "$unpacked/all" || die "dpkg -x failed"
+        version=$(basename "$unpacked"/all/lib/modules/*)
+        depmod -b "$unpacked/all" "$version" || die "depmod failed"
+        cp "$unpacked/all/boot/vmlinuz-$version" "$unpacked/kept/vmlinuz"
+        # In the order in which they have to be loaded.
+        modprobe -d "$unpacked/all" -S "$version" --show-depends vivid | while read -r _ module _; do
+            cp "$module" "$unpacked/kept/modules/"
+            basename "$module" >>"$unpacked/kept/modules/order"
+        done
+        grep -q '^vivid' "$unpacked/kept/modules/order" || die "the kernel of $package has no vivid"
+        mv "$unpacked/kept" "target/vivid/$package"
+        rm -rf "$unpacked"
+        vivid_kernel=target/vivid/$package
+    fi
+    vivid_kernel=$(cd "$vivid_kernel" && pwd)
+}

@@ -333,7 +333,7 @@ fn what_does_not_exist_is_not_found() {
 #[test]
 fn an_id_whose_request_is_open_is_not_used_again() {
     let mut pair = Pair::new();
-    pair.world.import("m", &[("a", &[1; 2_000_000])]);
+    pair.world.import("m", &[("a", &[1; 12_000_000])]);
     let request = framed(br#"{"id":"twice","type":"models.open","model_id":"m","file_path":"a"}"#);
     pair.client.send_raw(&[request.clone(), request].concat());
     let event = check_event(&mut pair.client, "already_exists");

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Brings a browser extension's pictures to local machine learning, and one verified model cache to both.
 ///
@@ -95,6 +95,9 @@ pub(super) enum CaptureSource {
         /// rgb, bgr, rgba, bgra, gray, i420, nv12, yuy2, or jpeg for what the camera has coded
         #[arg(long, default_value = "rgb")]
         format: String,
+        /// How it is read [default: v4l on Linux, nokhwa elsewhere]
+        #[arg(long)]
+        backend: Option<CameraBackendArgument>,
     },
     /// A screen, a window, or a part of one
     Screen {
@@ -134,6 +137,15 @@ pub(super) enum CaptureSource {
         #[arg(long)]
         realtime: bool,
     },
+}
+
+/// How a camera is read.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum CameraBackendArgument {
+    /// Video4Linux directly
+    V4l,
+    /// The nokhwa library
+    Nokhwa,
 }
 
 #[derive(Debug, Subcommand)]

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{
-    arguments::{CaptureArguments, CaptureSource, DevicesArguments},
+    arguments::{CameraBackendArgument, CaptureArguments, CaptureSource, DevicesArguments},
     say,
 };
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
     frame::{Codec, Format, PixelFormat, VideoFrame, still},
     source::{
         Granted, SourceOptions, SourceSpec,
-        camera::{CameraId, CameraOptions},
+        camera::{CameraBackend, CameraId, CameraOptions},
         devices::{self, Devices},
         file::FileOptions,
         screen::{Region, ScreenOptions, ScreenTarget},
@@ -97,10 +97,12 @@ async fn capture(
     let captured = handler.open(spec, Queue::fifo(DEPTH)?).await?;
     sink.granted(captured.granted())?;
     let mut left = arguments.frames.unwrap_or(u64::MAX);
+    // One for all pictures: an interruption that comes while a picture is written counts, too.
+    let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
     while left > 0 {
         let next = tokio::select! {
             next = captured.next() => next,
-            _ = tokio::signal::ctrl_c() => break,
+            _ = &mut interrupted => break,
         };
         match next {
             None => break,
@@ -229,12 +231,16 @@ fn described(error: &anyhow::Error) -> Value {
 
 fn spec(source: &CaptureSource) -> anyhow::Result<SourceSpec> {
     Ok(match source {
-        CaptureSource::Camera { camera, width, height, fps, format } => SourceSpec::Camera(CameraOptions {
+        CaptureSource::Camera { camera, width, height, fps, format, backend } => SourceSpec::Camera(CameraOptions {
             camera: camera.parse().map_or_else(|_| CameraId::Name(camera.clone()), CameraId::Index),
             width: *width,
             height: *height,
             fps: *fps,
             format: Format::parse(format)?,
+            backend: backend.map(|backend| match backend {
+                CameraBackendArgument::V4l => CameraBackend::V4l,
+                CameraBackendArgument::Nokhwa => CameraBackend::Nokhwa,
+            }),
         }),
         CaptureSource::Screen { screen, window, region, fps, format, cursor } => SourceSpec::Screen(ScreenOptions {
             target: match (screen, window) {

@@ -85,6 +85,7 @@ fn camera(wish: pb::CameraSource) -> Result<CameraOptions, Status> {
         height: or(number("height", wish.height)?, unset.height),
         fps: rate(wish.fps, unset.fps),
         format: if wish.format.is_empty() { unset.format } else { Format::parse(&wish.format)? },
+        backend: None,
     })
 }
 

@@ -130,6 +130,7 @@ fn camera(wish: CameraRequest) -> Result<CameraOptions, Failure> {
         height: wish.height.unwrap_or(unset.height),
         fps: wish.fps.unwrap_or(unset.fps),
         format: wish.format.map_or(Ok(unset.format), |name| Format::parse(&name))?,
+        backend: None,
     })
 }
 

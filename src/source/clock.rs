@@ -50,10 +50,18 @@ impl Clock {
 }
 
 /// The system's monotonic clock, which other programs and the kernel read, too.
+#[cfg(unix)]
 pub(super) fn monotonic_us() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     let (seconds, nanos) = (u64::try_from(now.tv_sec).unwrap_or(0), u64::try_from(now.tv_nsec).unwrap_or(0));
     seconds * 1_000_000 + nanos / 1000
+}
+
+/// A monotonic clock of this process alone, from its first reading on.
+#[cfg(not(unix))]
+pub(super) fn monotonic_us() -> u64 {
+    static BEGAN: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
+    micros(BEGAN.elapsed())
 }
 
 fn micros(time: Duration) -> u64 {

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use super::{
     Capture, Granted, SourceError, Stop,
-    camera::{self, CameraId, CameraOptions},
+    camera::{self, CameraOptions},
     file::{self, FileOptions},
     screen::{self, ScreenOptions},
     synthetic::{Synthetic, SyntheticOptions},
@@ -90,9 +90,7 @@ impl SourceSpec {
     /// How to open it again after it was lost: by its stable name. `None`: it does not come back.
     pub(super) fn pinned(&self, granted: &Granted) -> Option<Self> {
         match self {
-            Self::Camera(options) => {
-                Some(Self::Camera(CameraOptions { camera: CameraId::Name(granted.device.clone()), ..options.clone() }))
-            }
+            Self::Camera(options) => Some(Self::Camera(camera::pin(options, granted))),
             Self::Screen(_) => Some(self.clone()),
             Self::Synthetic(_) | Self::File(_) => None,
         }

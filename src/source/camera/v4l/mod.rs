@@ -1,182 +1,216 @@
-//! Video4Linux: one device, read by mapped buffers.
+//! Cameras of Linux, by Video4Linux itself.
 //!
-//! Only as many bytes of a buffer are used as the driver says it has filled; every wait ends after a tick.
+//! Belongs here: finding a camera, agreeing on a mode, taking pictures out of its buffers.
+//! Does not belong here: the kernel's structures (`sys`), pixels (`picture`), which mode is best (`modes`).
+//!
+//! Invariants:
+//! - Exactly the size asked for is delivered, or nothing; the rate is whatever the camera grants nearest to the wish.
+//! - Only the bytes that the driver says it has filled are looked at.
+//! - A buffer goes back to the driver as soon as its picture is made. When all are full the driver has nowhere to put
+//!   what it sees now, and what they show is old: all go back, and the reader goes on with what comes next.
+//! - Dropping a [`Camera`] stops and closes the device.
+//!
+//! Data path: driver -> `sys::Device::dequeue` -> `picture::Developer` -> `Capture::next`.
 
-mod list;
-mod mode;
+mod colour;
+mod nodes;
+#[expect(unsafe_code, reason = "the kernel's requests take pointers, and its buffers are mapped")]
+mod sys;
 
 use std::{
+    collections::VecDeque,
     io,
-    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
     time::{Duration, Instant},
 };
 
-use v4l::{
-    Device,
-    buffer::{Flags, Metadata as BufferMetadata, Type},
-    io::{
-        mmap,
-        traits::{CaptureStream, Stream as _},
-    },
-    video::Capture as _,
+use ::v4l::v4l_sys::{
+    v4l2_field_V4L2_FIELD_ANY as ANY, v4l2_field_V4L2_FIELD_INTERLACED as INTERLACED,
+    v4l2_field_V4L2_FIELD_INTERLACED_BT as INTERLACED_BT, v4l2_field_V4L2_FIELD_INTERLACED_TB as INTERLACED_TB,
+    v4l2_field_V4L2_FIELD_NONE as PROGRESSIVE,
 };
+use rustix::io::Errno;
 
-pub(super) use self::list::list;
-use self::mode::{DeviceFormat, Mode};
-use super::{CameraOptions, find};
-use crate::{
-    frame::{
-        Codec, Colour, Format, Metadata, PixelFormat, Pool, VideoFrame,
-        convert::{self, RawView},
-        still,
-    },
-    source::{
-        Capture, Granted, Number, Picture, SourceError, Step, Stop, TICK,
-        clock::{Clock, monotonic_us},
-        devices::CameraInfo,
-    },
+use self::{
+    nodes::Found,
+    sys::{Device, Filled, Mapping, PictureFormat, Readiness},
 };
+use super::{
+    CameraBackend, CameraId, CameraOptions,
+    modes::{self, Choice, Offer, Prepared},
+    picture::{Developer, Stamp},
+    stall_limit,
+};
+use crate::source::{Capture, Granted, Number, SourceError, Step, Stop, TICK, devices::CameraInfo};
 
-/// Buffers in flight: one is read from, the others are the driver's.
+/// How cameras are read here unless it is said.
+pub(super) const DEFAULT_BACKEND: CameraBackend = CameraBackend::V4l;
+
+/// Buffers that are asked for: at 30 pictures a second a reader may be 100 ms late without losing any.
 const BUFFERS: u32 = 5;
 
-/// A camera that has sent nothing for so long is gone, whatever it says.
-const SILENCE: Duration = Duration::from_secs(5);
+/// Buffers that are taken from a driver that insists on more.
+const MAX_BUFFERS: u32 = 32;
 
-/// A kernel timestamp older than this is none.
-const MAX_AGE_US: u64 = 5_000_000;
+/// The cameras of this machine.
+///
+/// # Errors
+///
+/// None: what cannot be asked is not listed.
+#[expect(clippy::unnecessary_wraps, reason = "other systems can fail")]
+pub(super) fn list() -> Result<Vec<CameraInfo>, SourceError> {
+    Ok(nodes::list())
+}
 
-/// `POLLIN`. Source: `poll(2)`, Linux.
-const POLLIN: i16 = 1;
+/// The camera of that name.
+///
+/// # Errors
+///
+/// [`SourceError::NoSuchDevice`].
+pub(super) fn find(camera: &CameraId) -> Result<CameraInfo, SourceError> {
+    nodes::find_info(camera)
+}
+
+/// Opens a camera and starts it.
+///
+/// # Errors
+///
+/// [`SourceError`].
+pub(super) fn open(options: &CameraOptions) -> Result<Box<dyn Capture>, SourceError> {
+    let (found, device) = nodes::find(&options.camera)?;
+    let device = device.map_err(|error| failed(error, &found, "cannot open the camera"))?;
+    let Agreed { format, choice, fps } = agree(&device, &found, options, |_| true)?;
+    let stream = Stream::start(device).map_err(|error| failed(error, &found, "cannot start the camera"))?;
+    let stride = usize::try_from(format.stride).unwrap_or(0);
+    let size = (format.width, format.height);
+    let developer = Developer::new(size, choice.format, stride, colour::of(&format), options.format);
+    let mut metadata = developer.metadata(format.fourcc.to_string());
+    if format.field != PROGRESSIVE && format.field != ANY {
+        metadata.insert("field".to_owned(), "interlaced".to_owned());
+    }
+    let granted = Granted {
+        device: found.id,
+        backend: "v4l",
+        width: format.width,
+        height: format.height,
+        fps,
+        format: options.format,
+        metadata,
+    };
+    let (last_picture, stall) = (Instant::now(), stall_limit(fps));
+    Ok(Box::new(Camera { stream, granted, developer, ready: VecDeque::new(), last_picture, stall }))
+}
+
+/// Puts a camera into a mode that another library is about to read it in, and tells what it knows about it.
+///
+/// # Errors
+///
+/// [`SourceError`].
+pub(super) fn prepare(
+    options: &CameraOptions,
+    is_usable: impl Fn(&Choice) -> bool,
+) -> Result<Option<Prepared>, SourceError> {
+    let (found, device) = nodes::find(&options.camera)?;
+    let device = device.map_err(|error| failed(error, &found, "cannot open the camera"))?;
+    let Agreed { format, choice, fps: _ } = agree(&device, &found, options, is_usable)?;
+    let stride = usize::try_from(format.stride).unwrap_or(0);
+    Ok(Some(Prepared { choice, colour: colour::of(&format), stride }))
+}
+
+/// What camera and wish have agreed on.
+struct Agreed {
+    format: PictureFormat,
+    choice: Choice,
+    fps: f64,
+}
+
+/// Asks for what suits the wish best, and for the next best where the driver adjusts it.
+fn agree(
+    device: &Device,
+    found: &Found,
+    options: &CameraOptions,
+    is_usable: impl Fn(&Choice) -> bool,
+) -> Result<Agreed, SourceError> {
+    let size = (options.width, options.height);
+    let offers: Vec<Offer> = nodes::offers(device, size);
+    for choice in modes::rank(&offers, options).into_iter().filter(|choice| is_usable(choice)) {
+        let format = match device.set_format(choice.fourcc, size) {
+            Ok(format) => format,
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => continue,
+            Err(error) => return Err(failed(error, found, "cannot set the camera's format")),
+        };
+        let whole_pictures = [ANY, PROGRESSIVE, INTERLACED, INTERLACED_TB, INTERLACED_BT].contains(&format.field);
+        if (format.fourcc, format.width, format.height) != (choice.fourcc, size.0, size.1) || !whole_pictures {
+            tracing::debug!(?choice, ?format, "the camera does something else");
+            continue;
+        }
+        let granted = match choice.interval {
+            Some(interval) => device.set_interval(interval),
+            None => device.interval(),
+        };
+        let granted = granted.map_err(|error| failed(error, found, "cannot set the camera's rate"))?;
+        // A camera that does not tell its rate is taken at the wish's word; the stream's counters measure the truth.
+        let fps = granted.or(choice.interval).map_or(options.fps, modes::Interval::fps);
+        return Ok(Agreed { format, choice, fps });
+    }
+    Err(SourceError::UnsupportedMode {
+        device: found.id.clone(),
+        wanted: options.mode(),
+        possible: modes::describe(&nodes::modes(device), options),
+    })
+}
+
+/// A device whose buffers are mapped and filled. Dropping it stops and closes it.
+#[derive(Debug)]
+struct Stream {
+    buffers: Vec<Mapping>,
+    device: Device,
+}
+
+impl Stream {
+    fn start(device: Device) -> io::Result<Self> {
+        let count = device.request_buffers(BUFFERS)?;
+        if count == 0 {
+            return Err(Errno::NOMEM.into());
+        }
+        let mut stream = Self { buffers: Vec::new(), device };
+        for index in 0..count.min(MAX_BUFFERS) {
+            stream.buffers.push(stream.device.map(index)?);
+            stream.device.queue(index)?;
+        }
+        stream.device.start()?;
+        Ok(stream)
+    }
+
+    /// What the driver has filled of a buffer.
+    fn bytes(&self, filled: &Filled) -> &[u8] {
+        let mapping = usize::try_from(filled.index).ok().and_then(|index| self.buffers.get(index));
+        let bytes = mapping.map(Mapping::bytes).unwrap_or_default();
+        let used = usize::try_from(filled.bytes_used).unwrap_or(usize::MAX);
+        bytes.get(..used).unwrap_or(bytes)
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        // A device that is gone refuses all this, and has nothing left to stop.
+        let stopped = self.device.stop();
+        self.buffers.clear();
+        if let Err(error) = stopped.and_then(|()| self.device.request_buffers(0)) {
+            tracing::debug!(%error, "a camera did not stop in good order");
+        }
+    }
+}
 
 /// An open camera.
-pub(super) struct Camera {
-    stream: Option<mmap::Stream<'static>>,
-    device: Device,
+struct Camera {
+    stream: Stream,
     granted: Granted,
-    mode: Mode,
-    stride: usize,
-    colour: Colour,
-    to: Format,
-    pool: Pool,
-    clock: Clock,
+    developer: Developer,
+    /// Filled buffers that were not shown yet, the oldest first.
+    ready: VecDeque<Filled>,
     last_picture: Instant,
-    broken: u64,
-}
-
-impl Camera {
-    pub(super) fn open(options: &CameraOptions) -> Result<Self, SourceError> {
-        let info = find(&options.camera)?;
-        let failed = |error| opening_failed(error, &info);
-        let device = Device::with_path(&info.path).map_err(failed)?;
-        let mode = mode::choose(&info.modes, options).ok_or_else(|| unsupported(options, &info))?;
-        let wanted = v4l::Format::new(options.width, options.height, v4l::FourCC::new(&mode.fourcc));
-        let format = device.set_format(&wanted).map_err(failed)?;
-        if (format.width, format.height, format.fourcc.repr) != (options.width, options.height, mode.fourcc) {
-            return Err(unsupported(options, &info));
-        }
-        let fps = set_rate(&device, mode.fps).map_err(failed)?;
-        let stream = start(&device).map_err(failed)?;
-        let colour = mode::colour(&mode, &format);
-        let mut metadata = Metadata::from([("device_format".to_owned(), format.fourcc.to_string())]);
-        if mode.format != DeviceFormat::Jpeg || options.format != Format::Encoded(Codec::Jpeg) {
-            colour.write(&mut metadata);
-        }
-        let granted = Granted {
-            device: info.id,
-            backend: "v4l",
-            width: format.width,
-            height: format.height,
-            fps,
-            format: options.format,
-            metadata,
-        };
-        Ok(Self {
-            stream: Some(stream),
-            device,
-            granted,
-            mode,
-            stride: usize::try_from(format.stride).unwrap_or(0),
-            colour,
-            to: options.format,
-            pool: Pool::default(),
-            clock: Clock::start(),
-            last_picture: Instant::now(),
-            broken: 0,
-        })
-    }
-
-    fn lost(&self, problem: impl std::fmt::Display) -> SourceError {
-        SourceError::DeviceLost { device: self.granted.device.clone(), problem: problem.to_string() }
-    }
-
-    /// A buffer as a picture; `None` for one that the camera has broken.
-    fn picture(&mut self, data: &[u8], meta: &BufferMetadata) -> Result<Option<Picture>, SourceError> {
-        let (captured_at, clock) = self.captured_at(meta);
-        let timestamp_ms = self.clock.wall_ms(captured_at);
-        let size = (self.granted.width, self.granted.height);
-        let frame = match self.frame(data, size, timestamp_ms) {
-            Ok(frame) => frame,
-            Err(error) => {
-                // A transfer that was cut short; the next picture may be whole.
-                self.broken += 1;
-                tracing::debug!(%error, broken = self.broken, "the camera sent a broken picture");
-                return Ok(None);
-            }
-        };
-        let mut metadata = frame.metadata().clone();
-        self.clock.stamp(captured_at, clock, &mut metadata);
-        if self.broken > 0 {
-            metadata.insert("broken".to_owned(), self.broken.to_string());
-        }
-        let number = Number::Sequence(meta.sequence);
-        Ok(Some(Picture { frame: frame.with_metadata(metadata), number, captured_at }))
-    }
-
-    fn frame(&self, data: &[u8], size: (u32, u32), timestamp_ms: u64) -> Result<VideoFrame, FrameProblem> {
-        let from = match self.mode.format {
-            DeviceFormat::Pixels(from) => from,
-            DeviceFormat::Jpeg => {
-                let coded = bytes::Bytes::copy_from_slice(data);
-                let coded = VideoFrame::try_new(Format::Encoded(Codec::Jpeg), Some(size), timestamp_ms, coded)?;
-                return match self.to {
-                    Format::Pixels(to) => Ok(still::decode(&coded, to, &self.pool)?),
-                    Format::Encoded(_) => Ok(coded),
-                };
-            }
-        };
-        let to = match self.to {
-            Format::Pixels(to) => to,
-            // Chosen so by `mode::choose`.
-            Format::Encoded(_) => PixelFormat::Rgb,
-        };
-        let view = RawView::new(from, size.0, size.1, self.stride, data)?;
-        let made = convert::convert(&view, self.colour, to, &self.pool)?;
-        Ok(VideoFrame::try_new(Format::Pixels(to), Some(size), timestamp_ms, made)?)
-    }
-
-    /// By the kernel's clock where its word is sane, else now.
-    fn captured_at(&self, meta: &BufferMetadata) -> (Instant, &'static str) {
-        let is_monotonic = meta.flags & Flags::TIMESTAMP_MASK == Flags::TIMESTAMP_MONOTONIC;
-        let (seconds, micros) = (u64::try_from(meta.timestamp.sec), u64::try_from(meta.timestamp.usec));
-        let kernel_us = match (seconds, micros) {
-            (Ok(seconds), Ok(micros)) if is_monotonic => seconds * 1_000_000 + micros,
-            _ => 0,
-        };
-        match sane_timestamp(kernel_us, monotonic_us()).and_then(|at| self.clock.at_mono_us(at)) {
-            Some(at) => (at, "kernel"),
-            None => (Instant::now(), "host"),
-        }
-    }
-}
-
-/// Why a buffer is no picture.
-#[derive(Debug, thiserror::Error)]
-enum FrameProblem {
-    #[error(transparent)]
-    Frame(#[from] crate::frame::FrameError),
-    #[error(transparent)]
-    Still(#[from] still::StillError),
+    stall: Duration,
 }
 
 impl Capture for Camera {
@@ -184,114 +218,103 @@ impl Capture for Camera {
         &self.granted
     }
 
-    fn next(&mut self, _stop: &Stop) -> Result<Step, SourceError> {
-        let tick = i32::try_from(TICK.as_millis()).unwrap_or(i32::MAX);
-        match self.device.handle().poll(POLLIN, tick) {
-            Ok(0) if self.last_picture.elapsed() < SILENCE => return Ok(Step::Idle),
-            Ok(0) => return Err(self.lost(format!("no picture for {} s", SILENCE.as_secs()))),
-            // Ready, or broken: taking the buffer says which.
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(Step::Idle),
-            Err(error) => return Err(self.lost(error)),
-        }
-        // Taken out while it is borrowed from, so that the rest of the camera can be used.
-        let Some(mut stream) = self.stream.take() else {
-            return Err(self.lost("it is closed"));
-        };
-        let step = match CaptureStream::next(&mut stream) {
-            Ok((buffer, meta)) => {
-                let used = usize::try_from(meta.bytesused).unwrap_or(0).min(buffer.len());
-                let (filled, _) = buffer.split_at(used);
-                let meta = *meta;
-                self.last_picture = Instant::now();
-                if meta.flags.contains(Flags::ERROR) {
-                    self.broken += 1;
-                    Ok(Step::Idle)
-                } else {
-                    self.picture(filled, &meta).map(|picture| picture.map_or(Step::Idle, Step::Picture))
-                }
+    fn next(&mut self, stop: &Stop) -> Result<Step, SourceError> {
+        self.take_filled()?;
+        if self.ready.is_empty() {
+            let readiness = self.stream.device.wait(TICK).map_err(|error| self.lost(&error))?;
+            if readiness != Readiness::Nothing {
+                self.take_filled()?;
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Step::Idle),
-            Err(error) => Err(self.lost(error)),
+            match readiness {
+                // Its queue is broken, and would be ready for ever.
+                Readiness::Broken if self.ready.is_empty() => return Err(self.lost(&"its stream has broken off")),
+                // A driver that calls nothing a buffer shall not keep us busy.
+                Readiness::Filled if self.ready.is_empty() => drop(stop.wait(TICK)),
+                Readiness::Broken | Readiness::Filled | Readiness::Nothing => {}
+            }
+        }
+        let Some(filled) = self.ready.pop_front() else {
+            return self.idle();
         };
-        self.stream = Some(stream);
-        step
-    }
-}
-
-impl Drop for Camera {
-    fn drop(&mut self) {
-        let stream = self.stream.take();
-        // The library panics when a device that is half gone refuses to stop. The descriptor is closed all the same.
-        if catch_unwind(AssertUnwindSafe(|| drop(stream))).is_err() {
-            tracing::warn!(device = self.granted.device, "the camera refused to stop");
+        let picture = if filled.is_broken {
+            self.developer.skip(&"the driver says so");
+            None
+        } else {
+            let stamp = filled.mono_us.map_or(Stamp::Unknown, Stamp::MonoUs);
+            self.developer.develop(self.stream.bytes(&filled), stamp, Number::Sequence(filled.sequence))
+        };
+        self.stream.device.queue(filled.index).map_err(|error| self.lost(&error))?;
+        match picture {
+            Some(picture) => {
+                self.last_picture = Instant::now();
+                Ok(Step::Picture(picture))
+            }
+            None => self.idle(),
         }
     }
 }
 
-/// A kernel timestamp in microseconds, if it can be true: neither 0 nor in the future nor too old.
-const fn sane_timestamp(kernel_us: u64, now_us: u64) -> Option<u64> {
-    if kernel_us != 0 && kernel_us <= now_us && now_us - kernel_us <= MAX_AGE_US { Some(kernel_us) } else { None }
-}
-
-/// Asks for a rate and tells the one that was granted.
-fn set_rate(device: &Device, interval: Option<mode::Interval>) -> io::Result<f64> {
-    if let Some(interval) = interval {
-        let fraction = v4l::Fraction::new(interval.numerator, interval.denominator);
-        match device.set_params(&v4l::video::capture::Parameters::new(fraction)) {
-            Ok(_) => {}
-            // Some cameras have one rate, and no way to ask for it.
-            Err(error) if is_not_supported(&error) => {}
-            Err(error) => return Err(error),
+impl Camera {
+    /// Takes what the driver has filled, unless that is all it has.
+    fn take_filled(&mut self) -> Result<(), SourceError> {
+        while self.ready.len() < self.stream.buffers.len() {
+            match self.stream.device.dequeue() {
+                Ok(Some(filled)) => self.ready.push_back(filled),
+                Ok(None) => break,
+                Err(error) => return Err(self.lost(&error)),
+            }
         }
+        if self.ready.len() == self.stream.buffers.len() {
+            for old in std::mem::take(&mut self.ready) {
+                self.stream.device.queue(old.index).map_err(|error| self.lost(&error))?;
+            }
+        }
+        Ok(())
     }
-    let granted = match device.params() {
-        Ok(parameters) => parameters.interval,
-        Err(error) if is_not_supported(&error) => v4l::Fraction::new(0, 0),
-        Err(error) => return Err(error),
-    };
-    let interval = mode::Interval { numerator: granted.numerator, denominator: granted.denominator };
-    Ok(interval.fps())
-}
 
-fn is_not_supported(error: &io::Error) -> bool {
-    let code = error.raw_os_error().map(rustix::io::Errno::from_raw_os_error);
-    matches!(code, Some(rustix::io::Errno::NOTTY | rustix::io::Errno::INVAL))
-}
-
-fn start(device: &Device) -> io::Result<mmap::Stream<'static>> {
-    let mut stream = mmap::Stream::with_buffers(device, Type::VideoCapture, BUFFERS)?;
-    // All but the first: `next` hands over the buffer that was read last before it takes another.
-    for index in 1..usize::try_from(BUFFERS).unwrap_or(usize::MAX) {
-        CaptureStream::queue(&mut stream, index)?;
+    fn idle(&self) -> Result<Step, SourceError> {
+        if self.last_picture.elapsed() < self.stall {
+            return Ok(Step::Idle);
+        }
+        Err(self.lost(&format_args!("no picture for {} s", self.stall.as_secs())))
     }
-    stream.start()?;
-    Ok(stream)
+
+    fn lost(&self, problem: &dyn std::fmt::Display) -> SourceError {
+        SourceError::DeviceLost { device: self.granted.device.clone(), problem: problem.to_string() }
+    }
 }
 
-fn opening_failed(error: io::Error, info: &CameraInfo) -> SourceError {
-    use rustix::io::Errno;
-    let device = info.id.clone();
+/// Why a camera that was found cannot be opened.
+fn failed(error: io::Error, found: &Found, action: &'static str) -> SourceError {
+    let Found { id: device, path, .. } = found;
+    let device = device.clone();
     match error.raw_os_error().map(Errno::from_raw_os_error) {
-        Some(Errno::BUSY) => SourceError::DeviceBusy { device, by: "another program has it".to_owned() },
+        Some(Errno::BUSY) => SourceError::DeviceBusy { device, by: held_by(&nodes::holders(path)) },
+        Some(Errno::NOSPC) => {
+            let by = "its USB bus has no room beside other devices".to_owned();
+            SourceError::DeviceBusy { device, by }
+        }
         Some(Errno::ACCESS | Errno::PERM) => {
-            let hint = format!("{} belongs to others; usually the group `video` may use it", info.path);
+            let path = path.display();
+            let hint = format!("{path} is for others; usually the group `video` may use it (usermod -aG video USER)");
             SourceError::PermissionDenied { device, hint }
         }
-        Some(Errno::NODEV | Errno::NXIO | Errno::NOENT | Errno::IO) => {
-            SourceError::DeviceLost { device, problem: error.to_string() }
-        }
-        _ => SourceError::Io { action: "cannot open the camera", source: error },
+        Some(Errno::NODEV | Errno::NXIO | Errno::NOENT) => gone(device, &error),
+        Some(Errno::IO) if !is_there(path) => gone(device, &error),
+        _ => SourceError::Io { action, source: error },
     }
 }
 
-fn unsupported(options: &CameraOptions, info: &CameraInfo) -> SourceError {
-    let CameraOptions { width, height, fps, format, .. } = options;
-    SourceError::UnsupportedMode {
-        device: info.id.clone(),
-        wanted: format!("{width} x {height} at {fps} fps as {format}"),
-        possible: mode::described(&info.modes),
-    }
+fn gone(device: String, error: &io::Error) -> SourceError {
+    SourceError::DeviceLost { device, problem: error.to_string() }
+}
+
+fn is_there(path: &Path) -> bool {
+    path.try_exists().unwrap_or(false)
+}
+
+fn held_by(holders: &[String]) -> String {
+    if holders.is_empty() { "another program has it".to_owned() } else { format!("{} has it", holders.join(", ")) }
 }
 
 #[cfg(test)]
@@ -299,26 +322,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_timestamp_is_taken_only_where_it_can_be_true() {
-        let now = 100_000_000;
-        for (kernel_us, is_sane) in
-            [(0, false), (now, true), (now + 1, false), (now - MAX_AGE_US, true), (now - MAX_AGE_US - 1, false)]
-        {
-            assert_eq!(sane_timestamp(kernel_us, now).is_some(), is_sane, "{kernel_us}");
-        }
-    }
-
-    #[test]
-    fn what_the_kernel_says_has_a_name() {
-        let info =
-            CameraInfo { id: "cam".to_owned(), index: 0, name: String::new(), path: String::new(), modes: Vec::new() };
-        let reason = |errno: rustix::io::Errno| {
-            opening_failed(io::Error::from_raw_os_error(errno.raw_os_error()), &info).reason()
+    fn the_kernels_refusals_have_names() {
+        let found = |path: &str| Found { id: "cam".to_owned(), number: 0, name: String::new(), path: path.into() };
+        let reason = |errno: Errno, path| {
+            failed(io::Error::from_raw_os_error(errno.raw_os_error()), &found(path), "cannot").reason()
         };
-        use rustix::io::Errno;
-        assert_eq!(reason(Errno::BUSY), "device_busy");
-        assert_eq!(reason(Errno::ACCESS), "permission_denied");
-        assert_eq!(reason(Errno::NODEV), "device_lost");
-        assert_eq!(reason(Errno::NOMEM), "io");
+        assert_eq!(reason(Errno::BUSY, "/dev/null/x"), "device_busy");
+        assert_eq!(reason(Errno::NOSPC, "/dev/null"), "device_busy");
+        assert_eq!(reason(Errno::ACCESS, "/dev/null"), "permission_denied");
+        assert_eq!(reason(Errno::PERM, "/dev/null"), "permission_denied");
+        assert_eq!(reason(Errno::NODEV, "/dev/null"), "device_lost");
+        assert_eq!(reason(Errno::NXIO, "/dev/null"), "device_lost");
+        assert_eq!(reason(Errno::IO, "/dev/no such node"), "device_lost");
+        assert_eq!(reason(Errno::IO, "/dev/null"), "io");
+        assert_eq!(held_by(&["cheese (pid 7)".to_owned()]), "cheese (pid 7) has it");
+        assert_eq!(held_by(&[]), "another program has it");
     }
 }
