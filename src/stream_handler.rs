@@ -139,7 +139,8 @@ impl StreamHandler {
     }
 
     /// Packets of a WebRTC data channel, whole or in fragments, as pictures with `stream_id` and `source` in their
-    /// metadata.
+    /// metadata; `lost_packets` counts those of which fragments were lost, `clamped` the times that did not increase and
+    /// were moved to the last plus one.
     pub fn handle_webrtc_stream(
         &self,
         stream_id: &StreamId,
@@ -215,6 +216,7 @@ fn packets(
 ) -> impl Stream<Item = Result<VideoFrame, HandlerError>> {
     let mut reassembler = Reassembler::default();
     let mut place = None::<(u32, u64)>;
+    let mut clamped = 0_u64;
     messages.filter_map(move |message| {
         let packet = match reassembler.push(message) {
             Ok(packet) => packet?,
@@ -226,11 +228,15 @@ fn packets(
         };
         let (number, earliest_ms) = place.map_or((0, 0), |(number, last_ms)| (next_number(number), last_ms + 1));
         let timestamp_ms = frame.timestamp_ms().max(earliest_ms);
+        clamped += u64::from(timestamp_ms != frame.timestamp_ms());
         place = Some((number, timestamp_ms));
         let mut frame = labelled(frame.with_place(number, timestamp_ms), &stream_id, source);
         let FragmentCounts { lost, .. } = reassembler.counts();
         if lost > 0 {
             frame = with(frame, "lost_packets", lost.to_string());
+        }
+        if clamped > 0 {
+            frame = with(frame, "clamped", clamped.to_string());
         }
         Some(Ok(frame))
     })
@@ -283,6 +289,8 @@ mod tests {
         assert_eq!(seen, [Ok((0, 50, 1)), Ok((1, 51, 16_000)), Ok((2, 52, 1)), Err("packet"), Ok((3, 53, 2))]);
         let metadata = pictures[0].as_ref().unwrap().metadata();
         assert_eq!((metadata["stream_id"].as_str(), metadata["source"].as_str()), ("cam-001", "webrtc"));
+        let clamped = |k: usize| pictures[k].as_ref().unwrap().metadata().get("clamped").map(String::as_str);
+        assert_eq!([clamped(0), clamped(1), clamped(2), clamped(4)], [None, Some("1"), Some("2"), Some("3")]);
     }
 
     #[tokio::test]

@@ -144,6 +144,7 @@ impl From<StreamSnapshot> for pb::StreamInfo {
             latency_ms: stream.latency_ms,
             trouble: stream.trouble.map_or_else(String::new, |one| format!("{}: {}", one.reason, one.message)),
             clamped: count(stream.clamped),
+            lost_packets: count(stream.lost_packets),
             subscribers: stream.subscribers.into_iter().map(pb::SubscriberInfo::from).collect(),
         }
     }

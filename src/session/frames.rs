@@ -78,6 +78,7 @@ impl Session {
         }
         let picture =
             frame_number(request).map_err(Failure::from).and_then(|number| Ok((read(request, reassembler)?, number)));
+        stream.publisher.set_lost_packets(reassembler.counts().lost);
         let (frame, number) = picture.map_err(|failure| {
             stream.publisher.reject();
             refuse(failure, 1)

@@ -10,6 +10,7 @@ use tokio::{
 
 use super::*;
 use crate::{
+    frame::{Format, PixelFormat, VideoFrame, fragment, packet},
     framing::encode_prefix,
     hub::HubSettings,
     models::{ModelStore, StoreOptions},
@@ -248,4 +249,29 @@ async fn results_reach_the_session_that_holds_the_stream() {
     world.hub.streams().give_result(&StreamId::parse("s").unwrap(), 5, json).unwrap();
     let expected = json!({"event": "result", "stream_id": "s", "frame_number": 5, "result": {"faces": 2}});
     assert_eq!(client.receive().await, expected);
+}
+
+#[tokio::test]
+async fn packets_that_lost_a_fragment_are_counted_and_cost_no_other() {
+    let world = World::new();
+    let mut client = world.client(16);
+    client.open("cam").await;
+    let len = PixelFormat::Rgb.packed_len(500, 200).unwrap();
+    let frame = VideoFrame::try_new(Format::Pixels(PixelFormat::Rgb), Some((500, 200)), 1, vec![7; len].into());
+    let packet = packet::encode(&frame.unwrap()).unwrap().into();
+    // Of five packets only the first half comes: one more than may be incomplete. The sixth comes whole.
+    let halves = (0..5).map(|id| fragment::split(id, &packet).remove(0));
+    for message in halves.chain(fragment::split(5, &packet)) {
+        let data = base64_simd::STANDARD.encode_to_string(&message);
+        client.send(&json!({"type": "packet", "stream_id": "cam", "data": data})).await;
+    }
+    client.send(&json!({"id": 1, "type": "stream.close", "stream_id": "cam"})).await;
+    let counters = loop {
+        let message = client.receive().await;
+        if message["id"] == 1 {
+            break message["ok"].clone();
+        }
+        assert_eq!(message["event"], "frame_ack", "{message}");
+    };
+    assert_eq!((&counters["published"], &counters["lost_packets"]), (&json!(1), &json!(2)), "{counters}");
 }

@@ -43,6 +43,8 @@ pub struct StreamSnapshot {
     pub rejected: u64,
     /// Timestamps moved to the last plus one.
     pub clamped: u64,
+    /// Packets that came in fragments of which some were lost.
+    pub lost_packets: u64,
     /// Payload published.
     pub bytes: u64,
     /// Pictures lost, summed over subscribers, gone ones included.
@@ -77,6 +79,7 @@ pub(super) struct Counters {
     pub(super) published: u64,
     pub(super) rejected: u64,
     pub(super) clamped: u64,
+    pub(super) lost_packets: u64,
     pub(super) bytes: u64,
     /// By subscribers that are gone.
     pub(super) dropped_by_gone: u64,

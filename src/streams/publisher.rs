@@ -65,6 +65,11 @@ impl Publisher {
         state.counters.rejected += 1;
     }
 
+    /// Says how many packets were lost in parts on their way here, since the stream was opened.
+    pub fn set_lost_packets(&self, lost_packets: u64) {
+        self.stream.state().counters.lost_packets = lost_packets;
+    }
+
     /// Tells subscribers that the device is gone and looked for (`Some`), or back.
     pub fn set_trouble(&self, trouble: Option<Trouble>) {
         self.stream.set_trouble(trouble);

@@ -254,6 +254,7 @@ impl Stream {
             published: counters.published,
             rejected: counters.rejected,
             clamped: counters.clamped,
+            lost_packets: counters.lost_packets,
             bytes: counters.bytes,
             dropped: counters.dropped_by_gone + subscribers.iter().map(|one| one.dropped).sum::<u64>(),
             results_delivered: counters.results_delivered,
