@@ -127,7 +127,7 @@ impl Sources {
                 drop(devices);
                 device.wait_until_done(CLOSE_TIMEOUT);
                 self.forget(&name, &device);
-            } else if *device.spec() == spec {
+            } else if device.spec().is_same_mode(&spec) {
                 leased.leases += 1;
                 return Ok(Lease { sources: self.clone(), device, name: Some(name) });
             } else {

@@ -110,6 +110,16 @@ impl SourceSpec {
         }
     }
 
+    /// Would both have the same pictures of one device, by whatever names they know it?
+    pub(super) fn is_same_mode(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Camera(own), Self::Camera(others)) => {
+                *own == CameraOptions { camera: own.camera.clone(), ..others.clone() }
+            }
+            _ => self == other,
+        }
+    }
+
     /// How long opening may take.
     pub(super) const fn open_timeout(&self) -> Duration {
         match self {
@@ -127,5 +137,25 @@ impl SourceSpec {
             Self::Screen(o) => format!("{o:?}"),
             Self::File(o) => o.path.display().to_string(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::camera::CameraId;
+
+    #[test]
+    fn a_camera_in_one_mode_is_the_same_by_its_number_and_by_its_name() {
+        let by_number = CameraOptions { camera: CameraId::Index(0), ..CameraOptions::default() };
+        let by_name = CameraOptions { camera: CameraId::Name("usb-cam".to_owned()), ..by_number.clone() };
+        let larger = CameraOptions { width: 1280, height: 720, ..by_name.clone() };
+        let is_same = |a: &CameraOptions, b: &CameraOptions| {
+            SourceSpec::Camera(a.clone()).is_same_mode(&SourceSpec::Camera(b.clone()))
+        };
+        assert!(is_same(&by_number, &by_name) && is_same(&by_name, &by_number));
+        assert!(!is_same(&by_number, &larger));
+        let screen = SourceSpec::Screen(ScreenOptions::default());
+        assert!(screen.is_same_mode(&screen.clone()) && !screen.is_same_mode(&SourceSpec::Camera(by_name)));
     }
 }
