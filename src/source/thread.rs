@@ -162,15 +162,19 @@ impl Device {
         let mut numbers = Numbers::default();
         loop {
             let end = self.pump(&mut *capture, &mut numbers);
+            let lost = end.as_ref().err().filter(|error| error.is_lost() && again.is_some());
+            if let Some(error) = lost {
+                // Before the device is closed: a driver may take its time to let go of one that is gone.
+                tracing::warn!(%error, "looking for the device");
+                self.tell(SourceState::Lost(Trouble::from(error)));
+            }
             drop(capture);
-            match end {
+            // An end is told behind that: whoever opens the device then finds it closed.
+            match &end {
+                Err(_) if lost.is_some() => {}
                 Ok(()) if self.stop.is_set() => return,
                 Ok(()) => return self.end(None),
-                Err(error) if error.is_lost() && again.is_some() => {
-                    tracing::warn!(%error, "looking for the device");
-                    self.tell(SourceState::Lost(Trouble::from(&error)));
-                }
-                Err(error) => return self.end(Some(&error)),
+                Err(error) => return self.end(Some(error)),
             }
             let Some(found) = again.as_ref().and_then(|spec| self.reopen(spec, options)) else {
                 return;
