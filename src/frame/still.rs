@@ -279,3 +279,141 @@ fn to_rgb(frame: &VideoFrame, pixels: PixelFormat) -> Result<Bytes, FrameError> 
     let view = RawView::new(pixels, frame.width(), frame.height(), 0, frame.frame_data())?;
     convert::convert(&view, Colour::of(frame), PixelFormat::Rgb, &Pool::default())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const JPEG: &[u8] = include_bytes!("../../tests/golden/gradient-64x48.jpg");
+    const PNG: &[u8] = include_bytes!("../../tests/golden/gradient-64x48.png");
+    const WEBP: &[u8] = include_bytes!("../../tests/golden/gradient-64x48.webp");
+
+    fn coded(codec: Codec, data: &[u8]) -> Result<VideoFrame, FrameError> {
+        VideoFrame::try_new(Format::Encoded(codec), None, 5, Bytes::copy_from_slice(data))
+    }
+
+    fn rgb(codec: Codec, data: &[u8]) -> Result<VideoFrame, StillError> {
+        decode(&coded(codec, data)?, PixelFormat::Rgb, &Pool::default())
+    }
+
+    /// A PNG that says so much of its size and holds next to nothing.
+    fn png_of(width: u32, height: u32) -> Vec<u8> {
+        let chunk = |kind: &[u8; 4], body: &[u8]| {
+            let len = u32::try_from(body.len()).unwrap().to_be_bytes();
+            let mut crc = !0_u32;
+            for byte in kind.iter().chain(body) {
+                crc ^= u32::from(*byte);
+                for _ in 0..8 {
+                    crc = if crc & 1 == 1 { crc >> 1 ^ 0xEDB8_8320 } else { crc >> 1 };
+                }
+            }
+            [&len[..], kind, body, &(!crc).to_be_bytes()].concat()
+        };
+        let header = [&width.to_be_bytes()[..], &height.to_be_bytes(), &[8, 2, 0, 0, 0]].concat();
+        let empty = [0x78, 0x9C, 0x03, 0, 0, 0, 0, 1];
+        [b"\x89PNG\r\n\x1a\n", &*chunk(b"IHDR", &header), &chunk(b"IDAT", &empty), &chunk(b"IEND", &[])].concat()
+    }
+
+    /// The picture with another size in its frame header (`SOF`).
+    fn jpeg_of(width: u16, height: u16) -> Vec<u8> {
+        let mut data = JPEG.to_vec();
+        let at = data.windows(2).position(|pair| matches!(pair, [0xFF, 0xC0 | 0xC2])).unwrap();
+        data[at + 5..at + 7].copy_from_slice(&height.to_be_bytes());
+        data[at + 7..at + 9].copy_from_slice(&width.to_be_bytes());
+        data
+    }
+
+    #[test]
+    fn every_codec_is_decoded_into_every_layout() {
+        for (codec, data) in [(Codec::Jpeg, JPEG), (Codec::Png, PNG), (Codec::Webp, WEBP)] {
+            let whole = rgb(codec, data).unwrap();
+            assert_eq!((whole.width(), whole.height(), whole.timestamp_ms()), (64, 48, 5));
+            let pixels = whole.frame_data();
+            for to in [PixelFormat::Bgr, PixelFormat::Rgba, PixelFormat::Bgra, PixelFormat::Gray, PixelFormat::I420] {
+                let made = decode(&coded(codec, data).unwrap(), to, &Pool::default()).unwrap();
+                assert_eq!(made.format(), Format::Pixels(to));
+                assert_eq!(made.frame_data().len(), to.packed_len(64, 48).unwrap());
+                if to == PixelFormat::Bgr {
+                    let swapped: Vec<u8> = pixels.chunks(3).flat_map(|p| [p[2], p[1], p[0]]).collect();
+                    assert_eq!(made.frame_data(), &swapped, "{codec:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn png_and_webp_keep_every_pixel_and_jpeg_nearly() {
+        let whole = rgb(Codec::Png, PNG).unwrap();
+        for codec in [Codec::Png, Codec::Webp] {
+            let again = encode(&whole, codec, 90).unwrap();
+            assert_eq!(rgb(codec, again.frame_data()).unwrap().frame_data(), whole.frame_data());
+        }
+        let again = encode(&whole, Codec::Jpeg, 95).unwrap();
+        let lossy = rgb(Codec::Jpeg, again.frame_data()).unwrap();
+        let off = |(a, b): (&u8, &u8)| u32::from(a.abs_diff(*b));
+        let total: u32 = lossy.frame_data().iter().zip(whole.frame_data()).map(off).sum();
+        assert!(total / (64 * 48 * 3) < 4, "{total}");
+        let error = encode(&whole, Codec::H264, 90).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+    }
+
+    #[test]
+    fn a_picture_that_would_be_too_large_is_refused_before_memory_is_taken() {
+        for data in [png_of(16_384, 16_384), png_of(16_384, 1025)] {
+            let frame = coded(Codec::Png, &data).unwrap();
+            let error = decode(&frame, PixelFormat::Rgb, &Pool::default()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ResourceExhausted, "{error}");
+        }
+        let frame = coded(Codec::Jpeg, &jpeg_of(16_384, 16_384)).unwrap();
+        let error = decode(&frame, PixelFormat::Gray, &Pool::default()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ResourceExhausted, "{error}");
+        for data in [png_of(16_385, 1), png_of(u32::MAX, u32::MAX)] {
+            assert!(coded(Codec::Png, &data).is_err(), "no size for a picture");
+        }
+    }
+
+    #[test]
+    fn a_size_without_the_pixels_for_it_is_broken() {
+        let decoded = rgb(Codec::Png, &png_of(4000, 3000));
+        assert!(matches!(decoded, Err(StillError::Broken { .. })), "{decoded:?}");
+        // A JPEG that ends in good order before its last row is filled up, by this decoder as by libjpeg.
+        let filled = rgb(Codec::Jpeg, &jpeg_of(400, 300)).unwrap();
+        assert_eq!((filled.width(), filled.height()), (400, 300));
+    }
+
+    #[test]
+    fn scans_without_end_are_refused() {
+        // The scan of a baseline picture again and again, as a progressive one has them.
+        let mut data = JPEG.to_vec();
+        let frame = data.windows(2).position(|pair| matches!(pair, [0xFF, 0xC0 | 0xC2])).unwrap();
+        data[frame + 1] = 0xC2;
+        let scan = data.windows(2).position(|pair| pair == [0xFF, 0xDA]).unwrap();
+        let (head, scan) = data.split_at(scan);
+        let bomb = [head, &scan[..scan.len() - 2].repeat(1000), &[0xFF, 0xD9]].concat();
+        assert!(matches!(rgb(Codec::Jpeg, &bomb), Err(StillError::Broken { .. })));
+    }
+
+    #[test]
+    fn a_picture_that_breaks_off_is_broken_wherever_it_does() {
+        for (codec, data) in [(Codec::Jpeg, JPEG), (Codec::Png, PNG), (Codec::Webp, WEBP)] {
+            // What lies behind the pixels is not missed: two bytes of a JPEG, the last chunk of a PNG.
+            for len in (0..data.len() - 16).step_by(7) {
+                let decoded = rgb(codec, &data[..len]);
+                assert!(decoded.is_err(), "{codec:?} cut at {len} of {}", data.len());
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn junk_in_a_picture_never_panics(which in 0usize..3, at in 0usize..3000, junk: [u8; 4]) {
+            let (codec, data) = [(Codec::Jpeg, JPEG), (Codec::Png, PNG), (Codec::Webp, WEBP)][which];
+            let mut data = data.to_vec();
+            let at = at % (data.len() - junk.len());
+            data[at..at + junk.len()].copy_from_slice(&junk);
+            let _ = rgb(codec, &data);
+        }
+    }
+}
