@@ -21,8 +21,8 @@ END
 # The stages, the quick ones first. For each: how long it may take (seconds), what it needs, what must have passed
 # before it, what it is. How it is done: the function stage_NAME below, run from here with no input and no terminal.
 unit=(fmt docs clippy clippy_bare doc test js)
-full=("${unit[@]}" build python browser bench demo)
-long=("${full[@]}" camera proptest repeat)
+full=("${unit[@]}" build python camera browser bench demo)
+long=("${full[@]}" proptest repeat)
 
 declare -A limit=() needs=() after=() about=()
 stage() { limit[$1]=$2 needs[$1]=$3 after[$1]=$4 about[$1]=$5; }
@@ -35,10 +35,10 @@ stage test 1200 rust_and_ffmpeg "" "Rust tests"
 stage js 300 node "" "tests of the extension's code without a browser"
 stage build 1500 rust "" "the program, as it is released"
 stage python 1500 devices build "stock Python clients: gRPC, huggingface_hub, transformers; other users; video files; screens"
+stage camera 900 vivid build "cameras, by the kernel's own virtual one in a virtual machine"
 stage browser 1500 browser build "a real Chromium with the sample extension"
 stage bench 900 rust build "benchmarks run (their numbers are not judged)"
 stage demo 600 demo build "the demo"
-stage camera 900 vivid build "cameras, by the kernel's own virtual one in a virtual machine"
 stage proptest 3600 rust_and_ffmpeg "" "Rust property tests, many more cases"
 stage repeat 3600 everything build "Python and browser tests five times, to find what fails now and then"
 
@@ -80,10 +80,10 @@ stage_test() { cargo test --locked; }
 stage_js() { node_test tests/js; }
 stage_build() { cargo build --locked --release; }
 stage_python() { "$python" -m pytest tests/python; }
+stage_camera() { tests/camera/run.sh; }
 stage_browser() { node_test tests/browser; }
 stage_bench() { FRAMEHOST_BENCH=quick cargo bench --locked; }
 stage_demo() { ./demo.sh; }
-stage_camera() { tests/camera/run.sh; }
 stage_proptest() { PROPTEST_CASES=50000 cargo test --locked --release; }
 stage_repeat() {
     local round
