@@ -35,7 +35,7 @@ use crate::{
 const DEPTH: i64 = 64;
 
 pub(super) fn devices(arguments: &DevicesArguments) -> anyhow::Result<ExitCode> {
-    let devices = devices::list();
+    let devices = devices::list(&source_options()?);
     if arguments.json {
         say(serde_json::to_string(&devices)?)?;
     } else {
@@ -70,9 +70,7 @@ fn print(devices: &Devices) -> io::Result<()> {
 }
 
 pub(super) fn run(arguments: &CaptureArguments) -> anyhow::Result<ExitCode> {
-    let paths = super::paths()?;
-    let ffmpeg = Config::read(&paths)?.ffmpeg;
-    let handler = StreamHandler::new(SourceOptions { ffmpeg, state_dir: Some(paths.state_dir) });
+    let handler = StreamHandler::new(source_options()?);
     let spec = spec(&arguments.source)?;
     let mut sink = Sink::new(arguments)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
@@ -86,6 +84,13 @@ pub(super) fn run(arguments: &CaptureArguments) -> anyhow::Result<ExitCode> {
         }
         Err(error) => Err(error),
     }
+}
+
+/// What sources may use here.
+fn source_options() -> anyhow::Result<SourceOptions> {
+    let paths = super::paths()?;
+    let ffmpeg = Config::read(&paths)?.ffmpeg;
+    Ok(SourceOptions { ffmpeg, state_dir: Some(paths.state_dir) })
 }
 
 async fn capture(

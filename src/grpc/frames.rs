@@ -88,9 +88,7 @@ impl pb::stream_service_server::StreamService for Frames {
     }
 
     async fn list_devices(&self, _request: Request<pb::ListDevicesRequest>) -> Result<Response<pb::Devices>, Status> {
-        let listing = tokio::task::spawn_blocking(crate::source::devices::list);
-        let devices = listing.await.map_err(|error| Status::internal(error.to_string()))?;
-        Ok(Response::new(devices.into()))
+        Ok(Response::new(self.opened.list_devices().await?.into()))
     }
 
     async fn open_stream(

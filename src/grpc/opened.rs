@@ -15,7 +15,7 @@ use tonic::Status;
 use super::{Served, convert::side, devices, pb};
 use crate::{
     activity::Activity,
-    source::{Running, SourceState, Sources},
+    source::{Running, SourceState, Sources, devices::Devices},
     streams::{StreamId, Streams},
 };
 
@@ -49,6 +49,12 @@ impl Opened {
             activity: served.activity.clone(),
             shared: Arc::default(),
         }
+    }
+
+    pub(super) async fn list_devices(&self) -> Result<Devices, Status> {
+        let sources = self.sources.clone();
+        let listing = tokio::task::spawn_blocking(move || sources.list_devices());
+        listing.await.map_err(|error| Status::internal(error.to_string()))
     }
 
     pub(super) async fn open(&self, request: pb::OpenStreamRequest) -> Result<pb::OpenStreamResponse, Status> {

@@ -8,7 +8,6 @@ use crate::{
     framing::{MAX_INBOUND_BODY, MAX_OUTBOUND_BODY},
     hub::SessionSnapshot,
     message::{Failure, MessageError, Request},
-    source::devices,
 };
 
 /// Version of the protocol on the native port.
@@ -129,8 +128,9 @@ impl Session {
 
     /// Devices take their time to answer.
     fn devices(&mut self, request: &Request<'_>) -> Result<Reply, Failure> {
-        self.answer_later(request, async {
-            let listing = tokio::task::spawn_blocking(devices::list);
+        let sources = self.hub.sources().clone();
+        self.answer_later(request, async move {
+            let listing = tokio::task::spawn_blocking(move || sources.list_devices());
             let devices = listing.await.map_err(|error| Failure::new(ErrorKind::Internal, error))?;
             ok(&devices)
         })

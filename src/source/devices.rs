@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::{SourceError, camera, screen};
+use super::{SourceError, SourceOptions, camera, screen};
+use crate::ffmpeg::Tools;
 
 /// Cameras, screens, windows, and what is missing to use more.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -93,7 +94,7 @@ pub struct MissingPart {
 }
 
 /// Looks at what there is. Blocks for as long as the devices take to answer.
-pub fn list() -> Devices {
+pub fn list(options: &SourceOptions) -> Devices {
     let mut devices = Devices::default();
     let mut missing = |what, error: SourceError| devices.missing.push(MissingPart { what, problem: error.to_string() });
     match camera::list() {
@@ -104,5 +105,21 @@ pub fn list() -> Devices {
         Ok((screens, windows)) => (devices.screens, devices.windows) = (screens, windows),
         Err(error) => missing("screen", error),
     }
+    if let Err(error) = Tools::find(options.ffmpeg.as_deref()) {
+        missing("ffmpeg", error.into());
+    }
     devices
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ffmpeg_that_is_not_there_is_missing() {
+        let options = SourceOptions { ffmpeg: Some("/no such/ffmpeg".into()), ..SourceOptions::default() };
+        let missing = list(&options).missing;
+        let ffmpeg = missing.iter().find(|part| part.what == "ffmpeg");
+        assert!(ffmpeg.is_some_and(|part| part.problem.contains("/no such/ffmpeg")), "{missing:?}");
+    }
 }

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::{
     Granted, SourceError, SourceOptions, SourceSpec,
+    devices::{self, Devices},
     thread::{Device, SourceState},
 };
 use crate::{
@@ -82,6 +83,11 @@ impl Sources {
     /// Nothing is open yet.
     pub fn new(options: SourceOptions) -> Self {
         Self { shared: Arc::new(Shared { options, devices: Mutex::default() }) }
+    }
+
+    /// What this machine has to capture from. Blocks for as long as the devices take to answer.
+    pub fn list_devices(&self) -> Devices {
+        devices::list(&self.shared.options)
     }
 
     /// Opens a stream that shows `spec`, and waits until its device is open. Blocks for as long as that takes.
