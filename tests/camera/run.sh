@@ -14,7 +14,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . scripts/common.sh
 
 # Real seconds that the guest may take. It is through in 60 on 2 cores with nothing else to do.
-limit=${VIVID_TIMEOUT:-300}
+limit=${VIVID_TIMEOUT:-700}
 
 program=${FRAMEHOST_BIN:-$repo/target/release/framehost}
 [ -x "$program" ] || die "there is no $program: build it first (cargo build --release), or name one in FRAMEHOST_BIN"
