@@ -115,9 +115,12 @@ if [ "$uninstall" = yes ]; then
     say "Taking back framehost's registration:"
     # The string is made of words that quote() wrote.
     eval "\"\$program\" uninstall $browser_options"
-    if [ -z "$browser_options" ] && [ -f "$installed" ]; then
-        say "remove $installed"
-        rm -f -- "$installed"
+    if [ -z "$browser_options" ]; then
+        for file in "$installed" "$installed-relay"; do
+            [ -f "$file" ] || continue
+            say "remove $file"
+            rm -f -- "$file"
+        done
     fi
     say "Done."
     exit 0
@@ -137,7 +140,8 @@ elif [ -f "$repo/Cargo.toml" ] && cargo=$(find_cargo); then
     say "Building framehost (the first time takes some minutes) ..."
     features=camera,screen,h264
     # The camera's library is made from the kernel's headers, which needs libclang.
-    if [ -z "${LIBCLANG_PATH:-}$(find /usr/lib -maxdepth 4 -name 'libclang*.so*' 2>/dev/null | head -n 1)" ]; then
+    found=$(find /usr/lib /usr/lib64 -maxdepth 4 \( -name 'libclang.so*' -o -name 'libclang-[0-9]*.so*' \) 2>/dev/null | head -n 1)
+    if [ -z "${LIBCLANG_PATH:-}$found" ]; then
         say "libclang is missing, so this framehost will have no cameras (Debian, Ubuntu: apt install libclang-dev)"
         features=screen,h264
     fi
@@ -150,15 +154,19 @@ else
     fail "there is no framehost beside this script, and no Rust to build it with: install Rust (rustup), or give --binary FILE"
 fi
 
-say "copy $binary to $installed"
 mkdir -p -- "$prefix/bin"
-# Beside its place, then renamed: the program that is replaced may be running.
 new=$installed.$$.tmp
 trap 'rm -f -- "$new"' EXIT
 trap 'exit 1' HUP INT TERM
-cp -- "$binary" "$new"
-chmod 755 -- "$new"
-mv -f -- "$new" "$installed"
+# The program, and beside it the small one that browsers start.
+for suffix in '' -relay; do
+    [ -f "$binary$suffix" ] || continue
+    say "copy $binary$suffix to $installed$suffix"
+    # Beside its place, then renamed: the program that is replaced may be running.
+    cp -- "$binary$suffix" "$new"
+    chmod 755 -- "$new"
+    mv -f -- "$new" "$installed$suffix"
+done
 
 # The string is made of words that quote() wrote.
 eval "\"\$installed\" install $extension_options $browser_options"

@@ -127,7 +127,7 @@ fn a_relay_whose_reader_is_gone_leaves_without_waiting() {
     world.import("m", &[("large", &vec![1; 30_000_000])]);
     // Hashing takes a while in an unoptimised build; the memory of it must not shorten that.
     fs::remove_dir_all(world.runtime_dir().parent().unwrap().join("config")).unwrap();
-    let mut child = world.command(&[]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = world.host_command(&[]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let request = br#"{"id":1,"type":"models.open","model_id":"m","file_path":"large"}"#;
     std::io::Write::write_all(&mut stdin, &framed(request)).unwrap();
@@ -142,7 +142,7 @@ fn a_relay_whose_reader_is_gone_leaves_without_waiting() {
 #[test]
 fn nothing_but_messages_reaches_stdout_however_much_is_logged() {
     let world = World::new();
-    let mut command = world.command(&["--embedded"]);
+    let mut command = world.host_command(&["--embedded"]);
     command.env("FRAMEHOST_LOG", "trace");
     let mut host = Host::start(command);
     host.hello();
@@ -150,6 +150,25 @@ fn nothing_but_messages_reaches_stdout_however_much_is_logged() {
     host.event("error");
     let (rest, code) = host.finish();
     assert_eq!((rest, code), (vec![], Some(0)));
+}
+
+#[test]
+fn a_relay_without_its_program_says_so() {
+    let world = World::new();
+    let alone = world.runtime_dir().parent().unwrap().join("framehost-relay");
+    fs::copy(env!("CARGO_BIN_EXE_framehost-relay"), &alone).unwrap();
+    let mut host = Host::start(world.command_of(alone.to_str().unwrap(), &[]));
+    let error = host.event("error");
+    assert_eq!(error["code"], "unavailable");
+    assert!(error["message"].as_str().unwrap().contains("No such file"), "{error}");
+    assert_eq!(host.finish().1, Some(1));
+}
+
+#[test]
+fn the_relay_stands_for_the_program_where_it_is_no_host() {
+    let world = World::new();
+    let version = world.host_command(&["--version"]).output().unwrap();
+    assert!(version.status.success() && version.stdout.starts_with(b"framehost "), "{version:?}");
 }
 
 #[test]
@@ -185,7 +204,7 @@ fn the_port_is_free_again_when_it_can_be_had() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let world = World::new();
-    let mut command = world.command(&[]);
+    let mut command = world.host_command(&[]);
     command.env("FRAMEHOST_PORT", &port);
     let mut host = Host::start(command);
     let other_port = host.hello()["grpc"].as_str().unwrap().to_owned();
@@ -289,7 +308,7 @@ fn pipes_that_somebody_left_non_blocking_do_not_end_a_session() {
     for end in [&std::os::fd::AsFd::as_fd(&stdin), &std::os::fd::AsFd::as_fd(&stdout)] {
         rustix::fs::fcntl_setfl(end, rustix::fs::OFlags::NONBLOCK).unwrap();
     }
-    let mut relay = world.command(&[]).stdin(stdin).stdout(stdout).spawn().unwrap();
+    let mut relay = world.host_command(&[]).stdin(stdin).stdout(stdout).spawn().unwrap();
     for id in 0..3 {
         let ping = framed(&serde_json::to_vec(&json!({"id": id, "type": "ping"})).unwrap());
         std::io::Write::write_all(&mut to_relay, &ping).unwrap();

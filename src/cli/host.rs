@@ -19,7 +19,7 @@ use crate::{
     link::RelayPreamble,
     message::Failure,
     models::ModelStore,
-    relay::{self, Connector, StartEmbedded},
+    relay::{self, Connector, Fallback, StartEmbedded},
     stdio,
     telemetry::{self, Output},
 };
@@ -27,9 +27,9 @@ use crate::{
 /// How the browser called.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct HostMode {
-    argv: Vec<String>,
+    pub(super) argv: Vec<String>,
     /// The hub is to live in this process.
-    embedded: bool,
+    pub(super) embedded: bool,
 }
 
 /// Tells host mode from a command typed by a person.
@@ -103,7 +103,7 @@ fn prepare(mode: HostMode) -> anyhow::Result<(Connector, oneshot::Sender<Infalli
     let connector = Connector {
         runtime_dir: paths.runtime_dir,
         hub_command,
-        start_embedded,
+        fallback: Fallback::Embedded(start_embedded),
         preamble: RelayPreamble { version: env!("CARGO_PKG_VERSION").to_owned(), argv: mode.argv, pid: process::id() },
     };
     Ok((connector, stop, hub_thread))

@@ -10,7 +10,7 @@ use crate::install::{ExtensionId, HostBinary, InstallDirs, Plan, Selection, plan
 
 pub(super) fn install(arguments: &InstallArguments) -> anyhow::Result<ExitCode> {
     let ids = arguments.extension_ids.iter().map(|id| ExtensionId::parse(id)).collect::<Result<Vec<_>, _>>()?;
-    let binary = HostBinary::check(&env::current_exe()?)?;
+    let binary = HostBinary::beside(&env::current_exe()?)?;
     let targets = survey(&selection(&arguments.target), &directories()?)?;
     carry_out(&plan_install(&targets, &ids, &binary)?, &arguments.target)
 }

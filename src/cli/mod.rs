@@ -12,6 +12,7 @@ mod host;
 mod hub;
 mod install;
 mod models;
+mod relay;
 mod status;
 
 use std::{
@@ -25,6 +26,7 @@ use std::{
 use clap::Parser;
 
 use self::arguments::{Arguments, Command};
+pub use self::relay::run_relay;
 use crate::config::{ConfigError, DEFAULT_PORT, Paths};
 
 /// How long a hub that a relay started stays without anything to do.
@@ -45,16 +47,16 @@ pub fn run() -> ExitCode {
             Command::Uninstall(arguments) => install::uninstall(&arguments),
         },
     };
-    result.unwrap_or_else(|error| {
-        let is_broken_pipe = |cause: &io::Error| cause.kind() == io::ErrorKind::BrokenPipe;
-        if error.downcast_ref().is_some_and(is_broken_pipe) {
-            // Whoever read what we print has seen enough.
-            return ExitCode::FAILURE;
-        }
-        // Without a standard error there is nobody to tell.
+    result.unwrap_or_else(failed)
+}
+
+fn failed(error: anyhow::Error) -> ExitCode {
+    let is_broken_pipe = |cause: &io::Error| cause.kind() == io::ErrorKind::BrokenPipe;
+    // Whoever read what we print may have seen enough; without a standard error there is nobody to tell.
+    if !error.downcast_ref().is_some_and(is_broken_pipe) {
         let _ = writeln!(io::stderr(), "framehost: {error:#}");
-        ExitCode::FAILURE
-    })
+    }
+    ExitCode::FAILURE
 }
 
 /// One line for the user.

@@ -33,6 +33,9 @@ pub struct Selection {
     pub user_data_dirs: Vec<PathBuf>,
 }
 
+/// The small program that does nothing but what browsers start it for.
+const RELAY_NAME: &str = "framehost-relay";
+
 /// A program that a browser can start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostBinary(PathBuf);
@@ -63,6 +66,16 @@ impl HostBinary {
             return Err(InstallError::BinaryNotExecutable { mode, path });
         }
         Ok(Self(path))
+    }
+
+    /// The program that browsers are to start where `program` is: the relay beside it, which is small; else itself.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::check`].
+    pub fn beside(program: &Path) -> Result<Self, InstallError> {
+        let relay = program.with_file_name(RELAY_NAME);
+        Self::check(if relay.is_file() { &relay } else { program })
     }
 
     /// Its absolute path.
@@ -461,6 +474,23 @@ mod tests {
         let error = plan_install(&targets, &[id('a')], &home.binary).unwrap().execute().unwrap_err();
         assert!(error.to_string().contains("cannot create the folder"), "{error}");
         assert!(error.to_string().contains(MANIFEST_DIR), "{error}");
+    }
+
+    #[test]
+    fn the_relay_is_taken_where_it_lies_beside_the_program() {
+        let home = home();
+        let put = |name: &str| {
+            let path = home.dir.path().join(name);
+            fs::write(&path, "").unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+            path
+        };
+        let program = put("framehost");
+        assert_eq!(HostBinary::beside(&program).unwrap().path(), program);
+        let relay = put(RELAY_NAME);
+        assert_eq!(HostBinary::beside(&program).unwrap().path(), relay);
+        fs::set_permissions(&relay, fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(HostBinary::beside(&program).unwrap_err().to_string().contains("not executable"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Write as _},
-    os::unix::net::UnixStream,
+    os::unix::{net::UnixStream, process::CommandExt},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
@@ -30,14 +30,24 @@ const RESPAWN_AFTER: Duration = Duration::from_millis(200);
 /// Starts a hub inside this process, which then holds the lock.
 pub type StartEmbedded = Box<dyn FnMut(HubLock) -> io::Result<()> + Send>;
 
+/// What is left if no process can be started.
+pub enum Fallback {
+    /// A hub inside this process.
+    Embedded(StartEmbedded),
+    /// This program takes this process's place. Only until the first hub has answered: it knows nothing of a session.
+    Replace(Command),
+    /// No other way.
+    Nothing,
+}
+
 /// What it takes to get a hub.
 pub struct Connector {
     /// Where `hub.sock` and `hub.lock` are.
     pub runtime_dir: PathBuf,
-    /// The command that runs a hub as a process of its own; `None` always embeds.
+    /// The command that runs a hub as a process of its own; `None` always falls back.
     pub hub_command: Option<Command>,
-    /// The way that is left if no process can be started.
-    pub start_embedded: StartEmbedded,
+    /// What is left if no process can be started.
+    pub fallback: Fallback,
     /// What the hub is told of this relay.
     pub preamble: RelayPreamble,
 }
@@ -82,7 +92,12 @@ impl Connector {
         let mut last_start: Option<Instant> = None;
         loop {
             let problem = match dial(&self.runtime_dir, &self.preamble) {
-                Ok(hub) => return Ok(hub),
+                Ok(hub) => {
+                    if matches!(self.fallback, Fallback::Replace(_)) {
+                        self.fallback = Fallback::Nothing;
+                    }
+                    return Ok(hub);
+                }
                 // It died or left between our connecting and its preamble: look again.
                 Err(LinkError::Io(error)) => error.to_string(),
                 Err(error) => return Err(error.into()),
@@ -114,9 +129,14 @@ impl Connector {
                 Err(error) => tracing::warn!(%error, "cannot start a hub process: the hub will live in this one"),
             }
         }
-        match lock::try_lock(&self.runtime_dir)? {
-            Some(lock) => (self.start_embedded)(lock),
-            None => Ok(()),
+        match &mut self.fallback {
+            Fallback::Embedded(start) => match lock::try_lock(&self.runtime_dir)? {
+                Some(lock) => start(lock),
+                None => Ok(()),
+            },
+            // Returns only if it fails.
+            Fallback::Replace(program) => Err(program.exec()),
+            Fallback::Nothing => Err(io::Error::other("no process can be started for one")),
         }
     }
 }

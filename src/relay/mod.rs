@@ -17,7 +17,7 @@ mod transfer;
 
 use std::{io, os::unix::net::UnixStream, process::ExitCode, sync::Arc, time::Duration};
 
-pub use self::connect::{ConnectError, Connector, StartEmbedded, dial};
+pub use self::connect::{ConnectError, Connector, Fallback, StartEmbedded, dial};
 use self::inbound::HubEnd;
 use crate::{
     link::{self, Frame, LinkError},

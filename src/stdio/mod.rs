@@ -13,6 +13,7 @@ mod unix;
 use std::{
     fs::File,
     io::{self, Write},
+    process::Stdio,
     sync::Arc,
 };
 
@@ -28,6 +29,17 @@ pub struct SetAside {
     pub input: Input,
     /// What the browser gets.
     pub output: MessageWriter,
+}
+
+impl SetAside {
+    /// Both once more, for a program that takes this one's place.
+    ///
+    /// # Errors
+    ///
+    /// If descriptors cannot be duplicated.
+    pub fn duplicate(&self) -> io::Result<(Stdio, Stdio)> {
+        Ok((self.input.try_clone()?.into(), self.output.output.try_clone()?.into()))
+    }
 }
 
 /// Takes stdin and stdout for the browser. To be called once, before anything is printed.

@@ -42,8 +42,19 @@ impl World {
         self.dir.path().join("hub")
     }
 
+    /// The program as a person calls it.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_framehost"));
+        self.command_of(env!("CARGO_BIN_EXE_framehost"), arguments)
+    }
+
+    /// The program as a browser starts it.
+    pub fn host_command(&self, arguments: &[&str]) -> Command {
+        self.command_of(env!("CARGO_BIN_EXE_framehost-relay"), arguments)
+    }
+
+    /// Any program, in this world.
+    pub fn command_of(&self, program: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command
             .args(arguments)
             .env("FRAMEHOST_RUNTIME_DIR", self.runtime_dir())
@@ -81,7 +92,7 @@ impl World {
     }
 
     pub fn host_with(&self, arguments: &[&str]) -> Host {
-        Host::start(self.command(arguments))
+        Host::start(self.host_command(arguments))
     }
 
     /// The running hub, by its runtime file.

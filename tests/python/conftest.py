@@ -114,7 +114,7 @@ class Hub:
 
     def native(self):
         """An extension's session: the program as the browser starts it, on its pipes."""
-        return NativeClient(self.binary, self.env)
+        return NativeClient(f"{self.binary}-relay", self.env)
 
     def call(self, *arguments, other_user=False):
         """What caller.py answers, as this user or as another."""

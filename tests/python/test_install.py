@@ -49,7 +49,7 @@ def test_install_and_uninstall_for_browsers_that_are_there(binary, home, run):
     assert manifest["name"] == "com.framehost.host"
     assert manifest["type"] == "stdio"
     assert manifest["allowed_origins"] == [f"chrome-extension://{ID}/"]
-    assert Path(manifest["path"]).samefile(binary) and Path(manifest["path"]).is_absolute()
+    assert Path(manifest["path"]).samefile(f"{binary}-relay") and Path(manifest["path"]).is_absolute()
     assert not chromium.exists()
 
     run(binary, "install", "--extension-id", OTHER_ID)
@@ -105,9 +105,10 @@ def test_the_installer_does_it_for_people(binary, home, run, make_hub):
     installer = REPO / "installer/install.sh"
     said = run(installer, "--binary", binary, "--extension-id", ID, "--user-data-dir", home / "profile").stdout
     installed = home / ".local/bin/framehost"
-    assert str(installed) in said
+    relay = home / ".local/bin/framehost-relay"
+    assert str(installed) in said and str(relay) in said
     manifest = read(home / "profile")
-    assert Path(manifest["path"]) == installed
+    assert Path(manifest["path"]) == relay
     assert manifest["allowed_origins"] == [f"chrome-extension://{ID}/"]
 
     # What the browser would start, started as the browser starts it.
@@ -118,7 +119,7 @@ def test_the_installer_does_it_for_people(binary, home, run, make_hub):
     run(installer, "--uninstall", "--user-data-dir", home / "profile")
     assert not (home / "profile" / MANIFEST).exists()
     run(installer, "--uninstall")
-    assert not installed.exists()
+    assert not installed.exists() and not relay.exists()
 
 
 def test_the_installer_knows_the_sample_extension(binary, home, run):
