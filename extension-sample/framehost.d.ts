@@ -310,6 +310,12 @@ export interface SendOptions {
   signal?: AbortSignal;
 }
 
+export interface PacketOptions extends SendOptions {
+  frameNumber?: number;
+  /** Up to 32 strings. `color_matrix` and `color_range` say what the pictures of coded video mean. */
+  metadata?: Record<string, string>;
+}
+
 export interface SendResult {
   /** False: there was no credit; the picture was dropped and counted. */
   sent: boolean;
@@ -378,7 +384,7 @@ export class Stream {
   send(picture: Picture, options?: SendOptions): Promise<SendResult>;
 
   /** Sends a packet: 17 bytes of header, then the payload. */
-  sendPacket(packet: Uint8Array | ArrayBuffer | Blob, options?: SendOptions & { frameNumber?: number }): Promise<SendResult>;
+  sendPacket(packet: Uint8Array | ArrayBuffer | Blob, options?: PacketOptions): Promise<SendResult>;
 
   on<E extends keyof StreamEvents>(event: E, fn: (value: StreamEvents[E]) => void): () => void;
 

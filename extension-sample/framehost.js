@@ -648,6 +648,7 @@ export class Stream {
       type: 'packet',
       stream_id: this.streamId,
       frame_number: options.frameNumber,
+      metadata: options.metadata,
       data,
     }));
   }

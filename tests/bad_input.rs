@@ -212,6 +212,7 @@ fn wrong_and_missing_fields_are_named() {
         (frame(json!({"format": "png", "width": null, "height": null, "data": base64(&PNG[..20])})), "data"),
         (json!({"type": "packet", "stream_id": "cam", "data": base64(&[0; 16])}), "data"),
         (json!({"type": "packet", "stream_id": "cam", "data": base64(&[0; 17])}), "data"),
+        (json!({"type": "packet", "stream_id": "cam", "data": base64(&[0; 17]), "metadata": {"a": 1}}), "metadata"),
         (json!({"type": "stream.subscribe"}), "stream_id"),
         (json!({"type": "stream.subscribe", "stream_id": "s", "format": "bmp"}), "format"),
         (json!({"type": "stream.subscribe", "stream_id": "s", "max_width": 0}), "max_width"),

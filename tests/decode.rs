@@ -7,7 +7,7 @@ use std::{path::Path, process::Command};
 use bytes::Bytes;
 use framehost::{
     decode::{DecodeOptions, Decoder},
-    frame::{Codec, Format, PixelFormat, VideoFrame, key_frame::is_key_frame},
+    frame::{Codec, Format, Metadata, PixelFormat, VideoFrame, key_frame::is_key_frame},
 };
 use sha2::{Digest, Sha256};
 
@@ -110,6 +110,25 @@ fn h264_without_b_frames_gives_each_picture_at_once() {
     let aud = "aud=1:scenecut=0";
     check_all(Codec::H264, &["-c:v", "libx264", "-profile:v", "baseline", "-x264-params", aud], 0);
     check_all(Codec::H264, &["-c:v", "libx264", "-profile:v", "high", "-bf", "0", "-x264-params", aud], 0);
+}
+
+/// What an encoder writes into its packets may be wrong, and VP8 cannot say it.
+#[test]
+fn what_the_sender_says_of_colours_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    for (codec, options) in [
+        (Codec::H264, &["-c:v", "libx264", "-bf", "0", "-x264-params", "aud=1"]),
+        (Codec::Vp8, &["-c:v", "libvpx", "-deadline", "realtime", "-b:v", "300k"]),
+    ] {
+        let video = video(dir.path(), codec, options);
+        let first = packet(&video, 0, video.packets[0].clone());
+        let said = [("color_matrix", "bt709"), ("color_range", "full"), ("tab", "3")];
+        let said = said.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let decoded = decoder(&video).push(&first.with_metadata(Metadata::from(said.clone()))).unwrap();
+        for (key, value) in said {
+            assert_eq!(decoded.frames[0].metadata()[&key], value, "{codec:?}");
+        }
+    }
 }
 
 #[test]

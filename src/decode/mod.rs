@@ -240,7 +240,8 @@ impl Label {
         }
     }
 
-    /// The decoded picture.
+    /// The decoded picture. What its sender says of its colours counts more than `colour`, the decoder's: VP8 has no words
+    /// for them, and a browser's encoder uses those of its own pictures, whatever their size.
     fn on(
         self,
         codec: Codec,
@@ -249,7 +250,7 @@ impl Label {
         planes: Buffer,
     ) -> Result<VideoFrame, FrameError> {
         let Self { timestamp_ms, frame_number, mut metadata } = self;
-        colour.write(&mut metadata);
+        colour.or_as_in(&metadata).write(&mut metadata);
         metadata.insert("decoded_from".to_owned(), Format::Encoded(codec).to_string());
         let format = Format::Pixels(PixelFormat::I420);
         let frame = VideoFrame::try_new(format, Some((width, height)), timestamp_ms, planes.freeze())?;

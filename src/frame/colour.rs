@@ -56,11 +56,14 @@ impl Colour {
             Format::Encoded(Codec::Jpeg) => Self::JPEG,
             _ => Self::of_video(frame.height()),
         };
-        let said = |key: &str| frame.metadata().get(key).map(String::as_str);
-        Self {
-            matrix: said(MATRIX_KEY).and_then(Matrix::parse).unwrap_or(unsaid.matrix),
-            range: said(RANGE_KEY).and_then(Range::parse).unwrap_or(unsaid.range),
-        }
+        unsaid.or_as_in(frame.metadata())
+    }
+
+    /// The same, as far as metadata do not say something else.
+    #[must_use]
+    pub fn or_as_in(self, metadata: &Metadata) -> Self {
+        let said = |key: &str| metadata.get(key).map(String::as_str);
+        self.or_as_said(said(MATRIX_KEY).and_then(Matrix::parse), said(RANGE_KEY).and_then(Range::parse))
     }
 
     /// The same, as far as nothing else is said.

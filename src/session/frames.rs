@@ -47,14 +47,16 @@ impl Session {
     }
 
     pub(super) fn packet(&mut self, request: &Request<'_>) -> Result<Reply, Failure> {
-        // Whatever is wrong with a packet is wrong with the request's one field.
+        // Whatever is wrong with a packet is wrong with the field that it came in.
         let of_data = |error: FrameError| Failure::new(error.kind(), error).with_field(Some("data"));
         self.publish(request, |request, reassembler| {
+            let metadata = metadata(request)?;
             let message = Bytes::from(request.base64("data")?);
             let packet = reassembler
                 .push(message)
                 .map_err(|error| Failure::new(error.kind(), error).with_field(Some("data")))?;
-            packet.map(|packet| packet::decode(&packet).map_err(of_data)).transpose()
+            let frame = packet.map(|packet| packet::decode(&packet).map_err(of_data)).transpose()?;
+            Ok(frame.map(|frame| frame.with_metadata(metadata)))
         })
     }
 
