@@ -46,10 +46,12 @@ need_docs_tools() {
     need_command python3 python3
     need_command shellcheck shellcheck
 }
-# The browser tests run Python workers, too.
+# The browser tests run Python workers, too, decode with ffmpeg what is no H.264, and look at an X server's screen.
 need_browser() {
     need_python
     need_chromium
+    need_ffmpeg
+    need_screen
 }
 need_rust_and_ffmpeg() {
     need_rust

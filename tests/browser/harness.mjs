@@ -27,6 +27,9 @@ export const TEST_TIMEOUT = 120_000;
 const LAUNCH_TIMEOUT = 40_000;
 const CLOSE_TIMEOUT = 10_000;
 
+/** What pages believe to be their size; null: what it really is. */
+const VIEWPORT = { width: 1000, height: 800 };
+
 /** The program under test. */
 export function framehostBinary() {
   const named = process.env.FRAMEHOST_BIN;
@@ -186,9 +189,10 @@ export class World {
   }
 
   /** A Chromium with the sample extension. Profiles of different names are different browsers. */
-  async launch(profile = 'p1', { install = true, args = [] } = {}) {
+  async launch(profile = 'p1', { install = true, ...options } = {}) {
     if (install) await this.install(profile);
-    const browser = await Browser.launch({ userDataDir: this.path(profile), env: this.env, args, id: this.extensionId });
+    const userDataDir = this.path(profile);
+    const browser = await Browser.launch({ userDataDir, env: this.env, id: this.extensionId, ...options });
     this.browsers.push(browser);
     // A test that ran out of time runs on, in a world that is gone.
     if (!worlds.has(this)) {
@@ -239,12 +243,13 @@ export class World {
   }
 
   /** Starts subscriber.py and answers when framehost has accepted the subscription. */
-  async subscribe(streamId, { frames, fifo, results = false, name = 'frames', timeout = 60 }) {
+  async subscribe(streamId, { frames, fifo, accept = [], results = false, name = 'frames', timeout = 60 }) {
     const hub = await this.runningHub();
     const out = this.path('out', name);
     const client = this.python(
       'subscriber.py', '--address', hub.grpc, '--stream', streamId, '--frames', frames, '--out', out,
       '--timeout', timeout, '--json-summary', ...(fifo ? ['--fifo', fifo] : []), ...(results ? ['--results'] : []),
+      ...accept.flatMap((format) => ['--accept', format]),
     );
     client.out = out;
     await client.saysReady();
@@ -336,7 +341,7 @@ function processes() {
 
 /** A Chromium with the sample extension and a user data directory of its own. */
 export class Browser {
-  static async launch({ userDataDir, env, args = [], headed = false, id = extensionId() }) {
+  static async launch({ userDataDir, env, args = [], headed = false, viewport = VIEWPORT, id = extensionId() }) {
     const browser = new Browser();
     browser.userDataDir = userDataDir;
     browser.id = id;
@@ -346,7 +351,7 @@ export class Browser {
         headless: !headed,
         timeout: LAUNCH_TIMEOUT,
         env,
-        viewport: { width: 1000, height: 800 },
+        viewport,
         ignoreDefaultArgs: ['--disable-extensions'],
         handleSIGINT: false, handleSIGTERM: false, handleSIGHUP: false,
         args: [
@@ -380,6 +385,22 @@ export class Browser {
     page.on('console', (message) => this.said.push(`console.${message.type()}: ${message.text()}`));
     page.on('pageerror', (error) => this.said.push(`uncaught: ${error.stack ?? error}`));
     return page;
+  }
+
+  /** What a press of the extension's button in that page's tab does: the tab may be captured, and its worker is told. */
+  async pressButton(page) {
+    const browser = await this.context.browser().newBrowserCDPSession();
+    const session = await this.context.newCDPSession(page);
+    try {
+      const { targetInfo } = await session.send('Target.getTargetInfo');
+      // The button belongs to the tab, which is not the page in it.
+      const { targetInfos } = await browser.send('Target.getTargets', { filter: [{ type: 'tab' }] });
+      const { targetId } = targetInfos.find(({ type, url }) => type === 'tab' && url === targetInfo.url);
+      await browser.send('Extensions.triggerAction', { id: this.id, targetId });
+    } finally {
+      await session.detach();
+      await browser.detach();
+    }
   }
 
   /** Its processes: all that name its user data directory. Their children end with them. */

@@ -2,19 +2,22 @@
 
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { readFileSync, readdirSync } from 'node:fs';
 import { test } from 'node:test';
 
+import * as video from '../../extension-sample/framehost-video.js';
 import * as framehost from '../../extension-sample/framehost.js';
 import { FakeHost } from './fake-host.mjs';
 
 const read = (name) => readFileSync(new URL(`../../extension-sample/${name}`, import.meta.url), 'utf8');
 const declarations = read('framehost.d.ts');
+const videoDeclarations = read('framehost-video.d.ts');
+const scripts = readdirSync(new URL('../../extension-sample/', import.meta.url)).filter((name) => name.endsWith('.js'));
 
-/** The text of an exported class or interface in framehost.d.ts. */
-function declared(name) {
-  const [, body] = new RegExp(`export (?:class|interface) ${name}\\b[^{]*\\{\\n([\\s\\S]*?)\\n\\}`).exec(declarations) ?? [];
-  assert.ok(body, `framehost.d.ts does not declare ${name}`);
+/** The text of an exported class or interface in a file of declarations. */
+function declared(name, text = declarations) {
+  const [, body] = new RegExp(`export (?:class|interface) ${name}\\b[^{]*\\{\\n([\\s\\S]*?)\\n\\}`).exec(text) ?? [];
+  assert.ok(body, `${name} is not declared`);
   return body;
 }
 
@@ -27,9 +30,21 @@ function members(object) {
   return [...own, ...inherited].filter((name) => name !== 'constructor' && !name.startsWith('_'));
 }
 
-test('framehost.d.ts names everything that is exported, and nothing else', () => {
-  const values = [...declarations.matchAll(/^export (?:const|function|class) (\w+)/gm)].map(([, name]) => name);
-  assert.deepEqual([...new Set(values)].sort(), Object.keys(framehost).sort());
+test('the declarations name everything that is exported, and nothing else', () => {
+  for (const [text, module] of [[declarations, framehost], [videoDeclarations, video]]) {
+    const values = [...text.matchAll(/^export (?:const|function|class) (\w+)/gm)].map(([, name]) => name);
+    assert.deepEqual([...new Set(values)].sort(), Object.keys(module).sort());
+  }
+});
+
+test('framehost-video.d.ts names every member of the sender', async () => {
+  const stream = await (await new FakeHost().connect()).openStream({ streamId: 'a' });
+  const sender = new video.VideoSender(stream);
+  const body = declared('VideoSender', videoDeclarations);
+  for (const member of members(sender)) assert.ok(declares(body, member), member);
+  const stats = declared('VideoStats', videoDeclarations);
+  for (const member of Object.keys(sender.stats)) assert.ok(declares(stats, member), member);
+  await sender.stop();
 });
 
 test('framehost.d.ts names every member of the objects', async () => {
@@ -49,8 +64,24 @@ test('Host and Stream are not made by hand', () => {
   assert.throws(() => new framehost.Stream(), TypeError);
 });
 
-test('the module imports nothing', () => {
+test('the module imports nothing, and the one for video its own two files', () => {
   assert.doesNotMatch(read('framehost.js'), /^\s*import\b|\bimport\(|\brequire\(|^export .* from '/m);
+  for (const name of ['framehost-video.js', 'framehost-encoder.js']) {
+    const from = [...read(name).matchAll(/^import .* from '(.*)';$/gm)].map(([, path]) => path);
+    assert.ok(from.every((path) => ['./framehost.js', './framehost-encoder.js'].includes(path)), `${name}: ${from}`);
+  }
+});
+
+test('every file that a script or the manifest names is there', () => {
+  const { background, minimum_chrome_version } = JSON.parse(read('manifest.json'));
+  assert.ok(scripts.includes(background.service_worker));
+  // Offscreen documents take a tab's stream from the worker since 116; so does runtime.getContexts.
+  assert.ok(Number(minimum_chrome_version) >= 116);
+  for (const name of scripts) {
+    for (const [, path] of read(name).matchAll(/^import .* from '\.\/(.*)';$|^\} from '\.\/(.*)';$/gm)) {
+      if (path) assert.ok(scripts.includes(path), `${name}: ${path}`);
+    }
+  }
 });
 
 test('base64 is the same as everybody else\'s, whatever the length', () => {
@@ -82,13 +113,27 @@ test('the extension\'s id is the one its README names, and its manifest asks for
   const id = digest.replace(/./g, (digit) => 'abcdefghijklmnop'[Number.parseInt(digit, 16)]);
   assert.ok(read('README.md').includes(`\`${id}\``), id);
   assert.equal(manifest.manifest_version, 3);
-  assert.deepEqual(manifest.permissions, ['nativeMessaging']);
+  assert.deepEqual(manifest.permissions, ['activeTab', 'nativeMessaging', 'offscreen', 'tabCapture']);
+  for (const permission of manifest.permissions) assert.ok(read('README.md').includes(`\`${permission}\``), permission);
   assert.deepEqual(manifest.host_permissions, ['http://127.0.0.1/*']);
 });
 
-test('the page\'s elements that the script looks for are there', () => {
+test('the page\'s elements that the scripts look for are there', () => {
   const ids = new Set([...read('page.html').matchAll(/\bid="([^"]+)"/g)].map(([, id]) => id));
-  for (const [, id] of read('page.js').matchAll(/\belement\('([^']+)'\)/g)) assert.ok(ids.has(id), id);
+  let found = 0;
+  for (const name of scripts) {
+    for (const [, id] of read(name).matchAll(/\belement\('([^']+)'\)/g)) {
+      assert.ok(ids.has(id), `${name}: ${id}`);
+      found += 1;
+    }
+  }
+  assert.ok(found > 20);
   // Extension pages may not run inline scripts.
-  assert.doesNotMatch(read('page.html'), /<script(?![^>]*\bsrc=)|\son\w+=/);
+  for (const page of ['page.html', 'offscreen.html']) assert.doesNotMatch(read(page), /<script(?![^>]*\bsrc=)|\son\w+=/);
+});
+
+test('what can be chosen has a name, and what only shows pictures, too', () => {
+  const page = read('page.html');
+  for (const [, before] of page.matchAll(/([^<>]*(?:<[^<>]*>[^<>]*){0,1})<(?:select|input)\b/g)) assert.match(before, /<label\b[^>]*>\s*\S/, before);
+  for (const [element] of page.matchAll(/<(?:canvas|video|pre)\b[^>]*>/g)) assert.match(element, /aria-label="[^"]+"/, element);
 });

@@ -31,10 +31,10 @@ def bearer(token):
     return [("authorization", f"Bearer {token}")] if token else None
 
 
-def subscribe(stream_channel, stream_id, fifo=None, wait=True, timeout=None, token=None):
+def subscribe(stream_channel, stream_id, fifo=None, wait=True, timeout=None, token=None, accept=()):
     """Starts SubscribeFrames. The answer is the call: iterate over it for VideoFrames."""
     queue = {"fifo": pb.Fifo(depth=fifo)} if fifo else {"latest": pb.Latest()}
-    request = pb.SubscribeFramesRequest(stream_id=stream_id, wait=wait, **queue)
+    request = pb.SubscribeFramesRequest(stream_id=stream_id, wait=wait, accept_formats=accept, **queue)
     return pb_grpc.StreamServiceStub(stream_channel).SubscribeFrames(request, timeout=timeout, metadata=bearer(token))
 
 

@@ -26,6 +26,7 @@ def parse_arguments():
     parser.add_argument("--frames", required=True, type=int, metavar="N", help="0: until the stream ends")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR")
     parser.add_argument("--fifo", type=int, metavar="N", help="queue of N pictures (unless given: the latest)")
+    parser.add_argument("--accept", action="append", default=[], metavar="FORMAT", help="(unless given: any)")
     parser.add_argument("--results", action="store_true", help='publish {"seen": n, ...} for each picture')
     parser.add_argument("--timeout", type=float, default=60, metavar="S", help="for all of it (60)")
     parser.add_argument("--json-summary", action="store_true", help="print a line of JSON at the end")
@@ -56,7 +57,9 @@ def main():
     seen, last, first_at, last_at, delivery, error = 0, None, None, None, None, None
     with client.channel(options.address) as channel, (options.out / "frames.jsonl").open("w") as index:
         results = client.Results(channel, options.stream, options.token) if options.results else None
-        call = client.subscribe(channel, options.stream, options.fifo, timeout=options.timeout, token=options.token)
+        call = client.subscribe(
+            channel, options.stream, options.fifo, timeout=options.timeout, token=options.token, accept=options.accept
+        )
         try:
             call.initial_metadata()
             print("ready", file=sys.stderr, flush=True)
