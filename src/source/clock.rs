@@ -5,6 +5,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::{Stop, TICK};
 use crate::frame::Metadata;
 
+/// A picture that is said to be older was stamped by another clock: no driver keeps one for so long.
+#[cfg(any(feature = "camera", all(feature = "screen", target_os = "linux")))]
+const MAX_AGE: Duration = Duration::from_secs(3);
+
+/// How far ahead of us a driver's clock may seem to be: it works out some times, and rounds them.
+#[cfg(any(feature = "camera", all(feature = "screen", target_os = "linux")))]
+const MAX_AHEAD: Duration = Duration::from_millis(5);
+
 /// Turns moments of the monotonic clock into wall time, by one reading of both: a wall clock that is set does not make
 /// pictures jump.
 #[derive(Debug, Clone, Copy)]
@@ -26,9 +34,17 @@ impl Clock {
         self.since(self.wall_us, at) / 1000
     }
 
+    /// The moment when a device says that it took a picture, by the system's monotonic clock, if that can be true.
+    #[cfg(any(feature = "camera", all(feature = "screen", target_os = "linux")))]
+    pub(super) fn at_sane_mono_us(&self, stamp_us: u64) -> Option<Instant> {
+        let now_us = monotonic_us();
+        sane_age(Duration::from_micros(stamp_us), Duration::from_micros(now_us))?;
+        self.at_mono_us(stamp_us.min(now_us))
+    }
+
     /// The moment of a reading of the system's monotonic clock.
-    #[cfg(all(feature = "camera", target_os = "linux"))]
-    pub(super) fn at_mono_us(&self, mono_us: u64) -> Option<Instant> {
+    #[cfg(any(feature = "camera", all(feature = "screen", target_os = "linux")))]
+    fn at_mono_us(&self, mono_us: u64) -> Option<Instant> {
         match mono_us.checked_sub(self.mono_us) {
             Some(after) => self.began.checked_add(Duration::from_micros(after)),
             None => self.began.checked_sub(Duration::from_micros(self.mono_us - mono_us)),
@@ -47,6 +63,15 @@ impl Clock {
             None => began_us.saturating_sub(micros(self.began.duration_since(at))),
         }
     }
+}
+
+/// How long ago a device took a picture, if what it says can be true: neither zero nor in the future nor long ago.
+///
+/// `stamp`, `now`: by the same clock.
+#[cfg(any(feature = "camera", all(feature = "screen", target_os = "linux")))]
+pub(super) fn sane_age(stamp: Duration, now: Duration) -> Option<Duration> {
+    let is_sane = !stamp.is_zero() && stamp.saturating_sub(now) <= MAX_AHEAD;
+    Some(now.saturating_sub(stamp)).filter(|age| is_sane && *age <= MAX_AGE)
 }
 
 /// The system's monotonic clock, which other programs and the kernel read, too.
@@ -123,7 +148,23 @@ mod tests {
     }
 
     #[test]
-    #[cfg(all(feature = "camera", target_os = "linux"))]
+    #[cfg(any(feature = "camera", all(feature = "screen", target_os = "linux")))]
+    fn a_timestamp_is_believed_only_if_it_can_be_true() {
+        let us = Duration::from_micros;
+        let now = us(100_000_000);
+        let age = |stamp| sane_age(stamp, now);
+        assert_eq!(age(now), Some(us(0)));
+        assert_eq!(age(now - us(20_000)), Some(us(20_000)));
+        assert_eq!(age(now - MAX_AGE), Some(MAX_AGE));
+        assert_eq!(age(now + MAX_AHEAD), Some(us(0)));
+        for stamp in [us(0), us(1), now - MAX_AGE - us(1), now + MAX_AHEAD + us(1), Duration::MAX] {
+            assert_eq!(age(stamp), None, "{stamp:?}");
+        }
+        assert_eq!(sane_age(us(0), us(5)), None, "zero is no time even just after the start");
+    }
+
+    #[test]
+    #[cfg(any(feature = "camera", all(feature = "screen", target_os = "linux")))]
     fn the_kernels_moments_are_ours() {
         let clock = Clock::start();
         assert_eq!(clock.at_mono_us(clock.mono_us + 7), Some(clock.began + Duration::from_micros(7)));

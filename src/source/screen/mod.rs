@@ -7,6 +7,10 @@
 //! links five C libraries there, opens a connection for each picture, and divides sizes by the fonts' resolution.
 
 #[cfg(all(feature = "screen", target_os = "linux"))]
+mod pixels;
+#[cfg(all(feature = "screen", target_os = "linux"))]
+mod shared_memory;
+#[cfg(all(feature = "screen", target_os = "linux"))]
 mod x11;
 
 use super::{

@@ -13,8 +13,11 @@ use x11rb::{
     rust_connection::RustConnection,
 };
 
-use super::{Rect, lost, shared_memory::SharedMemory};
-use crate::{frame::PixelFormat, source::SourceError};
+use super::{Rect, lost};
+use crate::{
+    frame::PixelFormat,
+    source::{SourceError, screen::shared_memory::SharedMemory},
+};
 
 /// How the server lays out its pixels.
 #[derive(Debug, Clone, Copy)]

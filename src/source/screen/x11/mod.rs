@@ -3,7 +3,6 @@
 mod cursor;
 mod grab;
 mod layout;
-mod shared_memory;
 
 use std::{
     env,
@@ -17,9 +16,9 @@ use self::{
     grab::{Grabber, Pixels},
     layout::Found,
 };
-use super::{Rect, ScreenOptions, ScreenTarget};
+use super::{Rect, ScreenOptions, ScreenTarget, pixels::convert_screen};
 use crate::{
-    frame::{Colour, Format, Metadata, PixelFormat, Pool, VideoFrame, convert},
+    frame::{Colour, Format, Metadata, Pool, VideoFrame},
     source::{
         Capture, Granted, Number, Picture, SourceError, Step, Stop,
         clock::{Clock, Pace},
@@ -123,9 +122,9 @@ impl X11 {
             let mut copy = self.pool.take(raw.len());
             copy.copy_from_slice(raw);
             cursor::draw(&self.conn, &mut copy, self.area, self.pixels.format)?;
-            convert_screen(self.pixels.format, (width, height), &copy, to, &mut made, &self.pool)?;
+            convert_screen(self.pixels.format, (width, height), 0, &copy, to, &mut made, &self.pool)?;
         } else {
-            convert_screen(self.pixels.format, (width, height), raw, to, &mut made, &self.pool)?;
+            convert_screen(self.pixels.format, (width, height), 0, raw, to, &mut made, &self.pool)?;
         }
         let mut metadata = Metadata::new();
         self.clock.stamp(captured_at, "host", &mut metadata);
@@ -162,25 +161,6 @@ impl Capture for X11 {
         let frame = self.take()?;
         Ok(Step::Picture(Picture { frame, number: Number::Next, captured_at }))
     }
-}
-
-/// A screen's pixels, whose fourth byte means nothing, in the layout that is wanted.
-fn convert_screen(
-    from: PixelFormat,
-    (width, height): (u32, u32),
-    raw: &[u8],
-    to: PixelFormat,
-    made: &mut [u8],
-    pool: &Pool,
-) -> Result<(), SourceError> {
-    let view = convert::RawView::new(from, width, height, 0, raw)?;
-    convert::convert_into(&view, Colour::of_video(height), to, made, pool)?;
-    if matches!(to, PixelFormat::Rgba | PixelFormat::Bgra) {
-        for pixel in made.as_chunks_mut::<4>().0 {
-            pixel[3] = u8::MAX;
-        }
-    }
-    Ok(())
 }
 
 impl Drop for X11 {

@@ -1,4 +1,4 @@
-//! Memory that the X server writes and we read. The only place here with `unsafe`.
+//! Memory that the display's server writes and we read. The only place here with `unsafe`.
 
 #![expect(unsafe_code, reason = "mapping memory that another process writes cannot be checked by the compiler")]
 
@@ -42,7 +42,7 @@ impl SharedMemory {
     /// What the server wrote. To be called when it has answered that it is done, and not while it writes again.
     pub(super) fn bytes(&self) -> &[u8] {
         // SAFETY: the mapping has `len` bytes and lives as long as `self`; the seal keeps the file at its length. The
-        // server writes only between our request and its answer, during which `Grabber` holds `&mut self`.
+        // server writes only between our request and its answer, and whoever asks reads only after that.
         unsafe { std::slice::from_raw_parts(self.begin.as_ptr(), self.len) }
     }
 }
