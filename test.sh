@@ -61,6 +61,7 @@ need_devices() {
     need_python
     need_ffmpeg
     need_screen
+    need_sway
 }
 need_everything() {
     need_browser

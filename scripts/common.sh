@@ -85,6 +85,14 @@ need_screen() {
     need_command pgrep procps
 }
 
+# A Wayland compositor without a screen, what paints its background, and a reader to compare with.
+need_sway() {
+    need_command sway sway
+    need_command swaybg swaybg
+    need_command grim grim
+    need_command setpriv util-linux
+}
+
 need_rust_tools() {
     need_rust
     local tool

@@ -126,6 +126,12 @@ impl Pace {
         Some(due)
     }
 
+    /// When the picture after the last one that was waited for is due.
+    #[cfg(all(feature = "screen", target_os = "linux"))]
+    pub(super) fn next_due(&self) -> Instant {
+        self.due(self.count)
+    }
+
     /// From the beginning each time: a sum of intervals would drift.
     fn due(&self, count: u64) -> Instant {
         let nanos = u64::try_from(self.interval.as_nanos()).unwrap_or(u64::MAX);

@@ -91,7 +91,7 @@ impl SourceSpec {
     pub(super) fn pinned(&self, granted: &Granted) -> Option<Self> {
         match self {
             Self::Camera(options) => Some(Self::Camera(camera::pin(options, granted))),
-            Self::Screen(_) => Some(self.clone()),
+            Self::Screen(options) => Some(Self::Screen(screen::pin(options, granted))),
             Self::Synthetic(_) | Self::File(_) => None,
         }
     }

@@ -11,13 +11,20 @@ mod pixels;
 #[cfg(all(feature = "screen", target_os = "linux"))]
 mod shared_memory;
 #[cfg(all(feature = "screen", target_os = "linux"))]
+mod way;
+#[cfg(all(feature = "screen", target_os = "linux"))]
+mod wayland;
+#[cfg(all(feature = "screen", target_os = "linux"))]
 mod x11;
 
 use super::{
-    Capture, SourceError, SourceOptions, Stop,
+    Capture, Granted, SourceError, SourceOptions, Stop,
     devices::{ScreenInfo, WindowInfo},
 };
 use crate::frame::PixelFormat;
+
+/// What reads screens by wlroots' screencopy, as it is called in what is granted.
+const SCREENCOPY: &str = "screencopy";
 
 /// Lowest and highest rate, in pictures a second.
 const FPS: std::ops::RangeInclusive<f64> = 0.01..=240.0;
@@ -85,6 +92,16 @@ impl ScreenOptions {
     }
 }
 
+/// How to open the same screen again after it was lost. Wayland has no primary screen: the one that was meant is looked
+/// for by its name.
+pub(super) fn pin(options: &ScreenOptions, granted: &Granted) -> ScreenOptions {
+    let mut pinned = options.clone();
+    if granted.backend == SCREENCOPY {
+        pinned.target = ScreenTarget::Screen(granted.device.clone());
+    }
+    pinned
+}
+
 /// A rectangle on the desktop, in physical pixels.
 #[cfg(all(feature = "screen", target_os = "linux"))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,14 +148,28 @@ impl Rect {
     }
 }
 
+/// What can be read of this session, and the connection to its compositor.
+#[cfg(all(feature = "screen", target_os = "linux"))]
+fn look(stop: &Stop) -> (way::Offer, Option<wayland::Link>) {
+    let has_x11 = std::env::var_os("DISPLAY").is_some_and(|display| !display.is_empty());
+    match wayland::connect(stop) {
+        Ok(link) => (way::Offer { compositor: link.compositor(), has_x11 }, Some(link)),
+        Err(compositor) => (way::Offer { compositor, has_x11 }, None),
+    }
+}
+
 /// Opens a screen, on the thread that will read it.
 ///
 /// # Errors
 ///
 /// [`SourceError`].
 #[cfg(all(feature = "screen", target_os = "linux"))]
-pub fn open(options: &ScreenOptions, _env: &SourceOptions, _stop: &Stop) -> Result<Box<dyn Capture>, SourceError> {
-    Ok(Box::new(x11::X11::open(options)?))
+pub fn open(options: &ScreenOptions, _env: &SourceOptions, stop: &Stop) -> Result<Box<dyn Capture>, SourceError> {
+    let (offer, link) = look(stop);
+    match (way::choose(&offer, &options.target)?, link) {
+        (way::Way::Screencopy, Some(link)) => Ok(Box::new(wayland::Screencopy::open(link, options, stop)?)),
+        (way::Way::Screencopy, None) | (way::Way::X11, _) => Ok(Box::new(x11::X11::open(options)?)),
+    }
 }
 
 /// The screens of this session, the primary one first, and its windows, the topmost first.
@@ -148,7 +179,11 @@ pub fn open(options: &ScreenOptions, _env: &SourceOptions, _stop: &Stop) -> Resu
 /// [`SourceError`] if they cannot be listed.
 #[cfg(all(feature = "screen", target_os = "linux"))]
 pub fn list() -> Result<(Vec<ScreenInfo>, Vec<WindowInfo>), SourceError> {
-    x11::list()
+    let (offer, link) = look(&Stop::default());
+    match (way::choose(&offer, &ScreenTarget::Primary)?, link) {
+        (way::Way::Screencopy, Some(link)) => Ok((wayland::list(&link), Vec::new())),
+        (way::Way::Screencopy, None) | (way::Way::X11, _) => x11::list(),
+    }
 }
 
 /// Nothing can be opened.
