@@ -17,9 +17,10 @@ START_TIMEOUT = 30
 
 
 class Sway:
-    """`outputs`: lines of its configuration."""
+    """`outputs`: lines of its configuration. `inside`: the Sway in whose windows it shows its own outputs, two of them."""
 
-    def __init__(self, *outputs):
+    def __init__(self, *outputs, inside=None):
+        self.inside = inside
         # Not pytest's tmp_path: another user has to come in, and a socket's path must stay under 108 bytes.
         self.folder = Path(tempfile.mkdtemp(prefix="framehost-sway-"))
         self.config = self.folder / "config"
@@ -39,6 +40,8 @@ class Sway:
 
     def start(self):
         env = {**self.env, "WLR_BACKENDS": "headless", "WLR_LIBINPUT_NO_DEVICES": "1", "WLR_RENDERER": "pixman"}
+        if self.inside:
+            env |= {"WLR_BACKENDS": "wayland", "WLR_WL_OUTPUTS": "2", "WAYLAND_DISPLAY": str(self.inside.socket)}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [*NOBODY, "sway", "--config", str(self.config)], env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,

@@ -31,12 +31,12 @@ def pattern(width, height, red=0):
 def make_sway():
     made = []
 
-    def make(*outputs):
-        made.append(Sway(*(outputs or [f"output HEADLESS-1 resolution {WIDTH}x{HEIGHT}"])))
+    def make(*outputs, inside=None):
+        made.append(Sway(*(outputs or [f"output HEADLESS-1 resolution {WIDTH}x{HEIGHT}"]), inside=inside))
         return made[-1]
 
     yield make
-    for sway in made:
+    for sway in reversed(made):
         sway.stop()
 
 
@@ -271,33 +271,40 @@ def test_the_pointer_is_shown_when_it_is_asked_for(binary, make_stand_in, make_s
     stand_in = make_stand_in()
     shot(binary, stand_in)
     shot(binary, stand_in, "--cursor")
-    assert stand_in.pointers == [0, 1]
+    assert (stand_in.pointers[0], stand_in.pointers[-1]) == (0, 1)
 
 
-def test_an_output_that_goes_is_lost_and_found_again_by_its_name(binary, make_sway):
-    sway = make_sway("output HEADLESS-1 position 0,0", "output HEADLESS-2 resolution 320x200 position 3000,0")
-    sway.say("create_output")
-    with Watched(binary, sway, "--screen", "HEADLESS-2", "--fps", 20) as watched:
+def test_an_output_that_goes_is_lost(binary, make_sway):
+    outer = make_sway("output HEADLESS-1 resolution 1280x400")
+    # Outputs that are windows of another compositor go when those are closed.
+    sway = make_sway(inside=outer)
+    wait_for(lambda: len(devices(binary, sway)["screens"]) == 2)
+    with Watched(binary, sway, "--screen", "WL-2", "--fps", 20) as watched:
         watched.until(is_frame)
-        sway.say("output HEADLESS-2 disable")
+        outer.say('[title=".*WL-2.*"] kill')
         lost = watched.until(lambda said: "lost" in said)["lost"]
-        assert lost["reason"] == "device_lost" and "HEADLESS-2" in lost["message"]
-        sway.say("output HEADLESS-2 enable")
-        found = watched.until(is_frame)
-        assert (found["width"], found["height"]) == (320, 200)
+        assert lost["reason"] == "device_lost" and "WL-2" in lost["message"]
+        assert [one["id"] for one in devices(binary, sway)["screens"]] == ["WL-1"]
         watched.interrupt()
 
 
-def test_the_primary_screen_stays_the_one_that_was_meant(binary, make_sway):
-    sway = make_sway("output HEADLESS-1 resolution 320x200 position 0,0", "output HEADLESS-2 resolution 160x100 position 3000,0")
-    sway.say("create_output")
-    with Watched(binary, sway, "--fps", 20) as watched:
-        assert watched.granted["device"] == "HEADLESS-1"
+@pytest.mark.parametrize("arguments", [[], ["--screen", "TEST-1"]])
+def test_an_output_that_comes_back_is_found_by_its_name(binary, make_stand_in, arguments):
+    stand_in = make_stand_in()
+    with Watched(binary, stand_in, "--fps", 20, *arguments) as watched:
         watched.until(is_frame)
-        sway.say("output HEADLESS-1 disable")
-        watched.until(lambda said: "lost" in said)
-        sway.say("output HEADLESS-1 enable")
-        assert watched.until(is_frame)["width"] == 320
+        stand_in.unplug()
+        lost = watched.until(lambda said: "lost" in said)["lost"]
+        assert lost["reason"] == "device_lost" and "TEST-1" in lost["message"]
+        # Another screen is not what was meant, not even as the primary one.
+        stand_in.name, stand_in.has_output = "TEST-2", True
+        before = stand_in.connections
+        wait_for(lambda: stand_in.connections >= before + 2)
+        stand_in.name, stand_in.pixels = "TEST-1", pattern(48, 20)
+        found = watched.until(is_frame)
+        while found["width"] == 64:
+            found = watched.until(is_frame)
+        assert (found["width"], found["height"], found["metadata"]["screen"]) == (48, 20, "TEST-1")
         watched.interrupt()
 
 
@@ -380,19 +387,21 @@ def test_every_version_and_layout_is_read(binary, make_stand_in, version, look):
     captured = shot(binary, stand_in, frames=3)
     for k in range(3):
         assert np.array_equal(pixels_of(captured, k), stand_in.pixels)
+    whole = stand_in.counts["manager_0"]
     x, y, w, h = 7, 5, 20, 11
     part = pixels_of(shot(binary, stand_in, "--region", f"{x},{y},{w},{h}"))
     assert np.array_equal(part, stand_in.pixels[y:y + h, x:x + w])
+    assert (stand_in.counts["manager_0"], stand_in.counts["manager_1"] > 0) == (whole, True), "no more than the region"
     # The first version cannot wait for a change; the others are asked to after the first picture.
-    assert (stand_in.counts["frame_0"], stand_in.counts.get("frame_2", 0)) == ((4, 0) if version == 1 else (2, 2))
-    assert stand_in.counts["manager_1"] == 1, "the region alone was asked for"
+    on_damage = stand_in.counts.get("frame_2", 0)
+    assert on_damage == 0 if version == 1 else on_damage >= 2 and stand_in.counts["frame_0"] == 2
 
 
 def test_a_region_of_another_size_than_it_should_have_is_cut_from_the_whole(binary, make_stand_in):
     stand_in = make_stand_in(excess=2)
     part = pixels_of(shot(binary, stand_in, "--region", "3,4,10,10"))
     assert np.array_equal(part, stand_in.pixels[4:14, 3:13])
-    assert (stand_in.counts["manager_1"], stand_in.counts["manager_0"]) == (1, 1)
+    assert stand_in.counts["manager_1"] == 1 and stand_in.counts["manager_0"] >= 1
 
 
 @pytest.mark.parametrize("form, name", [(0x30335258, "xrgb2101010"), (0x34324742, "bgr888"), (0x12345678, "0x12345678")])

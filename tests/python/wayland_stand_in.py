@@ -1,6 +1,6 @@
 """A Wayland compositor that does what no real one here does: older versions, other pixels, mistakes, silence.
 
-It has one output, `TEST-1`, and answers every copy at once. What it shows and how is set by its attributes, which may
+It has one output and answers every copy at once. What it shows and how is set by its attributes, which may
 change at any time.
 """
 
@@ -29,6 +29,8 @@ class StandIn:
         self.pixels = pixels
         self.version = 3
         self.has_screencopy = True
+        self.has_output = True
+        self.name = "TEST-1"
         self.format = XRGB8888
         self.padding = 0
         self.is_upside_down = False
@@ -67,6 +69,11 @@ class StandIn:
         if self.failure is not None:
             raise self.failure
 
+    def unplug(self):
+        """Takes the output away, also from whoever is connected."""
+        self.has_output = False
+        self.client.wire.send(self.client.registry, 1, OUTPUT)
+
     def serve(self):
         while True:
             try:
@@ -75,7 +82,7 @@ class StandIn:
                 return
             self.connections += 1
             with sock:
-                client = Client(self, Wire(sock))
+                self.client = client = Client(self, Wire(sock))
                 try:
                     client.run()
                 except (BrokenPipeError, ConnectionResetError):
@@ -126,9 +133,12 @@ class Client:
     def display_1(self, _target, body):
         (new,) = unpack("u", body)
         self.objects[new] = ("registry",)
+        self.registry = new
         for name, interface, version in (
             (OUTPUT, "wl_output", 4), (SHM, "wl_shm", 1), (XDG, "zxdg_output_manager_v1", 3), (99, "wl_seat", 7),
         ):
+            if name == OUTPUT and not self.me.has_output:
+                continue
             self.wire.send(new, 0, name, interface, version)
         if self.me.has_screencopy:
             self.wire.send(new, 0, SCREENCOPY, "zwlr_screencopy_manager_v1", self.me.version)
@@ -141,7 +151,7 @@ class Client:
             self.wire.send(new, 0, 0, 0, 300, 200, 0, "maker", "model", 0)
             self.wire.send(new, 1, 1, width, height, 60000)
             self.wire.send(new, 3, self.me.scale)
-            self.wire.send(new, 4, "TEST-1")
+            self.wire.send(new, 4, self.me.name)
             self.wire.send(new, 5, "a screen that is none")
             self.wire.send(new, 2)
             self.output = new

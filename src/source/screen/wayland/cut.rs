@@ -210,14 +210,9 @@ mod tests {
         if is_upside_down {
             rows.reverse();
         }
-        let (width, height) = (rows[0].len(), rows.len());
-        let held = Held {
-            width: width as u32,
-            height: height as u32,
-            stride: (width + padding) as u32,
-            transform,
-            is_upside_down,
-        };
+        let [width, height, stride] =
+            [rows[0].len(), rows.len(), rows[0].len() + padding].map(|side| u32::try_from(side).unwrap());
+        let held = Held { width, height, stride, transform, is_upside_down };
         let bytes = rows.iter().flat_map(|row| [row.concat(), vec![0xEE; padding * 4]].concat()).collect();
         (held, bytes)
     }
@@ -229,13 +224,12 @@ mod tests {
         {
             let (held, bytes) = held(number, is_upside_down, padding);
             assert_eq!(held.seen(), (5, 3));
-            for (x, y) in (0..5).flat_map(|x| (0..3).map(move |y| (x, y))) {
+            for (x, y) in (0..5u8).flat_map(|x| (0..3u8).map(move |y| (x, y))) {
                 for (width, height) in (1..=5 - x).flat_map(|w| (1..=3 - y).map(move |h| (w, h))) {
-                    let area = Rect { x: x as i32, y: y as i32, width, height };
+                    let area = Rect { x: x.into(), y: y.into(), width: width.into(), height: height.into() };
                     let walk = held.walk(area).unwrap();
-                    let expected: Vec<u8> = (y..y + height)
-                        .flat_map(|y| (x..x + width).flat_map(move |x| [x as u8, y as u8, 7, 9]))
-                        .collect();
+                    let expected: Vec<u8> =
+                        (y..y + height).flat_map(|y| (x..x + width).flat_map(move |x| [x, y, 7, 9])).collect();
                     let mut made = vec![0; expected.len()];
                     assert!(walk.copy(&bytes, &mut made));
                     assert_eq!(made, expected, "transform {number}, upside down {is_upside_down}, {area:?}");
@@ -244,8 +238,8 @@ mod tests {
                         number == 0 && !is_upside_down || number == 6 && is_upside_down
                     );
                     if let Some((first, stride)) = walk.straight() {
-                        let row = width as usize * 4;
-                        let rows = (0..height as usize).flat_map(|y| &bytes[first + y * stride..][..row]);
+                        let row = usize::from(width) * 4;
+                        let rows = (0..usize::from(height)).flat_map(|y| &bytes[first + y * stride..][..row]);
                         assert_eq!(rows.copied().collect::<Vec<_>>(), expected);
                     }
                 }
@@ -255,7 +249,8 @@ mod tests {
 
     #[test]
     fn large_pictures_are_copied_in_squares_and_none_is_left_out() {
-        let (width, height) = (TILE as u32 * 2 + 5, TILE as u32 + 3);
+        let tile = u32::try_from(TILE).unwrap();
+        let (width, height) = (tile * 2 + 5, tile + 3);
         let pixels: Vec<u8> = (0..width * height).flat_map(u32::to_le_bytes).collect();
         let held =
             Held { width, height, stride: width, transform: Transform::of_wire(1).unwrap(), is_upside_down: false };
