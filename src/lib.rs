@@ -11,22 +11,38 @@ pub mod message;
 pub mod activity;
 pub mod decode;
 pub mod ffmpeg;
-pub mod models;
 pub mod source;
 pub mod stream_handler;
 pub mod streams;
 pub mod transcode;
+
+// What follows makes the program, and is for Unix so far: elsewhere this is a library of sources and streams.
+// 1: services
+#[cfg(unix)]
+pub mod models;
 // 2: edges
+#[cfg(unix)]
 pub mod access;
+#[cfg(unix)]
 pub mod grpc;
+#[cfg(unix)]
 pub mod http;
+#[cfg(unix)]
 pub mod install;
+#[cfg(unix)]
 pub mod link;
+#[cfg(unix)]
 pub mod stdio;
 // 3: wiring
+#[cfg(unix)]
 pub mod cli;
+#[cfg(unix)]
 pub mod config;
+#[cfg(unix)]
 pub mod hub;
+#[cfg(unix)]
 pub mod relay;
+#[cfg(unix)]
 pub mod session;
+#[cfg(unix)]
 pub mod telemetry;

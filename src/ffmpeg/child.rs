@@ -4,25 +4,14 @@ use std::{
     collections::VecDeque,
     ffi::OsStr,
     io::{self, BufRead, BufReader},
-    os::fd::AsFd,
     path::Path,
-    process::{self, ChildStderr, ChildStdin, ChildStdout, Command, Stdio},
+    process::{self, ChildStderr, Command, Stdio},
     sync::{Arc, Mutex, PoisonError},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    fs::{OFlags, fcntl_getfl, fcntl_setfl},
-    io::Errno,
-    pipe::fcntl_setpipe_size,
-};
-
-use super::FfmpegError;
-
-/// Bytes that the pipe from the program holds (1 MiB: what an unprivileged process may have).
-const PIPE_BYTES: usize = 1 << 20;
+use super::{FfmpegError, pipes};
 
 /// Lines of its standard error that are kept for a message.
 const KEPT_LINES: usize = 8;
@@ -36,10 +25,9 @@ const EXIT_TIMEOUT: Duration = Duration::from_secs(2);
 /// A running program. Dropping it kills and reaps it.
 #[derive(Debug)]
 pub struct Child {
-    name: String,
-    process: process::Child,
-    output: ChildStdout,
-    input: Option<ChildStdin>,
+    process: Process,
+    output: pipes::Output,
+    input: Option<pipes::Input>,
     words: Words,
     stderr: Option<JoinHandle<()>>,
 }
@@ -83,7 +71,9 @@ impl Child {
     ) -> Result<Self, FfmpegError> {
         let name = program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned();
         let failed = |source| FfmpegError::Start { program: program.display().to_string(), source };
-        let mut process = Command::new(program)
+        let mut command = Command::new(program);
+        pipes::prepare(&mut command);
+        let mut process = command
             .args(arguments)
             .stdin(if input == Input::Pipe { Stdio::piped() } else { Stdio::null() })
             .stdout(Stdio::piped())
@@ -97,15 +87,11 @@ impl Child {
         let kept = Arc::clone(&words);
         let reader = move || read_lines(stderr, &kept, &mut on_line);
         let input = process.stdin.take();
-        let mut child = Self { name, process, output, input, words, stderr: None };
-        // A smaller pipe is slower, and no more than that.
-        if let Err(error) = fcntl_setpipe_size(&child.output, PIPE_BYTES) {
-            tracing::debug!(%error, "the pipe from the program stays small");
-        }
-        set_nonblocking(&child.output).map_err(|error| failed(error.into()))?;
-        if let Some(input) = &child.input {
-            set_nonblocking(input).map_err(|error| failed(error.into()))?;
-        }
+        // From here on the process has an owner that ends it.
+        let process = Process { name, child: process };
+        let output = pipes::Output::new(output).map_err(failed)?;
+        let input = input.map(pipes::Input::new).transpose().map_err(failed)?;
+        let mut child = Self { process, output, input, words, stderr: None };
         child.stderr = Some(thread::Builder::new().name("ffmpeg-stderr".to_owned()).spawn(reader).map_err(failed)?);
         Ok(child)
     }
@@ -116,19 +102,10 @@ impl Child {
     ///
     /// [`FfmpegError::Failed`] if it does not read any more.
     pub fn write(&mut self, bytes: &[u8], timeout: Duration) -> Result<usize, FfmpegError> {
-        let Some(input) = &self.input else {
+        let Some(input) = &mut self.input else {
             return Err(self.failed("its input is closed"));
         };
-        match rustix::io::write(input, bytes) {
-            Ok(count) => return Ok(count),
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            Err(error) => return Err(self.failed(&error.to_string())),
-        }
-        let timeout = Timespec::try_from(timeout).map_err(|error| self.failed(&error.to_string()))?;
-        match poll(&mut [PollFd::new(input, PollFlags::OUT)], Some(&timeout)) {
-            Ok(_) | Err(Errno::INTR) => Ok(0),
-            Err(error) => Err(self.failed(&error.to_string())),
-        }
+        input.write(bytes, timeout).map_err(|error| self.failed(&error.to_string()))
     }
 
     /// Tells the program that nothing more will be written.
@@ -142,24 +119,7 @@ impl Child {
     ///
     /// [`FfmpegError::Failed`] if the pipe breaks.
     pub fn read(&mut self, into: &mut [u8], timeout: Duration) -> Result<Read, FfmpegError> {
-        let due = Instant::now() + timeout;
-        loop {
-            match rustix::io::read(&self.output, &mut *into) {
-                Ok(0) => return Ok(Read::End),
-                Ok(count) => return Ok(Read::Bytes(count)),
-                Err(Errno::AGAIN | Errno::INTR) => {}
-                Err(error) => return Err(self.failed(&error.to_string())),
-            }
-            let left = due.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(Read::Nothing);
-            }
-            let left = Timespec::try_from(left).map_err(|error| self.failed(&error.to_string()))?;
-            match poll(&mut [PollFd::new(&self.output, PollFlags::IN)], Some(&left)) {
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(error) => return Err(self.failed(&error.to_string())),
-            }
-        }
+        self.output.read(into, timeout).map_err(|error| self.failed(&error.to_string()))
     }
 
     /// Waits for the end of a program that has closed its output.
@@ -170,7 +130,7 @@ impl Child {
     pub fn finish(mut self) -> Result<(), FfmpegError> {
         let due = Instant::now() + EXIT_TIMEOUT;
         loop {
-            match self.process.try_wait() {
+            match self.process.child.try_wait() {
                 Ok(Some(status)) if status.success() => return Ok(()),
                 Ok(Some(status)) => {
                     // Its words are complete when its standard error is closed, which its end has done.
@@ -189,7 +149,7 @@ impl Child {
     /// It has been silent for too long.
     pub fn hangs(&self, waited: Duration) -> FfmpegError {
         let waited_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
-        FfmpegError::Hangs { program: self.name.clone(), waited_ms }
+        FfmpegError::Hangs { program: self.process.name.clone(), waited_ms }
     }
 
     /// It has failed, by its own last words, too.
@@ -197,17 +157,13 @@ impl Child {
         let words = self.words.lock().unwrap_or_else(PoisonError::into_inner);
         let words = words.iter().map(String::as_str).collect::<Vec<_>>().join("; ");
         let problem = if words.is_empty() { problem.to_owned() } else { format!("{problem}: {words}") };
-        FfmpegError::Failed { program: self.name.clone(), problem }
+        FfmpegError::Failed { program: self.process.name.clone(), problem }
     }
 }
 
 impl Drop for Child {
     fn drop(&mut self) {
-        // It may have ended by itself: then there is nothing to kill.
-        let killed = self.process.kill().and_then(|()| self.process.wait());
-        if let Err(error) = killed {
-            tracing::error!(%error, program = self.name, "a process could not be ended");
-        }
+        self.process.end();
         if let Some(reader) = self.stderr.take() {
             // A panic there has been reported by the panic hook.
             drop(reader.join());
@@ -215,8 +171,27 @@ impl Drop for Child {
     }
 }
 
-fn set_nonblocking(pipe: impl AsFd) -> rustix::io::Result<()> {
-    fcntl_setfl(&pipe, fcntl_getfl(&pipe)? | OFlags::NONBLOCK)
+/// A process that ends with its owner, at the latest.
+#[derive(Debug)]
+struct Process {
+    name: String,
+    child: process::Child,
+}
+
+impl Process {
+    fn end(&mut self) {
+        // It may have ended by itself: then there is nothing to kill.
+        let killed = self.child.kill().and_then(|()| self.child.wait());
+        if let Err(error) = killed {
+            tracing::error!(%error, program = self.name, "a process could not be ended");
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.end();
+    }
 }
 
 fn read_lines(stderr: ChildStderr, kept: &Words, on_line: &mut impl FnMut(&str)) {
@@ -246,12 +221,16 @@ fn read_lines(stderr: ChildStderr, kept: &Words, on_line: &mut impl FnMut(&str))
 mod tests {
     use super::*;
 
-    fn shell(script: &str) -> Child {
-        Child::start(Path::new("/bin/sh"), &[OsStr::new("-c"), OsStr::new(script)], Input::Nothing, |_| {}).unwrap()
+    /// Runs a script for the system's own shell.
+    fn shell(input: Input, unix: &str, windows: &str) -> Child {
+        let (shell, word, script) =
+            if cfg!(windows) { ("C:\\windows\\system32\\cmd.exe", "/c", windows) } else { ("/bin/sh", "-c", unix) };
+        Child::start(Path::new(shell), &[OsStr::new(word), OsStr::new(script)], input, |_| {}).unwrap()
     }
 
+    /// Where the system shows what runs.
     fn is_gone(pid: u32) -> bool {
-        !Path::new(&format!("/proc/{pid}")).exists()
+        !cfg!(target_os = "linux") || !Path::new(&format!("/proc/{pid}")).exists()
     }
 
     fn read_all(child: &mut Child) -> Vec<u8> {
@@ -268,25 +247,36 @@ mod tests {
 
     #[test]
     fn output_is_read_to_its_end() {
-        let mut child = shell("printf one; printf two");
-        let pid = child.process.id();
-        assert_eq!(read_all(&mut child), b"onetwo");
+        let mut child = shell(Input::Nothing, "echo one; echo two", "echo one&echo two");
+        let pid = child.process.child.id();
+        let said = String::from_utf8(read_all(&mut child)).unwrap();
+        assert_eq!(said.split_whitespace().collect::<Vec<_>>(), ["one", "two"]);
         child.finish().unwrap();
         assert!(is_gone(pid));
     }
 
     #[test]
     fn a_failure_comes_with_the_last_words() {
-        let mut child = shell("echo first >&2; echo 'Invalid data' >&2; exit 3");
+        let unix = "echo first >&2; echo Invalid data >&2; exit 3";
+        let mut child = shell(Input::Nothing, unix, "echo first>&2&echo Invalid data>&2&exit 3");
         assert_eq!(read_all(&mut child), b"");
         let error = child.finish().unwrap_err();
         assert!(error.to_string().contains("first; Invalid data"), "{error}");
     }
 
     #[test]
+    fn what_is_written_is_read_by_the_program() {
+        let mut child = shell(Input::Pipe, "read x; exit 3", "set /p x=&exit 3");
+        assert_eq!(child.read(&mut [0; 8], Duration::from_millis(1)).unwrap(), Read::Nothing);
+        assert_eq!(child.write(b"a line\r\n", Duration::from_secs(10)).unwrap(), 8);
+        assert_eq!(read_all(&mut child), b"");
+        assert!(child.finish().unwrap_err().to_string().contains('3'));
+    }
+
+    #[test]
     fn a_silent_program_is_waited_for_no_longer_than_said_and_ends_with_its_owner() {
-        let mut child = shell("exec sleep 1000");
-        let pid = child.process.id();
+        let mut child = shell(Input::Pipe, "read x", "set /p x=");
+        let pid = child.process.child.id();
         assert_eq!(child.read(&mut [0; 8], Duration::from_millis(1)).unwrap(), Read::Nothing);
         drop(child);
         assert!(is_gone(pid));

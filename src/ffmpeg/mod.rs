@@ -10,6 +10,9 @@
 
 mod child;
 mod pictures;
+#[cfg_attr(unix, path = "unix.rs")]
+#[cfg_attr(windows, path = "windows.rs")]
+mod pipes;
 pub(crate) mod shown;
 mod tools;
 
@@ -27,9 +30,7 @@ use crate::error::ErrorKind;
 #[expect(missing_docs, reason = "each field is named in its variant's message")]
 pub enum FfmpegError {
     /// It is not installed.
-    #[error(
-        "{program} was not found: install it (Debian, Ubuntu: apt install ffmpeg), or set \"ffmpeg\" in config.json"
-    )]
+    #[error("{program} was not found: install it ({}), or set \"ffmpeg\" in config.json", how_to_install())]
     NotFound { program: String },
 
     /// It cannot be started.
@@ -43,6 +44,16 @@ pub enum FfmpegError {
     /// It does not answer.
     #[error("{program} has not answered for {waited_ms} ms")]
     Hangs { program: String, waited_ms: u64 },
+}
+
+const fn how_to_install() -> &'static str {
+    if cfg!(windows) {
+        "winget install ffmpeg"
+    } else if cfg!(target_os = "macos") {
+        "brew install ffmpeg"
+    } else {
+        "Debian, Ubuntu: apt install ffmpeg"
+    }
 }
 
 impl FfmpegError {
