@@ -62,7 +62,7 @@ pub enum Number {
 pub struct Granted {
     /// The device's stable id, or the file's name.
     pub device: String,
-    /// How it is read: `v4l`, `nokhwa`, `x11-shm`, `screencopy`, `portal`, `ffmpeg`, `synthetic`.
+    /// How it is read: `v4l`, `nokhwa`, `x11-shm`, `xcap`, `screencopy`, `portal`, `ffmpeg`, `synthetic`.
     pub backend: &'static str,
     /// Pixels of the pictures.
     pub width: u32,

@@ -6,6 +6,12 @@
 //! On Linux everything is read and listed over the display's own protocol: the library that does it elsewhere, xcap,
 //! links five C libraries there, opens a connection for each picture, and divides sizes by the fonts' resolution.
 
+#[cfg(all(feature = "screen", any(windows, target_os = "macos")))]
+mod elsewhere;
+#[cfg(feature = "screen")]
+mod pixels;
+#[cfg(all(feature = "screen", any(test, windows, target_os = "macos")))]
+mod units;
 #[cfg(all(feature = "screen", target_os = "linux"))]
 mod pixels;
 #[cfg(all(feature = "screen", target_os = "linux"))]
@@ -103,7 +109,7 @@ pub(super) fn pin(options: &ScreenOptions, granted: &Granted) -> ScreenOptions {
 }
 
 /// A rectangle on the desktop, in physical pixels.
-#[cfg(all(feature = "screen", target_os = "linux"))]
+#[cfg(feature = "screen")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Rect {
     x: i32,
@@ -112,7 +118,7 @@ struct Rect {
     height: u32,
 }
 
-#[cfg(all(feature = "screen", target_os = "linux"))]
+#[cfg(feature = "screen")]
 impl Rect {
     /// The part that `region` names.
     fn part(self, region: Option<Region>, screen: &str) -> Result<Self, SourceError> {
@@ -186,12 +192,32 @@ pub fn list() -> Result<(Vec<ScreenInfo>, Vec<WindowInfo>), SourceError> {
     }
 }
 
+/// Opens a screen, on the thread that will read it.
+///
+/// # Errors
+///
+/// [`SourceError`].
+#[cfg(all(feature = "screen", any(windows, target_os = "macos")))]
+pub fn open(options: &ScreenOptions, _env: &SourceOptions, _stop: &Stop) -> Result<Box<dyn Capture>, SourceError> {
+    Ok(Box::new(elsewhere::Screen::open(options)?))
+}
+
+/// The screens of this session, the primary one first, and its windows, the topmost first.
+///
+/// # Errors
+///
+/// [`SourceError`] if they cannot be listed.
+#[cfg(all(feature = "screen", any(windows, target_os = "macos")))]
+pub fn list() -> Result<(Vec<ScreenInfo>, Vec<WindowInfo>), SourceError> {
+    elsewhere::list()
+}
+
 /// Nothing can be opened.
 ///
 /// # Errors
 ///
 /// [`SourceError::Missing`].
-#[cfg(not(all(feature = "screen", target_os = "linux")))]
+#[cfg(not(all(feature = "screen", any(target_os = "linux", windows, target_os = "macos"))))]
 pub fn open(_options: &ScreenOptions, _env: &SourceOptions, _stop: &Stop) -> Result<Box<dyn Capture>, SourceError> {
     Err(missing())
 }
@@ -201,18 +227,18 @@ pub fn open(_options: &ScreenOptions, _env: &SourceOptions, _stop: &Stop) -> Res
 /// # Errors
 ///
 /// [`SourceError::Missing`].
-#[cfg(not(all(feature = "screen", target_os = "linux")))]
+#[cfg(not(all(feature = "screen", any(target_os = "linux", windows, target_os = "macos"))))]
 pub fn list() -> Result<(Vec<ScreenInfo>, Vec<WindowInfo>), SourceError> {
     Err(missing())
 }
 
-#[cfg(not(all(feature = "screen", target_os = "linux")))]
+#[cfg(not(all(feature = "screen", any(target_os = "linux", windows, target_os = "macos"))))]
 fn missing() -> SourceError {
-    let hint = "this build cannot read screens here (feature `screen`, Linux)".to_owned();
+    let hint = "this build cannot read screens here (feature `screen`; Linux, Windows, macOS)".to_owned();
     SourceError::Missing { what: "screen".to_owned(), hint }
 }
 
-#[cfg(all(test, feature = "screen", target_os = "linux"))]
+#[cfg(all(test, feature = "screen"))]
 mod tests {
     use super::*;
 
