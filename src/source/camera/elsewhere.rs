@@ -16,6 +16,8 @@ pub(super) const DEFAULT_BACKEND: CameraBackend = CameraBackend::Nokhwa;
 ///
 /// [`SourceError`].
 pub(super) fn list() -> Result<Vec<CameraInfo>, SourceError> {
+    #[cfg(windows)]
+    super::media_foundation::keep_up()?;
     nokhwa::list()
 }
 

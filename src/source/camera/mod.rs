@@ -10,6 +10,8 @@
 //!
 //! Data path: device -> `v4l` or `nokhwa` -> `picture::Developer` -> [`Capture::next`].
 
+#[cfg(all(feature = "camera", windows))]
+mod media_foundation;
 #[cfg(feature = "camera")]
 mod mjpeg;
 #[cfg(feature = "camera")]

@@ -51,7 +51,13 @@ static ABANDONED: AtomicUsize = AtomicUsize::new(0);
 /// Widest gap between two rows that a device leaves, in bytes: alignments are smaller.
 const MAX_ROW_PADDING: usize = 256;
 
+/// The library's formats, and what Video4Linux calls them. On macOS the system converts to any; but for this one the
+/// library asks it for what it may not have, which ends the program.
+#[cfg(target_os = "macos")]
+const FORMATS: [(FrameFormat, FourCc); 1] = [(FrameFormat::YUYV, FourCc(*b"YUYV"))];
+
 /// The library's formats, and what Video4Linux calls them.
+#[cfg(not(target_os = "macos"))]
 const FORMATS: [(FrameFormat, FourCc); 6] = [
     (FrameFormat::MJPEG, FourCc(*b"MJPG")),
     (FrameFormat::YUYV, FourCc(*b"YUYV")),
@@ -71,8 +77,8 @@ pub(super) fn list() -> Result<Vec<CameraInfo>, SourceError> {
     let cameras = ::nokhwa::query(::nokhwa::utils::ApiBackend::Auto)
         .map_err(|error| SourceError::Io { action: "cannot list the cameras", source: std::io::Error::other(error) })?;
     let info = |(place, camera): (u32, &::nokhwa::utils::CameraInfo)| CameraInfo {
-        // The system's unique name, where there is one.
-        id: if camera.misc().is_empty() { camera.human_name() } else { camera.misc() },
+        // The system's unique name.
+        id: camera.misc(),
         index: camera.index().as_index().unwrap_or(place),
         name: camera.human_name(),
         path: String::new(),
@@ -97,7 +103,9 @@ pub(super) fn open(options: &CameraOptions, stop: &Stop) -> Result<Box<dyn Captu
     let (told, answer) = mpsc::sync_channel(1);
     let shared = Arc::new(Shared::default());
     let reader = Reader {
-        index: info.index,
+        // Places change when another camera comes or goes. On Linux, where the library finds cameras by their numbers
+        // only, those are the nodes'.
+        index: if info.path.is_empty() { CameraIndex::String(info.id.clone()) } else { CameraIndex::Index(info.index) },
         options: options.clone(),
         prepared: prepared.map(|prepared| prepared.choice),
         shared: Arc::clone(&shared),
@@ -296,7 +304,7 @@ impl Drop for ReadingThread {
 
 /// What the thread is given.
 struct Reader {
-    index: u32,
+    index: CameraIndex,
     options: CameraOptions,
     prepared: Option<Choice>,
     shared: Arc<Shared>,
@@ -344,7 +352,7 @@ impl Reader {
     }
 
     fn open(&self) -> Result<(Camera, Choice), Refusal> {
-        let index = CameraIndex::Index(self.index);
+        let index = self.index.clone();
         let (mut camera, choice) = match self.prepared {
             Some(choice) => {
                 let format = camera_format(&choice, &self.options).ok_or(Refusal::NoMode(Vec::new()))?;
@@ -427,7 +435,7 @@ enum Cause {
 }
 
 /// What errors have in them. Source: Linux, `errno.h`; Windows, `winerror.h` and `mferror.h`.
-const CAUSES: [(&str, Cause); 13] = [
+const CAUSES: [(&str, Cause); 14] = [
     ("(os error 16)", Cause::Busy),
     // The hardware could not start streaming; a file is in use.
     ("0xC00D3704", Cause::Busy),
@@ -442,6 +450,7 @@ const CAUSES: [(&str, Cause); 13] = [
     ("0xC00D3EA2", Cause::Gone),
     ("0x8007001F", Cause::Gone),
     ("Device is null", Cause::Gone),
+    ("Not Found", Cause::Gone),
     ("No device", Cause::Gone),
 ];
 
