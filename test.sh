@@ -22,7 +22,7 @@ END
 # before it, what it is. How it is done: the function stage_NAME below, run from here with no input and no terminal.
 unit=(fmt docs clippy clippy_bare doc test js)
 full=("${unit[@]}" build python camera browser bench demo)
-long=("${full[@]}" proptest repeat)
+long=("${full[@]}" windows macos proptest repeat)
 
 declare -A limit=() needs=() after=() about=()
 stage() { limit[$1]=$2 needs[$1]=$3 after[$1]=$4 about[$1]=$5; }
@@ -39,6 +39,8 @@ stage camera 900 vivid build "cameras, by the kernel's own virtual one in a virt
 stage browser 1500 browser build "a real Chromium with the sample extension"
 stage bench 900 rust build "benchmarks run (their numbers are not judged)"
 stage demo 600 demo build "the demo"
+stage windows 3600 windows "" "the library on Windows: built with mingw, run in Wine"
+stage macos 1800 macos "" "the library on macOS: type-checked"
 stage proptest 3600 rust_and_ffmpeg "" "Rust property tests, many more cases"
 stage repeat 3600 everything build "Python and browser tests five times, to find what fails now and then"
 
@@ -74,7 +76,7 @@ need_demo() {
 
 stage_fmt() { cargo fmt --check; }
 stage_docs() {
-    python3 scripts/check-docs.py && shellcheck --external-sources --severity=style test.sh demo.sh .ci/run scripts/*.sh installer/*.sh
+    python3 scripts/check-docs.py && shellcheck --external-sources --severity=style test.sh demo.sh .ci/run scripts/*.sh installer/*.sh tests/{windows,macos}/*.sh
 }
 stage_clippy() { cargo clippy --locked --all-targets --all-features -- -D warnings; }
 stage_clippy_bare() { cargo clippy --locked --all-targets --no-default-features -- -D warnings; }
@@ -87,6 +89,8 @@ stage_camera() { tests/camera/run.sh; }
 stage_browser() { node_test tests/browser; }
 stage_bench() { FRAMEHOST_BENCH=quick cargo bench --locked; }
 stage_demo() { ./demo.sh; }
+stage_windows() { tests/windows/run.sh; }
+stage_macos() { tests/macos/check.sh; }
 stage_proptest() { PROPTEST_CASES=50000 cargo test --locked --release; }
 stage_repeat() {
     local round

@@ -139,10 +139,14 @@ need_venv_module() {
     "$1" -c 'import ensurepip, venv' 2>/dev/null || apt_install python3-venv
 }
 
-# need_npm DIR: what DIR/package-lock.json names.
-need_npm() {
+need_npm_command() {
     need_node
     need_command npm npm
+}
+
+# need_npm DIR: what DIR/package-lock.json names.
+need_npm() {
+    need_npm_command
     local stamp
     stamp=$({ cat "$1/package-lock.json" && node --version; } | sha256sum)
     [ "$(cat "$1/node_modules/.stamp" 2>/dev/null)" = "$stamp" ] && return
@@ -218,6 +222,55 @@ need_chromium() {
     CHROMIUM=$(find_chromium) || die "no Chromium that is not a snap was found; name one: CHROMIUM=/path/to/chrome $0"
     export CHROMIUM
 }
+
+# The distribution's own Rust, which has the sources of the standard library, from which it is built for other systems.
+# On Debian 12 it is the one that its browsers are built with.
+need_rust_source() {
+    local version
+    if [ ! -x /usr/bin/cargo ] || ! compgen -G "$(/usr/bin/rustc --print sysroot 2>/dev/null)/lib/rustlib/src/rust/library/std" >/dev/null; then
+        apt_install rustc-web cargo-web rust-web-src
+    fi
+    version=$(/usr/bin/rustc --version | cut -d ' ' -f 2)
+    printf '%s\n' 1.89 "$version" | sort -VC || die "needs the distribution's Rust to be 1.89 or newer, this is $version"
+}
+
+# What builds programs for Windows and runs them: mingw, Wine, an X server for it, and a Windows ffmpeg (of the Python
+# package imageio-ffmpeg) and ffprobe (of an npm package). Sets windows_tools to the folder with what has to be in PATH.
+need_windows() {
+    windows_tools=$repo/target/windows-tools
+    [ "$(uname -m)" = x86_64 ] || die "the tests for Windows need an x86_64 machine"
+    need_rust_source
+    need_python
+    need_npm_command
+    need_command x86_64-w64-mingw32-g++ mingw-w64
+    [ -x /usr/lib/wine/wine64 ] || need_command wine64 wine wine64
+    need_command Xvfb xvfb
+    [ ! -e "$windows_tools/.done" ] || return 0
+
+    say "Getting a Windows ffmpeg from PyPI and npm, into target/windows-tools (60 MB)"
+    rm -rf "$windows_tools"
+    mkdir -p "$windows_tools/new"
+    (
+        cd "$windows_tools/new" || exit
+        timeout --foreground 600 "$venv/bin/pip" --disable-pip-version-check -q download imageio-ffmpeg==0.6.0 \
+            --no-deps --only-binary=:all: --platform win_amd64 || exit
+        timeout --foreground 600 npm pack --silent @ffprobe-installer/win32-x64@5.1.0 >/dev/null || exit
+        "$venv/bin/python" -m zipfile -e imageio_ffmpeg-*.whl . && tar -xzf ffprobe-installer-*.tgz || exit
+        mv imageio_ffmpeg/binaries/ffmpeg-*.exe ../ffmpeg.exe && mv package/ffprobe.exe ..
+    ) || die "a Windows ffmpeg could not be had"
+    rm -rf "$windows_tools/new"
+
+    # What programs that mingw has built load, and what old Wines lack.
+    local name
+    for name in libstdc++-6.dll libgcc_s_seh-1.dll libwinpthread-1.dll; do
+        cp "$(x86_64-w64-mingw32-g++ -print-file-name="$name")" "$windows_tools/" || die "mingw has no $name"
+    done
+    x86_64-w64-mingw32-gcc -shared -o "$windows_tools/bcryptprimitives.dll" tests/windows/bcryptprimitives.{c,def} \
+        -ladvapi32 || die "bcryptprimitives.dll could not be built"
+    touch "$windows_tools/.done"
+}
+
+need_macos() { need_rust_source; }
 
 # A virtual machine with vivid, the kernel's virtual camera: QEMU, what an initramfs is made of, and the kernel that
 # Debian's linux-image-amd64 stands for, of which vmlinuz and twelve modules are kept. Sets vivid_kernel to their folder.
