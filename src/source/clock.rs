@@ -82,11 +82,12 @@ pub(super) fn monotonic_us() -> u64 {
     seconds * 1_000_000 + nanos / 1000
 }
 
-/// A monotonic clock of this process alone, from its first reading on.
+/// A monotonic clock of this process alone: the wall clock at its first reading, and steady from there.
 #[cfg(not(unix))]
 pub(super) fn monotonic_us() -> u64 {
-    static BEGAN: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
-    micros(BEGAN.elapsed())
+    static BEGAN: std::sync::LazyLock<(Instant, Duration)> =
+        std::sync::LazyLock::new(|| (Instant::now(), SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()));
+    micros(BEGAN.1.saturating_add(BEGAN.0.elapsed()))
 }
 
 fn micros(time: Duration) -> u64 {

@@ -97,6 +97,7 @@ class Sway:
     def stop(self):
         for painter in self.painters:
             painter.stdin.close()
+            painter.terminate()
             painter.wait(10)
             painter.stdout.close()
         if self.process.poll() is None:

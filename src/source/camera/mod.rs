@@ -15,6 +15,7 @@ mod media_foundation;
 #[cfg(feature = "camera")]
 mod mjpeg;
 #[cfg(feature = "camera")]
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only Video4Linux tells of steps and ranges"))]
 mod modes;
 #[cfg(feature = "camera")]
 mod nokhwa;

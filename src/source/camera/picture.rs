@@ -24,6 +24,7 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stamp {
     /// By the system's monotonic clock.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only Video4Linux tells it"))]
     MonoUs(u64),
     /// Since 1970.
     Wall(Duration),
@@ -172,7 +173,7 @@ impl Developer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::Matrix;
+    use crate::{frame::Matrix, source::clock::monotonic_us};
 
     const VIDEO: Colour = Colour { matrix: Matrix::Bt601, range: Range::Limited };
 

@@ -10,12 +10,10 @@
 mod elsewhere;
 #[cfg(feature = "screen")]
 mod pixels;
-#[cfg(all(feature = "screen", any(test, windows, target_os = "macos")))]
-mod units;
-#[cfg(all(feature = "screen", target_os = "linux"))]
-mod pixels;
 #[cfg(all(feature = "screen", target_os = "linux"))]
 mod shared_memory;
+#[cfg(all(feature = "screen", any(test, windows, target_os = "macos")))]
+mod units;
 #[cfg(all(feature = "screen", target_os = "linux"))]
 mod way;
 #[cfg(all(feature = "screen", target_os = "linux"))]

@@ -82,12 +82,12 @@ mod tests {
             (Compositor::WithScreencopy, true, &all[..2], Ok(Way::Screencopy)),
             (Compositor::WithScreencopy, false, &all[..2], Ok(Way::Screencopy)),
             (Compositor::WithScreencopy, true, &all[2..], Err("missing")),
-            (Compositor::WithoutScreencopy, true, &all, Err("missing")),
-            (Compositor::WithoutScreencopy, false, &all, Err("missing")),
-            (unreachable(), true, &all, Err("no_display")),
-            (unreachable(), false, &all, Err("no_display")),
-            (absent(), true, &all, Ok(Way::X11)),
-            (absent(), false, &all, Err("no_display")),
+            (Compositor::WithoutScreencopy, true, &all[..], Err("missing")),
+            (Compositor::WithoutScreencopy, false, &all[..], Err("missing")),
+            (unreachable(), true, &all[..], Err("no_display")),
+            (unreachable(), false, &all[..], Err("no_display")),
+            (absent(), true, &all[..], Ok(Way::X11)),
+            (absent(), false, &all[..], Err("no_display")),
         ];
         for (compositor, has_x11, targets, expected) in cases {
             let offer = Offer { compositor, has_x11 };

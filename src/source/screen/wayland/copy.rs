@@ -153,7 +153,8 @@ impl Layout {
     /// Bytes of the whole.
     fn len(&self) -> Result<usize, SourceError> {
         let problem = || lost(format_args!("it announces a copy that cannot be: {self:?}"));
-        let is_sane = self.width > 0 && self.height > 0 && self.stride % 4 == 0 && self.stride / 4 >= self.width;
+        let is_sane =
+            self.width > 0 && self.height > 0 && self.stride.is_multiple_of(4) && self.stride / 4 >= self.width;
         let len = u64::from(self.stride) * u64::from(self.height);
         let len = usize::try_from(len).ok().filter(|len| is_sane && *len <= MAX_MEMORY);
         len.ok_or_else(problem)
@@ -274,7 +275,9 @@ impl Copier {
         self.shared = None;
         let len = layout.len()?;
         let side = |side: u32| i32::try_from(side).map_err(lost);
-        let memory = SharedMemory::new(len)
+        // A row more than the compositor fills: an area's last row, too, is followed by as much as a row is long.
+        let row = usize::try_from(layout.stride).map_err(lost)?;
+        let memory = SharedMemory::new(len.saturating_add(row))
             .map_err(|source| SourceError::Io { action: "cannot share memory with the compositor", source })?;
         let pool = shm.create_pool(memory.fd(), i32::try_from(len).map_err(lost)?, handle, ());
         let WEnum::Value(format) = layout.format else {
@@ -317,7 +320,7 @@ impl Dispatch<ZwlrScreencopyFrameV1, u32> for State {
             Event::BufferDone => said.is_announced = true,
             Event::Flags { flags: WEnum::Value(flags) } => said.is_upside_down = flags.contains(Flags::YInvert),
             Event::Ready { tv_sec_hi, tv_sec_lo, tv_nsec } => {
-                let seconds = u64::from(tv_sec_hi) << 32 | u64::from(tv_sec_lo);
+                let seconds = (u64::from(tv_sec_hi) << 32) | u64::from(tv_sec_lo);
                 let mono_us = seconds.saturating_mul(1_000_000).saturating_add(u64::from(tv_nsec / 1000));
                 said.end = Some(End::Ready(mono_us));
             }
