@@ -74,30 +74,33 @@ fn decoder(video: &Video) -> Decoder {
     Decoder::new(video.codec, &DecodeOptions::default()).unwrap()
 }
 
-/// Every picture, with the largest number of packets that one came after its own.
-fn decode_all(video: &Video) -> (Vec<VideoFrame>, usize) {
+/// Every picture, and how many packets each came after its own, but for those at the end.
+fn decode_all(video: &Video) -> (Vec<VideoFrame>, Vec<usize>) {
     let mut decoder = decoder(video);
-    let (mut frames, mut delay) = (Vec::new(), 0);
+    let (mut frames, mut delays) = (Vec::new(), Vec::new());
     for (number, data) in video.packets.iter().enumerate() {
         let decoded = decoder.push(&packet(video, number, data.clone())).unwrap();
         assert_eq!(decoded.skipped, 0, "packet {number}");
         for frame in &decoded.frames {
-            delay = delay.max(number - usize::try_from(frame.frame_number()).unwrap());
+            delays.push(number - usize::try_from(frame.frame_number()).unwrap());
         }
         frames.extend(decoded.frames);
     }
     frames.extend(decoder.flush().unwrap());
-    (frames, delay)
+    (frames, delays)
 }
 
 fn check_all(codec: Codec, options: &[&str], max_delay: usize) {
     let dir = tempfile::tempdir().unwrap();
     let video = video(dir.path(), codec, options);
     assert!(video.reference.len() >= 39, "{}", video.reference.len());
-    let (frames, delay) = decode_all(&video);
+    let (frames, delays) = decode_all(&video);
     let decoded: Vec<_> = frames.iter().map(|frame| digest(frame.frame_data())).collect();
     assert_eq!(decoded, video.reference, "{codec:?} {options:?}");
-    assert!(delay <= max_delay, "{codec:?} {options:?}: a picture came {delay} packets late");
+    assert!(delays.iter().all(|delay| *delay <= max_delay), "{codec:?} {options:?}: packets late: {delays:?}");
+    // One may be late where the machine is busy.
+    let at_once = delays.iter().filter(|delay| **delay == 0).count();
+    assert!(at_once * 2 > frames.len(), "{codec:?} {options:?}: held back: {delays:?}");
     for frame in &frames {
         assert_eq!((frame.width(), frame.height()), (WIDTH, HEIGHT));
         assert_eq!(frame.timestamp_ms(), 1000 + 33 * u64::from(frame.frame_number()));

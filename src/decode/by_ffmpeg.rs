@@ -48,8 +48,10 @@ impl ByFfmpeg {
         let live: &[&str] = if codec == Codec::H264 { &[] } else { &["-flags", "low_delay"] };
         let input = ["-protocol_whitelist", "file,pipe", "-f", "ivf", "-i", "pipe:0"];
         let words = words.iter().chain(live).chain(&["-threads", "1"]).chain(&input).map(OsString::from);
+        // Else the raw pictures are "encoded" by several threads, which hold each one back until the next has come.
+        let at_once = ["-threads", "1"].map(OsString::from);
         let output = ffmpeg::output("", "yuv420p").into_iter().map(OsString::from);
-        let arguments: Vec<OsString> = words.chain(output).collect();
+        let arguments: Vec<OsString> = words.chain(at_once).chain(output).collect();
         let arguments: Vec<&OsStr> = arguments.iter().map(OsString::as_os_str).collect();
         let mut started = Self {
             codec,
