@@ -20,6 +20,8 @@ pub mod transcode;
 // 1: services
 #[cfg(unix)]
 pub mod models;
+#[cfg(unix)]
+pub mod record;
 // 2: edges
 #[cfg(unix)]
 pub mod access;

@@ -1,7 +1,7 @@
 //! The ffmpeg program: finding it, running it, and making sure that it goes.
 //!
 //! Belongs here: its processes, their pipes and their words.
-//! Does not belong here: what is asked of it (`source::file`, `decode`).
+//! Does not belong here: what is asked of it (`source::file`, `decode`, `record`).
 //!
 //! Invariants:
 //! - Every process is killed, if need be, and reaped when its owner drops it.
@@ -9,6 +9,7 @@
 //! - It opens files and pipes, never the network, and never asks anybody anything.
 
 mod child;
+mod encoders;
 mod pictures;
 #[cfg_attr(unix, path = "unix.rs")]
 #[cfg_attr(windows, path = "windows.rs")]
@@ -18,6 +19,7 @@ mod tools;
 
 pub use self::{
     child::{Child, Input, Read},
+    encoders::encoders,
     pictures::{Next, Pictures, output},
     shown::Shown,
     tools::Tools,

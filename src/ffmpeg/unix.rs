@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    os::fd::AsFd,
+    os::{fd::AsFd, unix::process::CommandExt},
     process::{ChildStdin, ChildStdout, Command},
     time::{Duration, Instant},
 };
@@ -15,12 +15,14 @@ use rustix::{
 
 use super::Read;
 
-/// Bytes that the pipe from the program holds (1 MiB: what an unprivileged process may have).
+/// Bytes that a pipe from or to a program holds (1 MiB: what an unprivileged process may have).
 #[cfg(target_os = "linux")]
 const PIPE_BYTES: usize = 1 << 20;
 
-/// Nothing is special about a program here.
-pub(super) const fn prepare(_command: &mut Command) {}
+/// Keeps the terminal's interruptions away from a program: it ends when its owner is done with it.
+pub(super) fn prepare(command: &mut Command) {
+    command.process_group(0);
+}
 
 /// What a program writes.
 #[derive(Debug)]
@@ -33,11 +35,7 @@ impl Output {
     ///
     /// If the pipe cannot be set up.
     pub(super) fn new(pipe: ChildStdout) -> io::Result<Self> {
-        // A smaller pipe is slower, and no more than that.
-        #[cfg(target_os = "linux")]
-        if let Err(error) = rustix::pipe::fcntl_setpipe_size(&pipe, PIPE_BYTES) {
-            tracing::debug!(%error, "the pipe from the program stays small");
-        }
+        enlarge(&pipe);
         set_nonblocking(&pipe)?;
         Ok(Self { pipe })
     }
@@ -76,6 +74,7 @@ impl Input {
     ///
     /// If the pipe cannot be set up.
     pub(super) fn new(pipe: ChildStdin) -> io::Result<Self> {
+        enlarge(&pipe);
         set_nonblocking(&pipe)?;
         Ok(Self { pipe })
     }
@@ -103,6 +102,16 @@ fn wait(pipe: impl AsFd, flags: PollFlags, timeout: Duration) -> io::Result<()> 
         Ok(_) | Err(Errno::INTR) => Ok(()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// A smaller pipe is slower, and no more than that.
+fn enlarge(pipe: impl AsFd) {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::pipe::fcntl_setpipe_size(&pipe, PIPE_BYTES) {
+        tracing::debug!(%error, "a pipe of a program stays small");
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = pipe;
 }
 
 fn set_nonblocking(pipe: impl AsFd) -> io::Result<()> {
