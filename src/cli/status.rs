@@ -119,14 +119,19 @@ fn print(status: &Value) -> io::Result<()> {
     for stream in &streams {
         let [id, source, width, height, format, fps] =
             ["stream_id", "source", "width", "height", "format", "fps"].map(|field| show(stream, field));
-        let [published, dropped] = ["published", "dropped"].map(|field| show(stream, field));
-        say(format_args!(
-            "  {id}  {source}  {width}x{height} {format}  {fps} fps  {published} published, {dropped} dropped"
-        ))?;
+        let [published, dropped, bytes, latency] =
+            ["published", "dropped", "bytes", "latency_ms"].map(|field| show(stream, field));
+        say(format_args!("  {id}  {source}  {width}x{height} {format}  {fps} fps, {latency} ms from capture on"))?;
+        say(format_args!("    {published} published, {bytes} bytes, {dropped} dropped"))?;
+        if let Some(Value::String(lost)) = stream.get("lost") {
+            say(format_args!("    lost: {lost}"))?;
+        }
         for subscriber in list(stream, "subscribers") {
-            let [id, delivered, dropped, queued] =
-                ["subscriber_id", "delivered", "dropped", "queued"].map(|field| show(&subscriber, field));
-            say(format_args!("    subscriber {id}: {delivered} delivered, {dropped} dropped, {queued} queued"))?;
+            let [id, delivered, dropped, queued, depth] =
+                ["subscriber_id", "delivered", "dropped", "queued", "depth"].map(|field| show(&subscriber, field));
+            say(format_args!(
+                "    subscriber {id}: {delivered} delivered, {dropped} dropped, {queued} of {depth} queued"
+            ))?;
         }
     }
     Ok(())
