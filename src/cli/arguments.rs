@@ -27,6 +27,8 @@ pub(super) enum Command {
     Devices(DevicesArguments),
     /// Capture from a camera, a screen or a video file, without a hub
     Capture(CaptureArguments),
+    /// Record a stream of the running hub to a video file, until it ends or is interrupted
+    Record(RecordArguments),
     /// Tell browsers about this program, for the extensions named
     Install(InstallArguments),
     /// Take that back
@@ -67,9 +69,18 @@ pub(super) struct CaptureArguments {
     #[arg(long, global = true, value_name = "N")]
     pub(super) frames: Option<u64>,
 
-    /// Where the pictures go: a directory (PNG or JPEG files), or - for the bare bytes on standard output
-    #[arg(long, global = true, value_name = "DIR|-")]
+    /// Where the pictures go: a video (.mkv, .mp4), a directory (PNG or JPEG files), or - for the bare bytes on standard
+    /// output
+    #[arg(long, global = true, value_name = "FILE|DIR|-")]
     pub(super) output: Option<PathBuf>,
+
+    /// Overwrite the video if there is one already
+    #[arg(long, global = true)]
+    pub(super) force: bool,
+
+    /// Raw pictures as H.264 in .mkv, too, and not lossless
+    #[arg(long, global = true)]
+    pub(super) lossy: bool,
 
     /// For programs: a line for each picture, on standard error where the pictures are on standard output
     #[arg(long, global = true)]
@@ -181,6 +192,50 @@ pub(super) enum ModelsCommand {
         #[arg(long, default_value = "main")]
         revision: String,
     },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RecordArguments {
+    /// Its name, as `framehost status` shows it
+    #[arg(value_name = "STREAM")]
+    pub(super) stream_id: String,
+
+    /// A name that ends in .mkv (raw pictures lossless, packets as they are) or .mp4 (raw pictures as H.264)
+    #[arg(value_name = "OUT")]
+    pub(super) output: PathBuf,
+
+    /// Stop after so many pictures
+    #[arg(long, value_name = "N")]
+    pub(super) frames: Option<u64>,
+
+    /// Stop so long after the first picture
+    #[arg(long, value_name = "S", value_parser = seconds)]
+    pub(super) seconds: Option<f64>,
+
+    /// Wait for the stream if nobody has opened it yet
+    #[arg(long)]
+    pub(super) wait: bool,
+
+    /// Overwrite the file if there is one already
+    #[arg(long)]
+    pub(super) force: bool,
+
+    /// Raw pictures as H.264 in .mkv, too, and not lossless
+    #[arg(long)]
+    pub(super) lossy: bool,
+
+    /// For programs
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// More than 0, up to a year.
+fn seconds(text: &str) -> Result<f64, String> {
+    const MAX: f64 = 366.0 * 86_400.0;
+    match text.parse() {
+        Ok(seconds) if seconds > 0.0 && seconds <= MAX => Ok(seconds),
+        Ok(_) | Err(_) => Err(format!("seconds are more than 0, and at most {MAX}")),
+    }
 }
 
 #[derive(Debug, Args)]

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    future::pending,
     io::{self, Write},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -15,11 +16,13 @@ use sha2::{Digest, Sha256};
 
 use super::{
     arguments::{CameraBackendArgument, CaptureArguments, CaptureSource, DevicesArguments},
+    record::Interruptions,
     say,
 };
 use crate::{
     config::Config,
     frame::{Codec, Format, PixelFormat, VideoFrame, still},
+    record::{self, RecordError, RecordOptions, RecorderThread},
     source::{
         Granted, SourceOptions, SourceSpec,
         camera::{CameraBackend, CameraId, CameraOptions},
@@ -27,7 +30,7 @@ use crate::{
         file::FileOptions,
         screen::{Region, ScreenOptions, ScreenTarget},
     },
-    stream_handler::{HandlerError, StreamHandler},
+    stream_handler::{Captured, HandlerError, StreamHandler},
     streams::Queue,
 };
 
@@ -70,9 +73,17 @@ fn print(devices: &Devices) -> io::Result<()> {
 }
 
 pub(super) fn run(arguments: &CaptureArguments) -> anyhow::Result<ExitCode> {
-    let handler = StreamHandler::new(source_options()?);
+    let options = source_options()?;
+    let ffmpeg = options.ffmpeg.clone();
+    let handler = StreamHandler::new(options);
     let spec = spec(&arguments.source)?;
-    let mut sink = Sink::new(arguments)?;
+    let mut sink = match Sink::new(arguments, ffmpeg) {
+        Err(error) if arguments.json => {
+            say(json!({"error": described(&error)}))?;
+            return Ok(ExitCode::FAILURE);
+        }
+        other => other?,
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let result = runtime.block_on(capture(&handler, spec, arguments, &mut sink));
     runtime.shutdown_background();
@@ -99,21 +110,51 @@ async fn capture(
     arguments: &CaptureArguments,
     sink: &mut Sink<'_>,
 ) -> anyhow::Result<()> {
-    let captured = handler.open(spec, Queue::fifo(DEPTH)?).await?;
-    sink.granted(captured.granted())?;
-    let mut left = arguments.frames.unwrap_or(u64::MAX);
     // One for all pictures: an interruption that comes while a picture is written counts, too.
-    let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
+    let mut interruptions = Interruptions::new()?;
+    let captured = tokio::select! {
+        opened = handler.open(spec, Queue::fifo(DEPTH)?) => opened?,
+        () = interruptions.next() => bail!("interrupted before anything was captured"),
+    };
+    sink.granted(captured.granted())?;
+    let ended = carry(&captured, arguments, sink, &mut interruptions).await;
+    let dropped = captured.dropped();
+    // Closing waits for the picture at hand.
+    tokio::task::spawn_blocking(move || drop(captured)).await?;
+    // What has been captured is kept, whatever ended it.
+    let written = tokio::select! {
+        written = sink.finish(dropped) => written,
+        () = interruptions.next() => Err(RecordError::BrokenOff.into()),
+    };
+    sink.note(&json!({"dropped": dropped}))?;
+    ended.and(written)
+}
+
+/// Hands pictures on until something ends it: the source, a limit, the user, or where they go.
+async fn carry(
+    captured: &Captured,
+    arguments: &CaptureArguments,
+    sink: &mut Sink<'_>,
+    interruptions: &mut Interruptions,
+) -> anyhow::Result<()> {
+    let mut left = arguments.frames.unwrap_or(u64::MAX);
     while left > 0 {
         let next = tokio::select! {
             next = captured.next() => next,
-            _ = &mut interrupted => break,
+            () = interruptions.next() => return Ok(()),
+            () = sink.failed() => return Ok(()),
         };
         match next {
-            None => break,
+            None => return Ok(()),
             Some(Ok(frame)) => {
                 left -= 1;
-                sink.take(&frame)?;
+                let goes_on = tokio::select! {
+                    goes_on = sink.take(frame) => goes_on?,
+                    () = interruptions.next() => false,
+                };
+                if !goes_on {
+                    return Ok(());
+                }
             }
             Some(Err(HandlerError::Lost(trouble))) => {
                 sink.note(&json!({"lost": {"reason": trouble.reason, "message": trouble.message}}))?;
@@ -121,10 +162,7 @@ async fn capture(
             Some(Err(error)) => return Err(error.into()),
         }
     }
-    let dropped = captured.dropped();
-    // Closing waits for the picture at hand.
-    tokio::task::spawn_blocking(move || drop(captured)).await?;
-    sink.note(&json!({"dropped": dropped}))
+    Ok(())
 }
 
 /// Where pictures and notes go.
@@ -141,6 +179,8 @@ enum Output<'a> {
     Stdout,
     /// A file each.
     Directory(&'a Path),
+    /// All in one file.
+    Video(RecorderThread),
 }
 
 #[derive(Serialize)]
@@ -156,10 +196,15 @@ struct FrameLine<'a> {
 }
 
 impl<'a> Sink<'a> {
-    fn new(arguments: &'a CaptureArguments) -> anyhow::Result<Self> {
+    fn new(arguments: &'a CaptureArguments, ffmpeg: Option<PathBuf>) -> anyhow::Result<Self> {
         let output = match arguments.output.as_deref() {
             None => Output::Nothing,
             Some(path) if path == Path::new("-") => Output::Stdout,
+            Some(path) if record::is_recording(path) && !path.is_dir() => {
+                let CaptureArguments { force, lossy, .. } = *arguments;
+                let options = RecordOptions { path: path.to_owned(), force, lossy, ffmpeg };
+                Output::Video(RecorderThread::start(options)?)
+            }
             Some(directory) => {
                 fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
                 Output::Directory(directory)
@@ -176,12 +221,18 @@ impl<'a> Sink<'a> {
         }}))
     }
 
-    fn take(&mut self, frame: &VideoFrame) -> anyhow::Result<()> {
+    /// Takes a picture; `false` if it takes no more, and [`Self::finish`] says why.
+    async fn take(&mut self, frame: VideoFrame) -> anyhow::Result<bool> {
         match &self.output {
             Output::Nothing => {}
+            Output::Video(recorder) => {
+                if !recorder.write(frame.clone()).await {
+                    return Ok(false);
+                }
+            }
             Output::Stdout => io::stdout().write_all(frame.frame_data())?,
             Output::Directory(directory) => {
-                let (name, bytes) = picture_file(frame, self.count)?;
+                let (name, bytes) = picture_file(&frame, self.count)?;
                 let path = directory.join(name);
                 fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
             }
@@ -200,6 +251,24 @@ impl<'a> Sink<'a> {
                 metadata: frame.metadata(),
             })?;
         }
+        Ok(true)
+    }
+
+    /// Waits until it takes no more, and [`Self::finish`] says why.
+    async fn failed(&self) {
+        match &self.output {
+            Output::Video(recorder) => recorder.failed().await,
+            Output::Nothing | Output::Stdout | Output::Directory(_) => pending().await,
+        }
+    }
+
+    /// Completes what is not complete. `dropped`: pictures that came too fast.
+    async fn finish(&mut self, dropped: u64) -> anyhow::Result<()> {
+        if let Output::Video(recorder) = &mut self.output {
+            let (recorded, written) = recorder.finish().await;
+            super::record::report(&recorded, dropped, self.json)?;
+            written?;
+        }
         Ok(())
     }
 
@@ -209,7 +278,7 @@ impl<'a> Sink<'a> {
             let line = serde_json::to_string(line)?;
             match self.output {
                 Output::Stdout => writeln!(io::stderr(), "{line}")?,
-                Output::Nothing | Output::Directory(_) => say(line)?,
+                Output::Nothing | Output::Directory(_) | Output::Video(_) => say(line)?,
             }
         }
         Ok(())
@@ -228,6 +297,9 @@ fn picture_file(frame: &VideoFrame, number: u64) -> anyhow::Result<(PathBuf, byt
 
 fn described(error: &anyhow::Error) -> Value {
     let message = format!("{error:#}");
+    if let Some(error) = error.downcast_ref::<RecordError>() {
+        return json!({"code": error.kind().as_str(), "reason": error.reason(), "message": message});
+    }
     match error.downcast_ref::<HandlerError>() {
         Some(error) => json!({"code": error.kind().as_str(), "reason": error.reason(), "message": message}),
         None => json!({"code": "internal", "reason": "internal", "message": message}),

@@ -12,6 +12,7 @@ mod host;
 mod hub;
 mod install;
 mod models;
+mod record;
 mod relay;
 mod status;
 
@@ -43,6 +44,7 @@ pub fn run() -> ExitCode {
             Command::Models(command) => models::run(command),
             Command::Devices(arguments) => capture::devices(&arguments),
             Command::Capture(arguments) => capture::run(&arguments),
+            Command::Record(arguments) => record::run(&arguments),
             Command::Install(arguments) => install::install(&arguments),
             Command::Uninstall(arguments) => install::uninstall(&arguments),
         },

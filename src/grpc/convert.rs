@@ -36,6 +36,29 @@ pub(super) const fn code(kind: ErrorKind) -> Code {
     }
 }
 
+/// The same table the other way round, for what a hub answers us.
+pub(super) const fn kind(code: Code) -> ErrorKind {
+    match code {
+        // No failure is told as OK.
+        Code::Ok | Code::Unknown => ErrorKind::Unknown,
+        Code::Cancelled => ErrorKind::Cancelled,
+        Code::InvalidArgument => ErrorKind::InvalidArgument,
+        Code::DeadlineExceeded => ErrorKind::DeadlineExceeded,
+        Code::NotFound => ErrorKind::NotFound,
+        Code::AlreadyExists => ErrorKind::AlreadyExists,
+        Code::PermissionDenied => ErrorKind::PermissionDenied,
+        Code::ResourceExhausted => ErrorKind::ResourceExhausted,
+        Code::FailedPrecondition => ErrorKind::FailedPrecondition,
+        Code::Aborted => ErrorKind::Aborted,
+        Code::OutOfRange => ErrorKind::OutOfRange,
+        Code::Unimplemented => ErrorKind::Unimplemented,
+        Code::Internal => ErrorKind::Internal,
+        Code::Unavailable => ErrorKind::Unavailable,
+        Code::DataLoss => ErrorKind::DataLoss,
+        Code::Unauthenticated => ErrorKind::Unauthenticated,
+    }
+}
+
 impl From<ModelError> for Status {
     fn from(error: ModelError) -> Self {
         Self::new(code(error.kind()), error.to_string())

@@ -9,6 +9,7 @@
 //!
 //! Data paths: `streams::Subscription` -> `frames` -> client; `models::OpenModelFile` -> `models` -> client.
 
+pub mod client;
 mod convert;
 mod devices;
 mod frames;
