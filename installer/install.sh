@@ -116,7 +116,7 @@ if [ "$uninstall" = yes ]; then
     # The string is made of words that quote() wrote.
     eval "\"\$program\" uninstall $browser_options"
     if [ -z "$browser_options" ]; then
-        for file in "$installed" "$installed-relay"; do
+        for file in "$installed" "$installed-relay" "$installed-portal"; do
             [ -f "$file" ] || continue
             say "remove $file"
             rm -f -- "$file"
@@ -145,6 +145,10 @@ elif [ -f "$repo/Cargo.toml" ] && cargo=$(find_cargo); then
         say "libclang is missing, so this framehost will have no cameras (Debian, Ubuntu: apt install libclang-dev)"
         features=screen,h264
     fi
+    # The program for Wayland desktops' screens is made from libpipewire's headers, which needs libclang, too.
+    if [ "$features" != screen,h264 ] && pkg-config --atleast-version=0.3.65 libpipewire-0.3 2>/dev/null; then
+        features=$features,portal
+    fi
     "$cargo" build --release --locked --no-default-features --features "$features" \
         --manifest-path "$repo/Cargo.toml" --target-dir "$repo/target"
     binary=$repo/target/release/framehost
@@ -158,8 +162,8 @@ mkdir -p -- "$prefix/bin"
 new=$installed.$$.tmp
 trap 'rm -f -- "$new"' EXIT
 trap 'exit 1' HUP INT TERM
-# The program, and beside it the small one that browsers start.
-for suffix in '' -relay; do
+# The program, beside it the small one that browsers start, and the one that asks the desktop for its screens.
+for suffix in '' -relay -portal; do
     [ -f "$binary$suffix" ] || continue
     say "copy $binary$suffix to $installed$suffix"
     # Beside its place, then renamed: the program that is replaced may be running.

@@ -123,8 +123,25 @@ fn the_core_does_no_input_or_output_and_has_no_clock() {
 }
 
 #[test]
-fn source_files_are_short_and_begin_with_what_they_are() {
+fn only_the_portals_program_speaks_to_the_desktops_libraries() {
     for path in sources(Path::new("src")) {
+        let source = fs::read_to_string(&path).unwrap();
+        assert!(!source.contains("ashpd::") && !source.contains("pipewire::"), "{}", path.display());
+    }
+    for path in sources(Path::new("portal")) {
+        let source = fs::read_to_string(&path).unwrap();
+        for (at, _) in source.match_indices("framehost::") {
+            let taken = ["framehost::source::screen::portal::wire", "framehost::frame::"];
+            let named = &source[at..];
+            let is_taken = taken.iter().any(|taken| named.starts_with(taken)) || named.starts_with("framehost::{");
+            assert!(is_taken, "{} takes {}", path.display(), named.lines().next().unwrap());
+        }
+    }
+}
+
+#[test]
+fn source_files_are_short_and_begin_with_what_they_are() {
+    for path in sources(Path::new("src")).into_iter().chain(sources(Path::new("portal"))) {
         let source = fs::read_to_string(&path).unwrap();
         let lines = source.split("#[cfg(test)]\nmod tests {").next().unwrap().lines().count();
         assert!(lines <= MAX_LINES, "{} has {lines} lines", path.display());

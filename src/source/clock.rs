@@ -44,7 +44,7 @@ impl Clock {
 
     /// The moment of a reading of the system's monotonic clock.
     #[cfg(any(feature = "camera", all(feature = "screen", target_os = "linux")))]
-    fn at_mono_us(&self, mono_us: u64) -> Option<Instant> {
+    pub(super) fn at_mono_us(&self, mono_us: u64) -> Option<Instant> {
         match mono_us.checked_sub(self.mono_us) {
             Some(after) => self.began.checked_add(Duration::from_micros(after)),
             None => self.began.checked_sub(Duration::from_micros(self.mono_us - mono_us)),

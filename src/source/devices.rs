@@ -105,6 +105,9 @@ pub fn list(options: &SourceOptions) -> Devices {
         Ok((screens, windows)) => (devices.screens, devices.windows) = (screens, windows),
         Err(error) => missing("screen", error),
     }
+    if let Some(error) = screen::missing_portal() {
+        missing("portal", error);
+    }
     if let Err(error) = Tools::find(options.ffmpeg.as_deref()) {
         missing("ffmpeg", error.into());
     }

@@ -14,7 +14,7 @@ use super::{
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The same where the desktop may have to ask the user.
-const DIALOG_TIMEOUT: Duration = Duration::from_secs(90);
+pub(super) const DIALOG_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// What a stream is opened from.
 #[derive(Debug, Clone, PartialEq)]
@@ -94,6 +94,11 @@ impl SourceSpec {
             Self::Screen(options) => Some(Self::Screen(screen::pin(options, granted))),
             Self::Synthetic(_) | Self::File(_) => None,
         }
+    }
+
+    /// Is this a refusal that must not be asked for again? A camera's may be the system's that is not ready yet.
+    pub(super) const fn is_final(&self, error: &SourceError) -> bool {
+        matches!((self, error), (Self::Screen(_), SourceError::PermissionDenied { .. }))
     }
 
     /// The stable name of a device that can be open only once; `None` for what everybody may open for himself.

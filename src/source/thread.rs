@@ -212,12 +212,16 @@ impl Device {
         }
     }
 
-    /// Opens the device again as soon as it is there; `None` when it is told to stop.
+    /// Opens the device again as soon as it is there; `None` when it is told to stop, or the user has refused.
     fn reopen(&self, spec: &SourceSpec, options: &SourceOptions) -> Option<Box<dyn Capture>> {
         let mut pause = MIN_BACKOFF;
         while !self.stop.wait(pause) {
             match spec.open(options, &self.stop) {
                 Ok(capture) => return Some(capture),
+                Err(error) if spec.is_final(&error) => {
+                    self.end(Some(&error));
+                    return None;
+                }
                 Err(error) => tracing::debug!(%error, "the device is not back"),
             }
             pause = (pause * 2).min(MAX_BACKOFF);

@@ -11,6 +11,8 @@ mod elsewhere;
 #[cfg(feature = "screen")]
 mod pixels;
 #[cfg(all(feature = "screen", target_os = "linux"))]
+pub mod portal;
+#[cfg(all(feature = "screen", target_os = "linux"))]
 mod shared_memory;
 #[cfg(all(feature = "screen", any(test, windows, target_os = "macos")))]
 mod units;
@@ -156,9 +158,10 @@ impl Rect {
 #[cfg(all(feature = "screen", target_os = "linux"))]
 fn look(stop: &Stop) -> (way::Offer, Option<wayland::Link>) {
     let has_x11 = std::env::var_os("DISPLAY").is_some_and(|display| !display.is_empty());
+    let portal = portal::find();
     match wayland::connect(stop) {
-        Ok(link) => (way::Offer { compositor: link.compositor(), has_x11 }, Some(link)),
-        Err(compositor) => (way::Offer { compositor, has_x11 }, None),
+        Ok(link) => (way::Offer { compositor: link.compositor(), portal, has_x11 }, Some(link)),
+        Err(compositor) => (way::Offer { compositor, portal, has_x11 }, None),
     }
 }
 
@@ -168,10 +171,11 @@ fn look(stop: &Stop) -> (way::Offer, Option<wayland::Link>) {
 ///
 /// [`SourceError`].
 #[cfg(all(feature = "screen", target_os = "linux"))]
-pub fn open(options: &ScreenOptions, _env: &SourceOptions, stop: &Stop) -> Result<Box<dyn Capture>, SourceError> {
+pub fn open(options: &ScreenOptions, env: &SourceOptions, stop: &Stop) -> Result<Box<dyn Capture>, SourceError> {
     let (offer, link) = look(stop);
     match (way::choose(&offer, &options.target)?, link) {
         (way::Way::Screencopy, Some(link)) => Ok(Box::new(wayland::Screencopy::open(link, options, stop)?)),
+        (way::Way::Portal, _) => portal::open(options, env, stop),
         (way::Way::Screencopy, None) | (way::Way::X11, _) => Ok(Box::new(x11::X11::open(options)?)),
     }
 }
@@ -186,8 +190,20 @@ pub fn list() -> Result<(Vec<ScreenInfo>, Vec<WindowInfo>), SourceError> {
     let (offer, link) = look(&Stop::default());
     match (way::choose(&offer, &ScreenTarget::Primary)?, link) {
         (way::Way::Screencopy, Some(link)) => Ok((wayland::list(&link), Vec::new())),
+        // The user chooses what the portal shows: nothing has a name before.
+        (way::Way::Portal, _) => Ok((Vec::new(), Vec::new())),
         (way::Way::Screencopy, None) | (way::Way::X11, _) => x11::list(),
     }
+}
+
+/// What keeps the desktop portal from showing screens that nothing else shows here.
+pub fn missing_portal() -> Option<SourceError> {
+    #[cfg(all(feature = "screen", target_os = "linux"))]
+    if let (way::Offer { compositor: way::Compositor::WithoutScreencopy, portal: Err(hint), .. }, _) = look(&Stop::default())
+    {
+        return Some(SourceError::Missing { what: portal::NAME.to_owned(), hint });
+    }
+    None
 }
 
 /// Opens a screen, on the thread that will read it.

@@ -1,8 +1,8 @@
 //! Which of the ways to read a screen is taken: a decision about what there is, and nothing else.
 //!
-//! In this order: the compositor's own screencopy, which asks nobody and copies only what has changed; X11, where there
-//! is no Wayland. The display that a Wayland session offers to X11's programs (XWayland) is never read: its root window
-//! is black, whatever is on the screen. A way that asks the desktop (the portal) has its place behind `Screencopy`.
+//! In this order: the compositor's own screencopy, which asks nobody and copies only what has changed; the desktop's
+//! portal, which asks the user; X11, where there is no Wayland. The display that a Wayland session offers to X11's programs (XWayland) is never read: its root window
+//! is black, whatever is on the screen.
 
 use super::ScreenTarget;
 use crate::source::SourceError;
@@ -12,6 +12,8 @@ use crate::source::SourceError;
 pub(super) enum Way {
     /// wlroots' protocol, which Sway, Hyprland, Wayfire, river, labwc and others have.
     Screencopy,
+    /// The desktop's portal, through `framehost-portal`.
+    Portal,
     /// The X server that `DISPLAY` names.
     X11,
 }
@@ -33,6 +35,8 @@ pub(super) enum Compositor {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Offer {
     pub(super) compositor: Compositor,
+    /// `framehost-portal` is there; else how to get it.
+    pub(super) portal: Result<(), String>,
     /// `DISPLAY` is set.
     pub(super) has_x11: bool,
 }
