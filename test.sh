@@ -21,20 +21,21 @@ END
 # The stages, the quick ones first. For each: how long it may take (seconds), what it needs, what must have passed
 # before it, what it is. How it is done: the function stage_NAME below, run from here with no input and no terminal.
 unit=(fmt docs clippy clippy_bare doc test js)
-full=("${unit[@]}" build python camera browser bench demo)
+full=("${unit[@]}" build python portal camera browser bench demo)
 long=("${full[@]}" windows macos proptest repeat)
 
 declare -A limit=() needs=() after=() about=()
 stage() { limit[$1]=$2 needs[$1]=$3 after[$1]=$4 about[$1]=$5; }
 stage fmt 60 rust_tools "" "Rust sources are formatted"
 stage docs 120 docs_tools "" "links, paths, the contract's layout, shell scripts"
-stage clippy 900 rust_tools "" "lints, all features"
+stage clippy 900 all_features "" "lints, all features"
 stage clippy_bare 900 rust_tools "" "lints, no features"
 stage doc 600 rust "" "the Rust documentation builds without warnings"
 stage test 1200 rust_and_ffmpeg "" "Rust tests"
 stage js 300 node "" "tests of the extension's code without a browser"
 stage build 1500 rust "" "the program, as it is released"
 stage python 1500 devices build "stock Python clients: gRPC, huggingface_hub, transformers; other users; video files; screens"
+stage portal 1500 portal build "screens through the desktop portal, of a real Wayland desktop without a screen"
 stage camera 900 vivid build "cameras, by the kernel's own virtual one in a virtual machine"
 stage browser 1500 browser build "a real Chromium with the sample extension"
 stage bench 900 rust build "benchmarks run (their numbers are not judged)"
@@ -58,6 +59,16 @@ need_browser() {
 need_rust_and_ffmpeg() {
     need_rust
     need_ffmpeg
+}
+need_all_features() {
+    need_rust_tools
+    need_pipewire_headers
+}
+need_portal() {
+    need_python
+    need_rust
+    need_pipewire_headers
+    need_wayland_desktop
 }
 need_devices() {
     need_python
@@ -84,7 +95,13 @@ stage_doc() { RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps; }
 stage_test() { cargo test --locked; }
 stage_js() { node_test tests/js; }
 stage_build() { cargo build --locked --release; }
-stage_python() { "$python" -m pytest tests/python; }
+stage_python() { "$python" -m pytest tests/python --ignore=tests/python/test_portal.py; }
+# The program for the portal beside the one without it, as people have them.
+stage_portal() {
+    cargo test --locked --features portal --bin framehost-portal &&
+        cargo build --locked --features portal --bin framehost-portal &&
+        FRAMEHOST_PORTAL_BIN=$repo/target/debug/framehost-portal "$python" -m pytest tests/python/test_portal.py
+}
 stage_camera() { tests/camera/run.sh; }
 stage_browser() { node_test tests/browser; }
 stage_bench() { FRAMEHOST_BENCH=quick cargo bench --locked; }

@@ -93,6 +93,25 @@ need_sway() {
     need_command setpriv util-linux
 }
 
+# What only `framehost-portal` is built with.
+need_pipewire_headers() {
+    need_command pkg-config pkg-config
+    pkg-config --exists libpipewire-0.3 libspa-0.2 || apt_install libpipewire-0.3-dev libspa-0.2-dev
+}
+
+# Such a compositor, and everything between it and a screen's portal.
+need_wayland_desktop() {
+    need_sway
+    need_command dbus-daemon dbus
+    need_command dbus-send dbus
+    need_command pipewire pipewire
+    need_command wireplumber wireplumber
+    local part
+    for part in xdg-desktop-portal xdg-desktop-portal-wlr; do
+        [ -x "/usr/libexec/$part" ] || [ -x "/usr/lib/$part" ] || apt_install "$part"
+    done
+}
+
 need_rust_tools() {
     need_rust
     local tool
