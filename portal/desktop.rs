@@ -88,7 +88,8 @@ impl Cast {
             Source::Screen => SourceType::Monitor,
             Source::Window => SourceType::Window,
         };
-        if !portal.available_source_types().await?.contains(source) {
+        let sources = portal.available_source_types().await? & source;
+        if sources.is_empty() {
             return Err(Refusal::Missing(format!("this desktop's portal does not show a {:?}", order.source)));
         }
         let cursor = if order.cursor { CursorMode::Embedded } else { CursorMode::Hidden };
@@ -102,7 +103,7 @@ impl Cast {
         let owner = portal.receive_owner_changed().await?;
         let owner = owner.map(|_| Word::Lost { problem: "the desktop portal has gone".to_owned() });
         let ends = Box::pin(closed.merge(owner));
-        let mut options = SelectSourcesOptions::default().set_cursor_mode(cursor).set_sources(source | source);
+        let mut options = SelectSourcesOptions::default().set_cursor_mode(cursor).set_sources(sources);
         if portal.version() >= PERSIST_VERSION {
             options = options
                 .set_persist_mode(PersistMode::ExplicitlyRevoked)

@@ -61,6 +61,7 @@ class Desktop:
         (config / "xdg-desktop-portal-wlr").mkdir(parents=True)
         self.runtime.mkdir(mode=0o700)
         self.shifts = 0
+        self.touches = 0
         self.chooser = config / "xdg-desktop-portal-wlr/config"
         self.write_chooser(chooser)
         self.bare = BareCompositor(self.runtime / "bare-0")
@@ -165,6 +166,11 @@ class Desktop:
         path = self.write_picture(pixels)
         self.sway("output", OUTPUT, "bg", str(path), "stretch")
         wait_for(lambda: self.has_painted(pixels), "the painted picture")
+
+    def touch(self):
+        """Has the screen drawn anew, as it is: a second reader of one that stands still waits until something moves."""
+        self.touches += 1
+        self.sway("output", OUTPUT, "scale_filter", ("nearest", "linear")[self.touches % 2])
 
     def point(self, x, y):
         """Moves a pointer to a place of the screen: there is one, and it is shown, until what this answers is closed."""

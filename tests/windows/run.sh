@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The library on Windows: built for it with mingw, run in Wine. Its unit tests; cameras, screens and windows as Wine has
+# The library on Windows: built for it with mingw, run in Wine. Its unit tests; cameras and screens as Wine has
 # them, on an X server with a painted background; files and live packets by a Windows ffmpeg. Installs what it needs and
 # says so; leaves nothing running.
 #
@@ -51,11 +51,10 @@ say "The library's unit tests, in Wine"
 tests/windows/wine.sh wineboot --init >/dev/null 2>&1 || die "Wine does not start"
 cargo_for_windows test --lib
 
-say "Screens, windows, cameras and files, in Wine"
+say "Screens, cameras and files, in Wine"
 "$python" tests/windows/paint.py "$DISPLAY"
-# A window paints over the background: it comes last.
+# Not windows: in Wine 8 xcap lists none, so that test is for a real Windows.
 FRAMEHOST_TEST_PAINTED=$size cargo_for_windows test --test elsewhere -- --test-threads=1 --skip a_window
-cargo_for_windows test --test elsewhere -- a_window
 
 say "Live packets by a Windows ffmpeg, in Wine"
 cargo_for_windows test --test decode

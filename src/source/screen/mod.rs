@@ -197,12 +197,19 @@ pub fn list() -> Result<(Vec<ScreenInfo>, Vec<WindowInfo>), SourceError> {
 }
 
 /// What keeps the desktop portal from showing screens that nothing else shows here.
+#[cfg(all(feature = "screen", target_os = "linux"))]
 pub fn missing_portal() -> Option<SourceError> {
-    #[cfg(all(feature = "screen", target_os = "linux"))]
-    if let (way::Offer { compositor: way::Compositor::WithoutScreencopy, portal: Err(hint), .. }, _) = look(&Stop::default())
-    {
-        return Some(SourceError::Missing { what: portal::NAME.to_owned(), hint });
+    match look(&Stop::default()).0 {
+        way::Offer { compositor: way::Compositor::WithoutScreencopy, portal: Err(hint), .. } => {
+            Some(SourceError::Missing { what: "the desktop portal".to_owned(), hint })
+        }
+        _ => None,
     }
+}
+
+/// There is no portal.
+#[cfg(not(all(feature = "screen", target_os = "linux")))]
+pub const fn missing_portal() -> Option<SourceError> {
     None
 }
 

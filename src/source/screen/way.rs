@@ -48,21 +48,24 @@ pub(super) struct Offer {
 /// [`SourceError::NoDisplay`] where there is nothing to read, [`SourceError::Missing`] where there is no way to.
 pub(super) fn choose(offer: &Offer, target: &ScreenTarget) -> Result<Way, SourceError> {
     match (&offer.compositor, target) {
+        (Compositor::WithScreencopy, ScreenTarget::Window(_)) if offer.portal.is_ok() => Ok(Way::Portal),
         (Compositor::WithScreencopy, ScreenTarget::Window(_)) => Err(SourceError::Missing {
             what: "a single window".to_owned(),
             hint: "under Wayland programs are not told of each other's windows; capture the screen, or a region of it"
                 .to_owned(),
         }),
         (Compositor::WithScreencopy, ScreenTarget::Primary | ScreenTarget::Screen(_)) => Ok(Way::Screencopy),
-        // Whoever adds another way under Wayland asks for it here.
-        (Compositor::WithoutScreencopy, _) => {
-            let x11 = if offer.has_x11 { "; DISPLAY is XWayland's, which shows black" } else { "" };
-            let hint = format!(
-                "this Wayland compositor does not offer zwlr_screencopy_manager_v1 (wlroots' screencopy){x11}; to \
-                 capture another X server, unset WAYLAND_DISPLAY"
-            );
-            Err(SourceError::Missing { what: "the screen".to_owned(), hint })
-        }
+        (Compositor::WithoutScreencopy, _) => match &offer.portal {
+            Ok(()) => Ok(Way::Portal),
+            Err(portal) => {
+                let x11 = if offer.has_x11 { "; DISPLAY is XWayland's, which shows black" } else { "" };
+                let hint = format!(
+                    "this Wayland compositor does not offer zwlr_screencopy_manager_v1 (wlroots' screencopy){x11}, and \
+                     {portal}; to capture another X server, unset WAYLAND_DISPLAY"
+                );
+                Err(SourceError::Missing { what: "the screen".to_owned(), hint })
+            }
+        },
         (Compositor::Unreachable(problem), _) => Err(SourceError::NoDisplay { problem: problem.clone() }),
         (Compositor::Absent(_), _) if offer.has_x11 => Ok(Way::X11),
         (Compositor::Absent(problem), _) => {
@@ -83,18 +86,21 @@ mod tests {
         let window = ScreenTarget::Window("0x1".to_owned());
         let all = [&primary, &named, &window];
         let cases = [
-            (Compositor::WithScreencopy, true, &all[..2], Ok(Way::Screencopy)),
-            (Compositor::WithScreencopy, false, &all[..2], Ok(Way::Screencopy)),
-            (Compositor::WithScreencopy, true, &all[2..], Err("missing")),
-            (Compositor::WithoutScreencopy, true, &all[..], Err("missing")),
-            (Compositor::WithoutScreencopy, false, &all[..], Err("missing")),
-            (unreachable(), true, &all[..], Err("no_display")),
-            (unreachable(), false, &all[..], Err("no_display")),
-            (absent(), true, &all[..], Ok(Way::X11)),
-            (absent(), false, &all[..], Err("no_display")),
+            (Compositor::WithScreencopy, true, true, &all[..2], Ok(Way::Screencopy)),
+            (Compositor::WithScreencopy, false, false, &all[..2], Ok(Way::Screencopy)),
+            (Compositor::WithScreencopy, false, true, &all[2..], Err("missing")),
+            (Compositor::WithScreencopy, true, false, &all[2..], Ok(Way::Portal)),
+            (Compositor::WithoutScreencopy, false, true, &all[..], Err("missing")),
+            (Compositor::WithoutScreencopy, false, false, &all[..], Err("missing")),
+            (Compositor::WithoutScreencopy, true, true, &all[..], Ok(Way::Portal)),
+            (unreachable(), true, true, &all[..], Err("no_display")),
+            (unreachable(), false, false, &all[..], Err("no_display")),
+            (absent(), true, true, &all[..], Ok(Way::X11)),
+            (absent(), true, false, &all[..], Err("no_display")),
         ];
-        for (compositor, has_x11, targets, expected) in cases {
-            let offer = Offer { compositor, has_x11 };
+        for (compositor, has_portal, has_x11, targets, expected) in cases {
+            let portal = if has_portal { Ok(()) } else { Err("no program".to_owned()) };
+            let offer = Offer { compositor, portal, has_x11 };
             for target in targets {
                 let chosen = choose(&offer, target).map_err(|error| error.reason());
                 assert_eq!(chosen, expected, "{offer:?}, {target:?}");
@@ -105,11 +111,13 @@ mod tests {
     #[test]
     fn what_is_missing_is_named() {
         let says = |compositor, has_x11, word: &str| {
-            let error = choose(&Offer { compositor, has_x11 }, &ScreenTarget::Primary).unwrap_err().to_string();
+            let portal = Err("the portal's program is not there".to_owned());
+            let error = choose(&Offer { compositor, portal, has_x11 }, &ScreenTarget::Primary).unwrap_err().to_string();
             assert!(error.contains(word), "{error}");
         };
         says(Compositor::WithoutScreencopy, true, "XWayland");
         says(Compositor::WithoutScreencopy, false, "zwlr_screencopy_manager_v1");
+        says(Compositor::WithoutScreencopy, false, "the portal's program");
         says(Compositor::Absent("WAYLAND_DISPLAY is not set".to_owned()), false, "WAYLAND_DISPLAY is not set");
         says(Compositor::Unreachable("who knows".to_owned()), true, "who knows");
     }

@@ -6,8 +6,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::source::SourceError;
-
 /// Its file name.
 const NAME: &str = "framehost-portal";
 
@@ -18,17 +16,16 @@ const BESIDE: [&str; 4] = [".", "../libexec", "../libexec/framehost", "../lib/fr
 ///
 /// # Errors
 ///
-/// [`SourceError::Missing`], which says how to get it.
-pub(super) fn find() -> Result<PathBuf, SourceError> {
+/// How to get it.
+pub(super) fn find() -> Result<PathBuf, String> {
     let running = env::current_exe().ok();
     let path = env::var_os("PATH").unwrap_or_default();
-    find_from(running.as_deref(), &path, Path::is_file).ok_or_else(|| SourceError::Missing {
-        what: "the desktop portal".to_owned(),
-        hint: format!(
+    find_from(running.as_deref(), &path, Path::is_file).ok_or_else(|| {
+        format!(
             "{NAME} was found neither beside framehost nor in PATH: build it where libpipewire's headers are (Debian, \
              Ubuntu: apt install libpipewire-0.3-dev libclang-dev pkg-config; cargo build --release --features portal) \
              and put it there"
-        ),
+        )
     })
 }
 

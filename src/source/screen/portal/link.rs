@@ -120,7 +120,7 @@ impl Link {
                 let header = Header::decode(&self.header)?;
                 let len = match header {
                     Header::Word { len } => len,
-                    Header::Picture(picture) => picture.len()?,
+                    Header::Picture(picture) => picture.body_len()?,
                     Header::Unchanged => 0,
                 };
                 self.body = Some(Body { header, buffer: self.pool.take(len), filled: 0 });

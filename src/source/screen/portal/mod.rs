@@ -15,10 +15,7 @@ mod token;
 mod turn;
 pub mod wire;
 
-use std::{
-    env,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use self::{
     link::{Link, Record, lost},
@@ -75,19 +72,9 @@ struct Asked {
     since: Instant,
 }
 
-/// Is this a desktop whose screens the portal shows?
-fn is_wayland() -> bool {
-    env::var_os("WAYLAND_DISPLAY").is_some_and(|display| !display.is_empty())
-}
-
-/// Can it be tried? Whether the desktop has a portal is known when it is opened.
-pub(super) fn is_available() -> bool {
-    is_wayland() && helper::find().is_ok()
-}
-
-/// What the portal lacks on a desktop that has no other way, if anything.
-pub(super) fn missing() -> Option<SourceError> {
-    if is_wayland() { helper::find().err() } else { None }
+/// Can it be tried? Whether the desktop has a portal is known when it is opened. The error says how to get the program.
+pub(super) fn find() -> Result<(), String> {
+    helper::find().map(drop)
 }
 
 /// Opens what the user chooses, or has chosen before.
@@ -96,7 +83,8 @@ pub(super) fn missing() -> Option<SourceError> {
 ///
 /// [`SourceError::PermissionDenied`] when the user refuses, and the like.
 pub(super) fn open(options: &ScreenOptions, env: &SourceOptions, stop: &Stop) -> Result<Box<dyn Capture>, SourceError> {
-    let program = helper::find()?;
+    let missing = |hint| SourceError::Missing { what: "the desktop portal".to_owned(), hint };
+    let program = helper::find().map_err(missing)?;
     let remembered = TokenFile::of(env.state_dir.as_deref(), &options.target);
     let link = ask_user(&program, options, &remembered, stop)?;
     Ok(Box::new(Portal::begin(link, options, remembered, stop)?))

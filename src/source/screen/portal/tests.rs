@@ -67,7 +67,7 @@ impl StandIn {
         self.writes(&[&header, &body[..]].concat())
     }
 
-    fn is_unchanged(self) -> Self {
+    fn changes_nothing(self) -> Self {
         self.writes(&Header::Unchanged.encode().unwrap())
     }
 
@@ -143,8 +143,8 @@ fn has(frame: &VideoFrame, key: &str) -> bool {
 #[test]
 fn pictures_come_once_new_then_as_repeats_and_say_when_their_size_changes() {
     let stand_in = StandIn::new().says(&granted(Some("next"))).asked().shows(3, 2, 10);
-    let stand_in = stand_in.asked().is_unchanged().asked().is_unchanged().asked().shows(2, 2, 20);
-    let stand_in = stand_in.asked().is_unchanged().waits();
+    let stand_in = stand_in.asked().changes_nothing().asked().changes_nothing().asked().shows(2, 2, 20);
+    let stand_in = stand_in.asked().changes_nothing().waits();
     stand_in.remember("last");
     let mut portal = stand_in.open(&fast()).unwrap();
     assert_eq!((portal.granted().width, portal.granted().height, portal.granted().backend), (3, 2, "portal"));
@@ -164,7 +164,7 @@ fn pictures_come_once_new_then_as_repeats_and_say_when_their_size_changes() {
 
 #[test]
 fn the_fourth_byte_of_a_pixel_is_opaque() {
-    let stand_in = StandIn::new().says(&granted(None)).asked().shows(1, 1, 10).asked().is_unchanged().waits();
+    let stand_in = StandIn::new().says(&granted(None)).asked().shows(1, 1, 10).asked().changes_nothing().waits();
     let mut portal = stand_in.open(&ScreenOptions { format: PixelFormat::Bgra, ..fast() }).unwrap();
     assert_eq!(next(&mut portal).unwrap().frame_data()[..], [2, 1, 10, 255]);
 }
@@ -244,7 +244,7 @@ fn a_program_that_ends_before_it_answers_is_no_refusal() {
 
 #[test]
 fn an_end_comes_while_no_picture_is_due() {
-    let stand_in = StandIn::new().says(&granted(None)).asked().shows(3, 2, 1).asked().is_unchanged();
+    let stand_in = StandIn::new().says(&granted(None)).asked().shows(3, 2, 1).asked().changes_nothing();
     let stand_in = stand_in.says(&Word::Lost { problem: "unplugged".to_owned() }).waits();
     let mut portal = stand_in.open(&ScreenOptions { fps: 0.01, ..fast() }).unwrap();
     next(&mut portal).unwrap();

@@ -161,7 +161,7 @@ impl PictureHeader {
     /// # Errors
     ///
     /// [`WireError`] if there can be no such picture.
-    pub fn len(&self) -> Result<usize, WireError> {
+    pub fn body_len(&self) -> Result<usize, WireError> {
         let packed = self.format.packed_len(self.width, self.height)?;
         let [stride, height] = [self.stride, self.height].map(|side| usize::try_from(side).unwrap_or(usize::MAX));
         if stride.saturating_mul(height) < packed {
@@ -193,7 +193,7 @@ impl Header {
                     other => return Err(WireError::Value { field: "format", got: other as u32 }),
                 };
                 let sides = [picture.width, picture.height, picture.stride];
-                (1, format, u8::from(picture.is_compositors_time), sides, picture.len()?, picture.mono_ns)
+                (1, format, u8::from(picture.is_compositors_time), sides, picture.body_len()?, picture.mono_ns)
             }
             Self::Unchanged => (2, 0, 0, [0; 3], 0, 0),
         };
@@ -230,7 +230,7 @@ impl Header {
                     got => return Err(WireError::Value { field: "format", got: got.into() }),
                 };
                 let picture = PictureHeader { format, width, height, stride, mono_ns, is_compositors_time: clock == 1 };
-                if picture.len()? == bytes_of_body {
+                if picture.body_len()? == bytes_of_body {
                     Ok(Self::Picture(picture))
                 } else {
                     Err(WireError::Value { field: "length", got: len })
@@ -286,7 +286,7 @@ mod tests {
         assert_eq!(Header::decode(&word.encode().unwrap()), Ok(word));
         Header::Word { len: MAX_WORD_BYTES + 1 }.encode().unwrap_err();
         let huge = PictureHeader { width: MAX_SIDE, height: MAX_SIDE, stride: MAX_SIDE * 4, ..PICTURE };
-        assert!(matches!(huge.len(), Err(WireError::Frame(FrameError::TooLong { .. }))));
+        assert!(matches!(huge.body_len(), Err(WireError::Frame(FrameError::TooLong { .. }))));
         Header::Picture(PictureHeader { format: PixelFormat::Rgb, ..PICTURE }).encode().unwrap_err();
     }
 
@@ -325,7 +325,7 @@ mod tests {
             let header = PictureHeader {
                 format, width, height, stride: width * 4 + gap, mono_ns, is_compositors_time: red_first,
             };
-            if header.len().is_ok() {
+            if header.body_len().is_ok() {
                 let header = Header::Picture(header);
                 prop_assert_eq!(Header::decode(&header.encode().unwrap()), Ok(header));
             }
