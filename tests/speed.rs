@@ -1,11 +1,13 @@
 //! Figures that are wrong by a factor of ten, not by a noisy machine: `benches/` measures, this only notices.
 //!
 //! Where other programs may take the processor in between, the best of several tries counts. Tests are built without
-//! optimisation, so that bytes a second are `benches/`' own business.
+//! optimisation, so that bytes a second, and times beside those of other programs, are `benches/`' own business; what
+//! converts pixels is optimised here, too (`Cargo.toml`).
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test panics")]
 
-mod common;
+#[path = "../benches/support/mod.rs"]
+mod support;
 
 use std::{
     io::Write,
@@ -13,9 +15,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Host, World, base64, framed, resident_bytes};
 use framehost::link::{self, Frame, HubPreamble, RelayPreamble};
-use serde_json::json;
+use serde_json::{Value, json};
+use support::{
+    common::{Host, World, base64, eventually, framed, resident_bytes},
+    display::Display,
+    video,
+    watch::{Watched, is_read},
+};
 
 const TRIES: usize = 10;
 
@@ -80,4 +87,58 @@ fn relay_and_hub_stay_small() {
     let (relay, hub) = (resident_bytes(host.pid()), resident_bytes(world.hub_pid()));
     assert!(relay < 50_000_000, "relay: {relay} bytes");
     assert!(hub < 250_000_000, "hub: {hub} bytes");
+}
+
+/// Opens a stream until it has shown so many pictures, and gives its counters and the time that closing it took.
+fn show(world: &World, host: &mut Host, source: &Value, pictures: u64) -> (Value, Duration) {
+    host.ok(&json!({"type": "stream.open", "stream_id": "cam", "source": source}));
+    eventually("pictures have come", || {
+        let list = host.ok(&json!({"type": "stream.list"}));
+        list["streams"][0]["published"].as_u64().unwrap() >= pictures
+    });
+    let hub = world.hub_pid();
+    assert!(is_read(hub), "the thread that reads the source is known by its name");
+    let began = Instant::now();
+    let counters = host.ok(&json!({"type": "stream.close", "stream_id": "cam"}));
+    eventually("the source is closed", || !is_read(hub));
+    (counters, began.elapsed())
+}
+
+#[test]
+fn a_1080p_screen_is_read_soon_and_at_its_rate_and_closed_at_once() {
+    let display = Display::start();
+    let world = World::new();
+    let mut command = world.command(&[]);
+    display.show_to(&mut command);
+    let mut host = Host::start(command);
+    host.hello();
+    let tries: Vec<_> = (0..3).map(|_| show(&world, &mut host, &json!({"kind": "screen"}), 60)).collect();
+    let best = |figure: &dyn Fn(&(Value, Duration)) -> f64| tries.iter().map(figure).fold(f64::INFINITY, f64::min);
+    assert_eq!(tries[0].0["width"], json!(1920));
+    // From the request to the server to the published picture.
+    let latency_ms = best(&|(counters, _)| counters["latency_ms"].as_f64().unwrap());
+    assert!(latency_ms < 25.0, "{latency_ms} ms for a picture");
+    let deviation = best(&|(counters, _)| (counters["fps"].as_f64().unwrap() / 30.0 - 1.0).abs());
+    assert!(deviation < 0.2, "the rate is wrong by {deviation}");
+    let closing = best(&|(_, closing)| closing.as_secs_f64());
+    assert!(closing < 2.0, "closed after {closing} s");
+}
+
+#[test]
+fn pictures_are_young_when_they_reach_a_subscriber() {
+    let world = World::new();
+    let seen = Watched::start(world.host()).watch(&[json!({"kind": "synthetic", "fps": 30})], 3);
+    let p99 = seen[0].latency.quantile(0.99);
+    assert!(p99 < 333.0, "p99 {p99} ms");
+    assert!((seen[0].rate / 30.0 - 1.0).abs() < 0.2, "{} pictures a second", seen[0].rate);
+}
+
+#[test]
+fn a_video_file_is_read_nearly_as_fast_as_ffmpeg_writes_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("1080p.mp4");
+    video::make(&path, 30, "ultrafast");
+    let ours = best(|| video::read_by_framehost(&path, 30));
+    let ffmpeg = best(|| video::read_by_ffmpeg(&path, 30));
+    assert!(ours < ffmpeg * 10, "{ours:?} instead of {ffmpeg:?}");
 }

@@ -13,6 +13,12 @@
 
 #[path = "../../tests/common/mod.rs"]
 pub mod common;
+pub mod display;
+mod peer;
+pub mod video;
+pub mod watch;
+
+pub use peer::Peer;
 
 use std::{env, time::Duration};
 
