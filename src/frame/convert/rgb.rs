@@ -1,7 +1,8 @@
 //! Red, green and blue, of anything.
 //!
 //! The `yuv` crate cuts limited luma off at black before it adds chroma, which turns dark colours up to 18 levels too
-//! bright. Coded video has such luma around its edges, so those few pixels are computed again.
+//! bright. Coded video has such luma around its edges, so those few pixels are computed again: a band of rows at a time,
+//! while its luma is still in the processor's cache.
 
 use yuv::{YuvBiPlanarImage, YuvGrayImage, YuvPackedImage, YuvPlanarImage};
 
@@ -20,8 +21,29 @@ macro_rules! to_rgb {
     };
 }
 
+/// Rows that are converted at once: even, as two rows share chroma.
+const BAND_ROWS: u32 = 32;
+
 /// `to`: one of the four layouts with red, green and blue, and not the view's own.
 pub(super) fn make(view: &RawView<'_>, colour: Colour, to: PixelFormat, made: &mut [u8]) {
+    let is_gray = view.layout() == RawLayout::Pixels(PixelFormat::Gray);
+    if !view.layout().is_yuv() || is_gray || colour.range == Range::Full {
+        return convert(view, colour, to, made);
+    }
+    let row = usize::try_from(view.width()).unwrap_or(0) * channels(to);
+    let band_len = row * usize::try_from(BAND_ROWS).unwrap_or(1);
+    for (band, made) in view.bands(BAND_ROWS).zip(made.chunks_mut(band_len.max(1))) {
+        convert(&band, colour, to, made);
+        correct_below_black(&band, colour.matrix, to, made);
+    }
+}
+
+const fn channels(to: PixelFormat) -> usize {
+    if matches!(to, PixelFormat::Rgba | PixelFormat::Bgra) { 4 } else { 3 }
+}
+
+/// By the `yuv` crate alone.
+fn convert(view: &RawView<'_>, colour: Colour, to: PixelFormat, made: &mut [u8]) {
     let (width, height) = (view.width(), view.height());
     let [first, second, third] = *view.planes();
     let row = width * if matches!(to, PixelFormat::Rgba | PixelFormat::Bgra) { 4 } else { 3 };
@@ -121,41 +143,53 @@ pub(super) fn make(view: &RawView<'_>, colour: Colour, to: PixelFormat, made: &m
         }
         RawLayout::Pixels(from @ (PixelFormat::Rgb | PixelFormat::Bgr | PixelFormat::Rgba | PixelFormat::Bgra)) => {
             shuffle(from, first, to, made, row, width, height);
-            return;
         }
-    }
-    if colour.range == Range::Limited && view.layout() != RawLayout::Pixels(PixelFormat::Gray) {
-        correct_below_black(view, colour.matrix, to, made);
     }
 }
 
 /// Limited luma of black.
 const BLACK: u8 = 16;
 
+/// Pixels that are looked at together for one below black: an even number.
+const LOOK: usize = 64;
+
 /// Computes the pixels again whose luma is below black.
 fn correct_below_black(view: &RawView<'_>, matrix: Matrix, to: PixelFormat, made: &mut [u8]) {
-    let channels = if matches!(to, PixelFormat::Rgba | PixelFormat::Bgra) { 4 } else { 3 };
+    let channels = channels(to);
     let is_bgr = matches!(to, PixelFormat::Bgr | PixelFormat::Bgra);
     let row = usize::try_from(view.width()).unwrap_or(0) * channels;
     let coefficients = Coefficients::of(matrix);
     // Luma of packed pixels is every second byte.
     let step = if view.layout() == RawLayout::Pixels(PixelFormat::Yuy2) { 2 } else { 1 };
     for (y, (luma, made)) in view.rows(0).zip(made.chunks_exact_mut(row.max(1))).enumerate() {
-        // Nearly every row has none: this look is all that they cost.
-        if step == 1 && luma.iter().fold(u8::MAX, |least, value| least.min(*value)) >= BLACK {
+        // Nearly every row has none, and those that have some have few: these looks are nearly all that they cost.
+        if !is_below_black(luma, step) {
             continue;
         }
-        for (x, (value, pixel)) in luma.iter().step_by(step).zip(made.chunks_exact_mut(channels)).enumerate() {
-            if *value < BLACK {
-                let [u, v] = chroma(view, luma, x, y);
-                let [red, green, blue] = coefficients.rgb(*value, u, v);
-                let colours = if is_bgr { [blue, green, red] } else { [red, green, blue] };
-                for (place, colour) in pixel.iter_mut().zip(colours) {
-                    *place = colour;
+        let parts = luma.chunks(LOOK * step).zip(made.chunks_mut(LOOK * channels)).enumerate();
+        for (part, (some, made)) in parts.filter(|(_, (some, _))| is_below_black(some, step)) {
+            for (x, (value, pixel)) in some.iter().step_by(step).zip(made.chunks_exact_mut(channels)).enumerate() {
+                if *value < BLACK {
+                    let [u, v] = chroma(view, luma, part * LOOK + x, y);
+                    let [red, green, blue] = coefficients.rgb(*value, u, v);
+                    let colours = if is_bgr { [blue, green, red] } else { [red, green, blue] };
+                    for (place, colour) in pixel.iter_mut().zip(colours) {
+                        *place = colour;
+                    }
                 }
             }
         }
     }
+}
+
+/// Is any of the luma? Without a branch, so that it is done many at a time.
+fn is_below_black(luma: &[u8], step: usize) -> bool {
+    let least = if step == 2 {
+        luma.as_chunks::<2>().0.iter().fold(u8::MAX, |least, [value, _]| least.min(*value))
+    } else {
+        luma.iter().fold(u8::MAX, |least, value| least.min(*value))
+    };
+    least < BLACK
 }
 
 /// The chroma samples nearest to a pixel. `luma`: the row of the first plane that it lies in.

@@ -122,7 +122,7 @@ fn luma_and_chroma_become_red_green_and_blue_within_two_levels() {
     for layout in layouts {
         for matrix in MATRICES {
             for range in [Range::Full, Range::Limited] {
-                for (width, height) in [(1, 1), (2, 2), (3, 5), (64, 3), (77, 21), (131, 64)] {
+                for (width, height) in [(1, 1), (2, 2), (3, 5), (64, 3), (77, 21), (131, 64), (97, 71)] {
                     check_to_rgb(layout, width, height, Colour { matrix, range }, PixelFormat::Rgb);
                 }
                 for to in RGB_LAYOUTS {

@@ -51,6 +51,21 @@ impl RawLayout {
     }
 }
 
+impl RawLayout {
+    /// Is it luma and chroma?
+    pub(super) const fn is_yuv(self) -> bool {
+        match self {
+            Self::Pixels(format) => format.is_yuv(),
+            Self::Yuv422 | Self::Yuv444 => true,
+        }
+    }
+
+    /// Rows of a plane that belong to so many rows of the picture.
+    fn plane_rows(self, plane: usize, rows: u32) -> usize {
+        self.planes(1, rows).get(plane).map_or(0, |(_, rows)| *rows)
+    }
+}
+
 impl<'a> RawView<'a> {
     /// A picture whose first plane has `stride` bytes a row; chroma planes follow at once, with strides as V4L2 has
     /// them (`Nv12`: the same; `I420`: half of it, rounded up). 0: tightly packed.
@@ -140,6 +155,19 @@ impl<'a> RawView<'a> {
         let Plane { data, stride } = self.planes.get(plane).copied().unwrap_or_default();
         // Checked when the view was made.
         (0..rows).map(move |y| data.get(y * stride..y * stride + row).unwrap_or_default())
+    }
+
+    /// The picture in bands of `rows` rows, an even number; the last may have fewer.
+    pub(super) fn bands(&self, rows: u32) -> impl Iterator<Item = Self> {
+        let whole = *self;
+        (0..self.height).step_by(usize::try_from(rows.max(1)).unwrap_or(usize::MAX)).map(move |begin| {
+            let mut band = Self { height: rows.min(whole.height - begin), ..whole };
+            for (number, plane) in band.planes.iter_mut().enumerate() {
+                let before = whole.layout.plane_rows(number, begin) * plane.stride;
+                plane.data = plane.data.get(before..).unwrap_or_default();
+            }
+            band
+        })
     }
 
     /// All planes without what lies between their rows.
