@@ -92,7 +92,7 @@ need_demo() {
 
 stage_fmt() { cargo fmt --check; }
 stage_docs() {
-    python3 scripts/check-docs.py && shellcheck --external-sources --severity=style test.sh demo.sh .ci/run scripts/*.sh installer/*.sh tests/{camera,windows,macos}/*.sh benches/peers/*.sh
+    python3 scripts/check-docs.py && shellcheck --external-sources --severity=style test.sh demo.sh .ci/run scripts/*.sh installer/*.sh tests/camera/run.sh tests/{windows,macos}/*.sh benches/peers/*.sh
 }
 stage_clippy() { cargo clippy --locked --all-targets --all-features -- -D warnings; }
 stage_clippy_bare() { cargo clippy --locked --all-targets --no-default-features -- -D warnings; }

@@ -55,6 +55,12 @@ pub fn convert_into(
         view.copy_packed(made);
         return Ok(());
     }
+    if view.ends_short() {
+        // The `yuv` crate leaves a row out that lacks the bytes to the next one's beginning.
+        let mut packed = pool.take(view.packed_len());
+        view.copy_packed(&mut packed);
+        return convert_into(&view.of_packed(&packed)?, colour, to, made, pool);
+    }
     match to {
         PixelFormat::Rgb | PixelFormat::Bgr | PixelFormat::Rgba | PixelFormat::Bgra => {
             rgb::make(view, colour, to, made);

@@ -293,3 +293,32 @@ proptest! {
         prop_assert_eq!(made.len(), to.packed_len(width, height).unwrap());
     }
 }
+
+#[test]
+fn a_last_row_that_ends_with_its_last_pixel_is_converted_too() {
+    let pool = Pool::default();
+    let colour = Colour::of_video(480);
+    for from in [&RGB_LAYOUTS[..], &YUV_LAYOUTS, &[PixelFormat::Gray]].concat() {
+        let (width, height) = (6_u32, 5_u32);
+        let len = from.packed_len(width, height).unwrap();
+        let packed: Vec<u8> = (0..len).map(|at| u8::try_from(at * 37 % 251).unwrap()).collect();
+        let view = RawView::new(from, width, height, 0, &packed).unwrap();
+        // The same rows eight bytes further apart, but for what would follow the last one of each plane.
+        let layout = RawLayout::Pixels(from);
+        let mut planes: Vec<(Vec<u8>, usize)> = Vec::new();
+        let mut rest = &packed[..];
+        for (row, rows) in layout.planes(width, height) {
+            let (own, next) = rest.split_at(row * rows);
+            let mut apart: Vec<u8> = own.chunks(row.max(1)).flat_map(|line| [line, &[9; 8]].concat()).collect();
+            apart.truncate(apart.len().saturating_sub(8));
+            planes.push((apart, row + 8));
+            rest = next;
+        }
+        let planes: Vec<(&[u8], usize)> = planes.iter().map(|(data, stride)| (&data[..], *stride)).collect();
+        let apart = RawView::from_planes(layout, width, height, planes.try_into().unwrap()).unwrap();
+        for to in [&RGB_LAYOUTS[..], &YUV_LAYOUTS, &[PixelFormat::Gray]].concat() {
+            let expected = convert(&view, colour, to, &pool).unwrap();
+            assert_eq!(convert(&apart, colour, to, &pool).unwrap(), expected, "{from:?} to {to:?}");
+        }
+    }
+}

@@ -164,10 +164,33 @@ impl<'a> RawView<'a> {
             let mut band = Self { height: rows.min(whole.height - begin), ..whole };
             for (number, plane) in band.planes.iter_mut().enumerate() {
                 let before = whole.layout.plane_rows(number, begin) * plane.stride;
-                plane.data = plane.data.get(before..).unwrap_or_default();
+                let len = whole.layout.plane_rows(number, band.height) * plane.stride;
+                let rest = plane.data.get(before..).unwrap_or_default();
+                plane.data = rest.get(..len).unwrap_or(rest);
             }
             band
         })
+    }
+
+    /// Does a plane end with its last row's last pixel, though its rows lie apart?
+    pub(super) fn ends_short(&self) -> bool {
+        let planes = self.layout.planes(self.width, self.height).into_iter().zip(self.planes);
+        planes.into_iter().any(|((_, rows), Plane { data, stride })| data.len() < stride.saturating_mul(rows))
+    }
+
+    /// Bytes of all planes without what lies between their rows.
+    pub(super) fn packed_len(&self) -> usize {
+        self.layout.planes(self.width, self.height).into_iter().map(|(row, rows)| row * rows).sum()
+    }
+
+    /// The same picture in the bytes that [`Self::copy_packed`] has made.
+    pub(super) fn of_packed<'b>(&self, mut packed: &'b [u8]) -> Result<RawView<'b>, FrameError> {
+        let planes = self.layout.planes(self.width, self.height).map(|(row, rows)| {
+            let (plane, rest) = packed.split_at_checked(row * rows).unwrap_or((packed, &[]));
+            packed = rest;
+            (plane, row)
+        });
+        RawView::from_planes(self.layout, self.width, self.height, planes)
     }
 
     /// All planes without what lies between their rows.

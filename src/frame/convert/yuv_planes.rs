@@ -58,6 +58,15 @@ fn i420_into(view: &RawView<'_>, colour: Colour, made: &mut [u8]) {
             let mut planes = planar_mut(y_plane, u_plane, v_plane, chroma_row, width, height);
             let packed = YuvPackedImage { yuy: first.data, yuy_stride: stride(first.stride), width, height };
             checked(yuv::yuyv422_to_yuv420(&mut planes, &packed));
+            if !height.is_multiple_of(2) {
+                // The crate leaves out a row that has no other to share its chroma with.
+                let last = |plane: &[u8], row: usize| plane.len().saturating_sub(row);
+                let from = view.rows(0).last().unwrap_or_default();
+                let (y_at, u_at, v_at) = (last(y_plane, row), last(u_plane, chroma_row), last(v_plane, chroma_row));
+                copy_every(from, 0, 2, y_plane.get_mut(y_at..));
+                copy_every(from, 1, 4, u_plane.get_mut(u_at..));
+                copy_every(from, 3, 4, v_plane.get_mut(v_at..));
+            }
         }
         RawLayout::Pixels(PixelFormat::Nv12) => {
             copy_rows(view, 0, y_plane, row);
@@ -86,6 +95,13 @@ fn i420_into(view: &RawView<'_>, colour: Colour, made: &mut [u8]) {
         }
         // The caller has copied it.
         RawLayout::Pixels(PixelFormat::I420) => {}
+    }
+}
+
+/// Every `step`-th sample from `first` on.
+fn copy_every(from: &[u8], first: usize, step: usize, to: Option<&mut [u8]>) {
+    for (to, from) in to.unwrap_or_default().iter_mut().zip(from.iter().skip(first).step_by(step)) {
+        *to = *from;
     }
 }
 

@@ -5,7 +5,7 @@
 //!
 //! Invariants:
 //! - Exactly the size asked for is delivered; what else was granted is told, with what is known about colour.
-//! - No wait is longer than a tick; a camera that is silent for [`STALL`] is lost.
+//! - No wait is longer than a tick; a camera that is silent for 5 s is lost.
 //! - A broken picture is left out and counted, and ends nothing.
 //!
 //! Data path: device -> `v4l` or `nokhwa` -> `picture::Developer` -> [`Capture::next`].

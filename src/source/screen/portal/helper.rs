@@ -10,7 +10,7 @@ use std::{
 const NAME: &str = "framehost-portal";
 
 /// Where it may lie, seen from the directory of the running program.
-const BESIDE: [&str; 4] = [".", "../libexec", "../libexec/framehost", "../lib/framehost"];
+const BESIDE: [&str; 4] = ["", "../libexec", "../libexec/framehost", "../lib/framehost"];
 
 /// Finds the program: beside the running one, in `libexec` next to that, or in `PATH`.
 ///

@@ -23,9 +23,9 @@ use self::{
     turn::Turn,
     wire::{Order, PictureHeader, Source, VERSION, Word},
 };
-use super::{Region, ScreenOptions, ScreenTarget};
+use super::{Region, ScreenOptions, ScreenTarget, pixels::convert_screen};
 use crate::{
-    frame::{Buffer, Colour, Format, Metadata, PixelFormat, Pool, VideoFrame, convert},
+    frame::{Buffer, Colour, Format, Metadata, PixelFormat, Pool, VideoFrame},
     source::{
         Capture, Granted, Number, Picture, SourceError, SourceOptions, Step, Stop, TICK,
         clock::{Clock, Pace},
@@ -290,14 +290,8 @@ impl Capture for Portal {
 fn picture(header: &PictureHeader, buffer: &Buffer, to: PixelFormat, pool: &Pool) -> Result<VideoFrame, SourceError> {
     let PictureHeader { format, width, height, stride, .. } = *header;
     let stride = usize::try_from(stride).unwrap_or(usize::MAX);
-    let view = convert::RawView::new(format, width, height, stride, buffer)?;
     let mut made = pool.take(to.packed_len(width, height)?);
-    convert::convert_into(&view, Colour::of_video(height), to, &mut made, pool)?;
-    if matches!(to, PixelFormat::Rgba | PixelFormat::Bgra) {
-        for pixel in made.as_chunks_mut::<4>().0 {
-            pixel[3] = u8::MAX;
-        }
-    }
+    convert_screen(format, (width, height), stride, buffer, to, &mut made, pool)?;
     Ok(VideoFrame::try_new(Format::Pixels(to), Some((width, height)), 0, made.freeze())?)
 }
 
