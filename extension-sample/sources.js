@@ -38,7 +38,6 @@ let codecs = STILL_CODECS;
 /** Starting, stopping and changing take turns. */
 let turn = Promise.resolve();
 
-export const isRunning = () => running !== null;
 export const isSource = (name) => Object.hasOwn(SOURCES, name);
 export const isFormat = (name) => [...CANVAS_FORMATS, ...STILL_CODECS, ...VIDEO_CODECS].includes(name);
 

@@ -16,9 +16,8 @@ LINK = re.compile(r"(?<!\\)\[(?:[^\[\]]|\[[^\[\]]*\])*\]\(\s*<?([^()\s>]+(?:\([^
 REFERENCE = re.compile(r"^\[[^\]^]+\]:\s+<?(\S+?)>?(?:\s|$)", re.MULTILINE)
 FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"`[^`\n]*`")
-# Where somebody's work tree, home or package mirror is: true on one machine only. Written so that it does not match
-# itself.
-MACHINE = re.compile(r"(?<![\w.~$}])(?:/wor[k]/|/roo[t]/|/User[s]/|/opt/whe[e]ls|/home/(?!ü|u/|user/|runner/)\w+/)")
+# Where somebody's work tree or home is: true on one machine only. Written so that it does not match itself.
+MACHINE = re.compile(r"(?<![\w.~$}])(?:/wor[k]/|/roo[t]/|/User[s]/|/home/(?!ü|u/|user/|runner/)\w+/)")
 TEXT = {".md", ".rs", ".toml", ".py", ".sh", ".js", ".mjs", ".html", ".css", ".json", ".proto", ".txt", ".ini", ""}
 
 

@@ -1,4 +1,4 @@
-//! What keeps a hub alive: sessions and authenticated connections.
+//! What keeps a hub alive: sessions, authenticated connections, and streams that calls have opened.
 //!
 //! Belongs here: the count, and waiting until it has been zero for a while.
 //! Does not belong here: what the hub does then (`hub`).

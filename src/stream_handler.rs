@@ -158,7 +158,7 @@ impl StreamHandler {
         packets(stream_id.clone(), "native", pipe_reader)
     }
 
-    /// A camera's pictures, the newest first where they are not read fast enough.
+    /// A camera's pictures; only the newest where they are not read fast enough.
     ///
     /// # Errors
     ///
@@ -167,7 +167,7 @@ impl StreamHandler {
         self.open(SourceSpec::Camera(options), Queue::Suitable).await
     }
 
-    /// A screen's pictures, the newest first where they are not read fast enough.
+    /// A screen's pictures; only the newest where they are not read fast enough.
     ///
     /// # Errors
     ///
@@ -278,7 +278,11 @@ mod tests {
         let large = fragment::split(1, &packet(16_000, 40)).into_iter().chain(fragment::split(2, &packet(1, 10)));
         let junk = [Bytes::from_static(&[0; 5]), packet(2, 41)];
         let messages: Vec<_> = [packet(1, 50)].into_iter().chain(large).chain(junk).collect();
+        let of_pipe: Vec<_> = handler.handle_native_stream(&id, tokio_stream::iter(messages.clone())).collect().await;
         let pictures: Vec<_> = handler.handle_webrtc_stream(&id, tokio_stream::iter(messages)).collect().await;
+        let native = of_pipe[0].as_ref().unwrap();
+        assert_eq!((of_pipe.len(), native.metadata()["source"].as_str()), (pictures.len(), "native"));
+        assert_eq!(native.frame_data(), pictures[0].as_ref().unwrap().frame_data());
         let seen: Vec<_> = pictures
             .iter()
             .map(|picture| match picture {

@@ -1,10 +1,12 @@
 //! One subscriber's wish about a stream's pictures, made true: thinned out, decoded, scaled, converted, encoded.
 //!
-//! Belongs here: which of the accepted formats is made, and by which steps. Each step is done at most once a picture.
+//! Belongs here: which of the accepted formats is made, and by which steps. Nothing is done that the wish does not need; a
+//! picture that has to fit so many bytes may be made several times.
 //! Does not belong here: the steps themselves (`decode`, `frame::{convert, scale, still}`), who gets the pictures
 //! (`streams`).
 //!
-//! Data path: packet or picture -> [`Transcoder::push`] -> `decode` -> rate -> `scale` -> `convert` or `still`.
+//! Data path: packet or picture -> [`Transcoder::push`] -> `decode` -> rate -> `still` or `convert` to what can be scaled
+//! -> `scale` -> `convert` or `still`.
 
 use std::sync::Arc;
 

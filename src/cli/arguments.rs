@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Brings a browser extension's pictures to local machine learning, and one verified model cache to both.
 ///
-/// Browsers start this program by themselves; the commands below are for people.
+/// Browsers start framehost-relay, which lies beside it and starts the hub; the commands below are for people.
 #[derive(Debug, Parser)]
 #[command(version, arg_required_else_help = true)]
 pub(super) struct Arguments {
@@ -70,7 +70,7 @@ pub(super) struct CaptureArguments {
     pub(super) frames: Option<u64>,
 
     /// Where the pictures go: a video (.mkv, .mp4), a directory (PNG or JPEG files), or - for the bare bytes on standard
-    /// output
+    /// output [default: nowhere; --json tells of them]
     #[arg(long, global = true, value_name = "FILE|DIR|-")]
     pub(super) output: Option<PathBuf>,
 

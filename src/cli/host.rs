@@ -1,4 +1,5 @@
-//! Host mode: the browser has started us.
+//! Host mode: how it is told from a command, and the whole program as a relay, with the hub inside if need be. Browsers
+//! usually start `super::relay`.
 
 use std::{
     convert::Infallible,

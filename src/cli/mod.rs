@@ -1,4 +1,4 @@
-//! The command line, and the two ways in which browsers call the program.
+//! The command line, and the two ways in which browsers call framehost-relay, or framehost.
 //!
 //! Belongs here: arguments, environment variables, what is printed, exit codes.
 //! Does not belong here: what the commands do.

@@ -37,7 +37,7 @@ pub struct HubOptions {
     pub runtime_dir: PathBuf,
     /// Port for gRPC and HTTP; 0 is any free one.
     pub port: u16,
-    /// Leave after this long without sessions, authenticated connections and transfers; `None` stays.
+    /// Leave after this long without sessions, authenticated connections and streams that calls have opened; `None` stays.
     pub idle_exit: Option<Duration>,
     /// What it is to serve.
     pub settings: HubSettings,

@@ -1,4 +1,5 @@
-//! Finds the hub, or starts one: as a process of its own or, if that cannot be, inside this one.
+//! Finds the hub, or starts one: as a process of its own or, if that cannot be, inside this one, or by the program that
+//! takes its place.
 
 use std::{
     io::{self, Write as _},
@@ -126,7 +127,7 @@ impl Connector {
                     })?;
                     return Ok(());
                 }
-                Err(error) => tracing::warn!(%error, "cannot start a hub process: the hub will live in this one"),
+                Err(error) => tracing::warn!(%error, "cannot start a hub process"),
             }
         }
         match &mut self.fallback {

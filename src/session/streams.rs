@@ -152,8 +152,8 @@ impl Session {
         }
     }
 
-    /// Is a device still being opened for this stream?
-    fn is_opening(&self, id: &StreamId) -> Result<(), Failure> {
+    /// Refuses what has to wait until the stream is open.
+    fn refuse_while_opening(&self, id: &StreamId) -> Result<(), Failure> {
         if !self.opening.contains(id) {
             return Ok(());
         }
@@ -173,7 +173,7 @@ impl Session {
 
     /// Devices take their time to open: meanwhile the session goes on.
     async fn open_source(&mut self, request: &Request<'_>, id: StreamId, spec: SourceSpec) -> Result<Reply, Failure> {
-        self.is_opening(&id)?;
+        self.refuse_while_opening(&id)?;
         self.hub.streams().check_free(&id)?;
         let (sources, streams) = (self.hub.sources().clone(), self.hub.streams().clone());
         let owner = Some(self.registration.session_id().to_owned());
@@ -255,7 +255,7 @@ impl Session {
 
     pub(super) async fn stream_close(&mut self, request: &Request<'_>) -> Result<Reply, Failure> {
         let id = stream_id(request)?;
-        self.is_opening(&id)?;
+        self.refuse_while_opening(&id)?;
         let Entry::Occupied(entry) = self.streams.entry(id) else {
             return Err(no_stream(&stream_id(request)?));
         };

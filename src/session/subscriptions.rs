@@ -144,5 +144,5 @@ impl From<WishError> for Failure {
     }
 }
 
-/// The names of the streams that a session watches.
+/// The subscriptions of a session, by their streams.
 pub(super) type Subscriptions = std::collections::HashMap<StreamId, OpenSubscription>;

@@ -23,7 +23,7 @@ pub struct Devices {
 pub struct CameraInfo {
     /// Stays the same when it is unplugged and comes back.
     pub id: String,
-    /// Its place in the system's list.
+    /// On Linux N of `/dev/videoN`; elsewhere its place in the system's list.
     pub index: u32,
     /// For people.
     pub name: String,

@@ -18,7 +18,7 @@ pub enum SourceError {
     #[error("no {what} {id:?}; there are: {}", or_none(available))]
     NoSuchDevice { what: &'static str, id: String, available: Vec<String> },
 
-    /// Somebody else has it, or a stream of ours has it in another mode.
+    /// Somebody else has it.
     #[error("{device} is in use: {by}")]
     DeviceBusy { device: String, by: String },
 
@@ -30,7 +30,7 @@ pub enum SourceError {
     #[error("no permission for {device}: {hint}")]
     PermissionDenied { device: String, hint: String },
 
-    /// The device cannot do what was asked for.
+    /// The device cannot do what was asked for, or a stream of ours has it in another mode.
     #[error("{device} has no mode {wanted}; possible: {}", or_none(possible))]
     UnsupportedMode { device: String, wanted: String, possible: Vec<String> },
 

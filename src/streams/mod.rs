@@ -4,11 +4,11 @@
 //! Does not belong here: pixel layouts (`frame`), sockets (`grpc`), where pictures come from (`source`, `session`).
 //!
 //! Invariants:
-//! - [`Publisher::publish`] never waits; a file's source waits for room before it. A slow subscriber loses its own oldest frames and nobody else's.
+//! - [`Publisher::publish`] never waits; a file's source waits for room before it. A slow subscriber loses its own oldest
+//!   frames and nobody else's.
 //! - Every lost frame is counted in the `dropped` of the subscription that lost it, and in its stream's.
 //! - Pixels are stored once; the queues share them (gRPC copies them once for each subscriber, when it encodes).
 //! - A stream has one publisher at most. It exists while it has a publisher or a subscriber.
-//!
 //! - What two subscribers want alike is converted once, on a thread of that view.
 //!
 //! Data path: `session` or `source` -> [`Publisher::publish`] -> (`view` ->) `queue` -> [`Subscription::next`] ->

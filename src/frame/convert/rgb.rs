@@ -60,11 +60,11 @@ fn convert(view: &RawView<'_>, colour: Colour, to: PixelFormat, made: &mut [u8])
     };
     match view.layout() {
         RawLayout::Pixels(PixelFormat::I420) => {
-            let names = &planar();
+            let image = &planar();
             to_rgb!(
                 to,
                 [yuv420_to_rgb, yuv420_to_bgr, yuv420_to_rgba, yuv420_to_bgra],
-                names,
+                image,
                 made,
                 row,
                 range_,

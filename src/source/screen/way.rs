@@ -1,8 +1,8 @@
 //! Which of the ways to read a screen is taken: a decision about what there is, and nothing else.
 //!
-//! In this order: the compositor's own screencopy, which asks nobody and copies only what has changed; the desktop's
-//! portal, which asks the user; X11, where there is no Wayland. The display that a Wayland session offers to X11's programs (XWayland) is never read: its root window
-//! is black, whatever is on the screen.
+//! In this order: the compositor's own screencopy, which asks nobody and copies only when something has changed; the
+//! desktop's portal, which asks the user; X11, where there is no Wayland. The display that a Wayland session offers to
+//! X11's programs (XWayland) is never read: its root window is black, whatever is on the screen.
 
 use super::ScreenTarget;
 use crate::source::SourceError;
