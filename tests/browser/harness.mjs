@@ -224,7 +224,7 @@ export class World {
   framehosts() {
     const mark = `FRAMEHOST_RUNTIME_DIR=${this.env.FRAMEHOST_RUNTIME_DIR}`;
     return processes().filter(({ pid, executable }) => {
-      if (executable !== this.binary && executable !== `${this.binary} (deleted)`) return false;
+      if (![this.binary, `${this.binary}-relay`].includes(executable.replace(/ \(deleted\)$/, ''))) return false;
       try {
         return readFileSync(`/proc/${pid}/environ`, 'latin1').split('\0').includes(mark) && isAlive(pid);
       } catch {

@@ -268,7 +268,7 @@ def the_faults() -> None:
 
 
 def the_unplugging() -> None:
-    for name, fps in (("unplugged", 25), ("unplugged_nokhwa", 15)):
+    for name, fps in (("unplugged", 30), ("unplugged_nokhwa", 15)):
         run = Run(name)
         told = run.lost[0] if run.lost else {}
         check(f"{name}: is told as lost", told.get("reason") == "device_lost", told)

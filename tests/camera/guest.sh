@@ -194,7 +194,8 @@ unplug() {
     end
     exec 9<&-
 }
-begin unplugged --width 640 --height 480 --fps 25
+# Small pictures: what waits to be written would be counted as a delay.
+begin unplugged --width 320 --height 180 --fps 30
 unplug /dev/video0
 begin unplugged_nokhwa --camera platform:vivid-000/vivid --width 640 --height 480 --fps 15 --backend nokhwa
 unplug "$(cat unplugged.open_after)"

@@ -455,12 +455,13 @@ def test_ffmpeg_that_is_missing_hangs_or_is_killed_is_named(hub, record, stub, t
     error = running.result(1)["error"]
     assert (error["reason"], error["code"]) == ("ffmpeg_missing", "failed_precondition") and "install" in error["message"]
 
+    # So many bytes that ffmpeg has written some of them when it is killed.
     running = record("cam", "killed.mkv")
-    publisher.send(*pictures("rgb", 64, 48, range(100, 1300, 10)))
+    publisher.send(*pictures("rgb", 320, 240, range(100, 1300, 10)))
     running.wait_for_pictures(120)
     (encoder,) = wait_for(running.children, "ffmpeg")
     os.kill(encoder, signal.SIGKILL)
-    publisher.send(*pictures("rgb", 64, 48, range(2000, 4000, 10)))
+    publisher.send(*pictures("rgb", 320, 240, range(2000, 4000, 10)))
     said = running.result(1)
     assert said["error"]["reason"] == "ffmpeg_failed" and "signal: 9" in said["error"]["message"]
     assert said["recorded"]["files"] == [] and said["recorded"]["part"] == str(running.part())

@@ -10,15 +10,25 @@ use crate::source::{Capture, SourceError, devices::CameraInfo};
 /// How cameras are read here unless it is said.
 pub(super) const DEFAULT_BACKEND: CameraBackend = CameraBackend::Nokhwa;
 
-/// The cameras of this machine.
+/// The cameras of this machine, without their modes: they would have to be opened for that.
 ///
 /// # Errors
 ///
-/// [`SourceError`].
+/// [`SourceError::Io`].
 pub(super) fn list() -> Result<Vec<CameraInfo>, SourceError> {
     #[cfg(windows)]
     super::media_foundation::keep_up()?;
-    nokhwa::list()
+    let cameras = ::nokhwa::query(::nokhwa::utils::ApiBackend::Auto)
+        .map_err(|error| SourceError::Io { action: "cannot list the cameras", source: std::io::Error::other(error) })?;
+    let info = |(place, camera): (u32, &::nokhwa::utils::CameraInfo)| CameraInfo {
+        // The system's unique name.
+        id: camera.misc(),
+        index: camera.index().as_index().unwrap_or(place),
+        name: camera.human_name(),
+        path: String::new(),
+        modes: Vec::new(),
+    };
+    Ok((0..).zip(&cameras).map(info).collect())
 }
 
 /// The camera of that name.

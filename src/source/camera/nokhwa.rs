@@ -67,26 +67,6 @@ const FORMATS: [(FrameFormat, FourCc); 6] = [
     (FrameFormat::RAWBGR, FourCc(*b"BGR3")),
 ];
 
-/// The cameras of this machine, without their modes: they would have to be opened for that.
-///
-/// # Errors
-///
-/// [`SourceError::Io`].
-#[cfg(not(target_os = "linux"))]
-pub(super) fn list() -> Result<Vec<CameraInfo>, SourceError> {
-    let cameras = ::nokhwa::query(::nokhwa::utils::ApiBackend::Auto)
-        .map_err(|error| SourceError::Io { action: "cannot list the cameras", source: std::io::Error::other(error) })?;
-    let info = |(place, camera): (u32, &::nokhwa::utils::CameraInfo)| CameraInfo {
-        // The system's unique name.
-        id: camera.misc(),
-        index: camera.index().as_index().unwrap_or(place),
-        name: camera.human_name(),
-        path: String::new(),
-        modes: Vec::new(),
-    };
-    Ok((0..).zip(&cameras).map(info).collect())
-}
-
 /// Opens a camera and starts it.
 ///
 /// # Errors
