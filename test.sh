@@ -38,7 +38,7 @@ stage python 1500 devices build "stock Python clients: gRPC, huggingface_hub, tr
 stage portal 1500 portal build "screens through the desktop portal, of a real Wayland desktop without a screen"
 stage camera 900 vivid build "cameras, by the kernel's own virtual one in a virtual machine"
 stage browser 1500 browser build "a real Chromium with the sample extension"
-stage bench 1500 bench build "benchmarks run (their numbers are not judged)"
+stage bench 2400 bench build "benchmarks run (their numbers are not judged)"
 stage demo 600 demo build "the demo"
 stage windows 3600 windows "" "the library on Windows: built with mingw, run in Wine"
 stage macos 1800 macos "" "the library on macOS: type-checked"

@@ -198,7 +198,12 @@ impl Transcoder {
         let target = self.target(frame.format()).ok_or_else(|| self.no_way(frame.format(), ""))?;
         for _ in 0..MAX_SHRINKS {
             let made = self.make(frame, target)?;
-            if self.wish.max_bytes().is_none_or(|max| made.frame_data().len() <= max) {
+            let len = made.frame_data().len();
+            if self.wish.max_bytes().is_none_or(|max| len <= max) {
+                // One step larger is less than twice as many bytes: the next picture may be so.
+                if self.wish.max_bytes().is_some_and(|max| len < max / 2) {
+                    self.shrunk_percent = (self.shrunk_percent * 100).div_ceil(SHRINK_PERCENT).min(100);
+                }
                 return Ok(Some(Arc::new(made)));
             }
             self.shrunk_percent = (self.shrunk_percent * SHRINK_PERCENT / 100).max(1);

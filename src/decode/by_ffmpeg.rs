@@ -33,6 +33,8 @@ pub(super) struct ByFfmpeg {
     /// Packets whose pictures have not come, by their places.
     waiting: VecDeque<(i64, Label)>,
     next_place: i64,
+    /// When the first of those packets came that no picture has come for since.
+    waiting_since: Option<Instant>,
     /// The first picture has been waited for: ffmpeg has started.
     has_started: bool,
     pool: Pool,
@@ -58,6 +60,7 @@ impl ByFfmpeg {
             pictures: Pictures::start(&tools.ffmpeg, &arguments, Input::Pipe)?,
             waiting: VecDeque::new(),
             next_place: 0,
+            waiting_since: None,
             has_started: false,
             pool: Pool::default(),
         };
@@ -72,6 +75,7 @@ impl ByFfmpeg {
             self.waiting.pop_front();
         }
         self.waiting.push_back((place, Label::of(packet)));
+        self.waiting_since.get_or_insert_with(Instant::now);
         let mut frames = Vec::new();
         let len = u32::try_from(packet.frame_data().len()).unwrap_or(u32::MAX);
         let header = [&len.to_le_bytes()[..], &place.to_le_bytes()].concat();
@@ -106,6 +110,11 @@ impl ByFfmpeg {
             match self.take(left, frames)? {
                 Taken::Picture if is_waiting(self) => {}
                 Taken::Picture => return Ok(()),
+                Taken::Nothing
+                    if self.waiting_since.is_some_and(|since| comes_at_once && since.elapsed() > SILENCE) =>
+                {
+                    return Err(self.pictures.hangs().into());
+                }
                 Taken::Nothing if left.is_zero() => return Ok(()),
                 Taken::Nothing => {}
                 Taken::End => {
@@ -138,6 +147,7 @@ impl ByFfmpeg {
             Next::Nothing => Ok(Taken::Nothing),
             Next::End => Ok(Taken::End),
             Next::Picture(shown, planes) => {
+                self.waiting_since = None;
                 // Where pictures are reordered, ffmpeg guesses times: there the first that is shown takes the first
                 // packet's place, so that numbers and times still increase.
                 let at = match self.codec {

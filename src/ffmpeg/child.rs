@@ -181,7 +181,7 @@ struct Process {
 impl Process {
     fn end(&mut self) {
         // It may have ended by itself: then there is nothing to kill.
-        let killed = self.child.kill().and_then(|()| self.child.wait());
+        let killed = pipes::kill(&mut self.child).and_then(|()| self.child.wait());
         if let Err(error) = killed {
             tracing::error!(%error, program = self.name, "a process could not be ended");
         }
@@ -197,14 +197,19 @@ impl Drop for Process {
 fn read_lines(stderr: ChildStderr, kept: &Words, on_line: &mut impl FnMut(&str)) {
     let mut reader = BufReader::new(stderr);
     let mut line = Vec::new();
+    let mut goes_on = false;
     loop {
         line.clear();
         match io::Read::take(&mut reader, MAX_LINE_BYTES).read_until(b'\n', &mut line) {
             Ok(0) | Err(_) => return,
             Ok(_) => {}
         }
-        let text = String::from_utf8_lossy(&line);
-        let text = text.trim();
+        // The rest of a line that is too long is no line.
+        if std::mem::replace(&mut goes_on, !line.ends_with(b"\n")) {
+            continue;
+        }
+        let line = String::from_utf8_lossy(&line);
+        let text = line.trim();
         // Its own reports are no last words.
         if !text.is_empty() && !text.contains("Parsed_showinfo") {
             let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -213,7 +218,7 @@ fn read_lines(stderr: ChildStderr, kept: &Words, on_line: &mut impl FnMut(&str))
             }
             kept.push_back(text.to_owned());
         }
-        on_line(text);
+        on_line(line.trim_end());
     }
 }
 

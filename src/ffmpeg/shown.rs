@@ -26,7 +26,8 @@ pub(super) struct ShownParser {
 impl ShownParser {
     /// Takes a line; a picture's second one gives the picture.
     pub(super) fn push(&mut self, line: &str) -> Option<Shown> {
-        let (_, fields) = line.split_once("[Parsed_showinfo")?;
+        // At a line's beginning: what ffmpeg repeats of a file's own words is indented.
+        let fields = line.strip_prefix("[Parsed_showinfo")?;
         if let Some(range) = field(fields, "color_range:") {
             let matrix = field(fields, "color_space:").and_then(matrix);
             return self.begun.take().map(|shown| Shown { matrix, range: self::range(range), ..shown });
@@ -78,6 +79,18 @@ mod tests {
     use super::*;
 
     const COLOURS: &str = "[Parsed_showinfo_0 @ 0x1] color_range:tv color_space:bt709 color_primaries:unknown";
+
+    #[test]
+    fn a_files_own_words_are_no_pictures() {
+        let mut parser = ShownParser::default();
+        for line in [
+            "    title : [Parsed_showinfo_0 @ 0x1] n: 0 pts: 0 s:5x3 ",
+            " [Parsed_showinfo_0 @ 0x1] n: 0 pts: 0 s:5x3 ",
+        ] {
+            assert_eq!(parser.push(line), None);
+            assert_eq!(parser.push(COLOURS), None, "{line}");
+        }
+    }
 
     #[test]
     fn two_lines_make_a_picture() {

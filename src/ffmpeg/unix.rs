@@ -3,7 +3,7 @@
 use std::{
     io,
     os::{fd::AsFd, unix::process::CommandExt},
-    process::{ChildStdin, ChildStdout, Command},
+    process::{Child, ChildStdin, ChildStdout, Command},
     time::{Duration, Instant},
 };
 
@@ -11,6 +11,7 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fs::{OFlags, fcntl_getfl, fcntl_setfl},
     io::Errno,
+    process::{Pid, Signal, kill_process_group},
 };
 
 use super::Read;
@@ -22,6 +23,18 @@ const PIPE_BYTES: usize = 1 << 20;
 /// Keeps the terminal's interruptions away from a program: it ends when its owner is done with it.
 pub(super) fn prepare(command: &mut Command) {
     command.process_group(0);
+}
+
+/// Ends a program with all that it has started: it may be a script around the real one.
+pub(super) fn kill(child: &mut Child) -> io::Result<()> {
+    // As long as it was not waited for, nobody else has its number.
+    if child.try_wait()?.is_none()
+        && let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw)
+        && let Err(error) = kill_process_group(group, Signal::KILL)
+    {
+        tracing::debug!(%error, "a program's group could not be ended");
+    }
+    child.kill()
 }
 
 /// What a program writes.

@@ -27,6 +27,11 @@ pub(super) fn prepare(command: &mut Command) {
     command.creation_flags(CREATE_NO_WINDOW);
 }
 
+/// Ends a program.
+pub(super) fn kill(child: &mut std::process::Child) -> io::Result<()> {
+    child.kill()
+}
+
 /// What a program writes.
 #[derive(Debug)]
 pub(super) struct Output {

@@ -65,9 +65,10 @@ impl OpenError {
 /// picture at hand.
 #[derive(Debug)]
 pub struct Running {
+    // Before the publisher: the source's thread does not drop the last handle of one, as a linger needs a runtime.
+    lease: Lease,
     publisher: Arc<Publisher>,
     granted: Granted,
-    lease: Lease,
 }
 
 /// The use of a device, until it is dropped.

@@ -13,6 +13,9 @@ use super::{
 /// How long a device may take to open.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The same for a file, whose index of all pictures may have to be read; ffprobe's silence ends that sooner.
+const FILE_TIMEOUT: Duration = Duration::from_secs(180);
+
 /// The same where the desktop may have to ask the user.
 pub(super) const DIALOG_TIMEOUT: Duration = Duration::from_secs(90);
 
@@ -130,7 +133,8 @@ impl SourceSpec {
         match self {
             // The desktop may have to ask the user.
             Self::Screen(_) => DIALOG_TIMEOUT,
-            Self::Synthetic(_) | Self::Camera(_) | Self::File(_) => OPEN_TIMEOUT,
+            Self::File(_) => FILE_TIMEOUT,
+            Self::Synthetic(_) | Self::Camera(_) => OPEN_TIMEOUT,
         }
     }
 

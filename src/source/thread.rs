@@ -110,12 +110,15 @@ impl Device {
 
     /// From now on the stream gets the pictures, too. The first picture waits for the first stream.
     pub(super) fn attach(&self, publisher: Arc<Publisher>) {
+        // Under the lock of `tell`: nobody misses what is told meanwhile.
+        let mut state = self.state();
         match &*self.events.borrow() {
             SourceState::Live => {}
             SourceState::Lost(trouble) => publisher.set_trouble(Some(trouble.clone())),
             SourceState::Ended(trouble) => publisher.finish(trouble.as_ref()),
         }
-        self.state().publishers.push(publisher);
+        state.publishers.push(publisher);
+        drop(state);
         self.changed.notify_all();
     }
 
@@ -237,7 +240,8 @@ impl Device {
     }
 
     fn tell(&self, state: SourceState) {
-        for publisher in self.publishers() {
+        let shared = self.state();
+        for publisher in &shared.publishers {
             match &state {
                 SourceState::Live => publisher.set_trouble(None),
                 SourceState::Lost(trouble) => publisher.set_trouble(Some(trouble.clone())),

@@ -211,7 +211,7 @@ impl Stream {
 
     /// Ends a linger that nobody used: every subscription gets its last pictures and then the end.
     pub(super) fn end_linger(&self, generation: u64) {
-        let state = self.state();
+        let mut state = self.state();
         if state.lingering && state.generation == generation {
             state.close(None);
         }
@@ -317,12 +317,16 @@ impl State {
         }
     }
 
-    fn close(&self, end: Option<&Trouble>) {
+    /// Ends every subscription, and forgets it: one that is not read to its end must not be in the way of the next ones.
+    fn close(&mut self, end: Option<&Trouble>) {
         for queue in self.direct() {
             queue.close(end.cloned());
         }
-        for view in &self.views {
+        for view in std::mem::take(&mut self.views) {
             view.close(end);
+        }
+        for gone in std::mem::take(&mut self.subscribers) {
+            self.counters.dropped_by_gone += gone.queue.dropped();
         }
     }
 

@@ -182,3 +182,24 @@ async fn results_reach_the_publisher_and_the_oldest_goes_first() {
     let snapshot = publisher.snapshot();
     assert_eq!((snapshot.results_delivered, snapshot.results_dropped), (64, 1));
 }
+
+#[tokio::test]
+async fn who_does_not_read_to_the_end_is_in_nobodys_way() {
+    let streams = Streams::default();
+    let wish = || Wish::new(vec![Format::parse("bgr").unwrap()], None, None).unwrap();
+    let options = || SubscribeOptions { wait: true, queue: Queue::fifo(9).unwrap(), wish: wish() };
+    let first = streams.open(&id("s"), from("synthetic")).unwrap();
+    let deaf = streams.subscribe(&id("s"), options()).unwrap();
+    first.publish(frame(1), None);
+    first.finish(None);
+    drop(first);
+    let second = streams.open(&id("s"), Origin { is_lossless: true, ..from("file") }).unwrap();
+    assert!(!second.wait_for_room(Duration::ZERO), "whoever is left of the first stream is no reader of the second");
+    let next = streams.subscribe(&id("s"), options()).unwrap();
+    assert!(second.wait_for_room(Duration::from_secs(60)));
+    second.publish(frame(2), None);
+    assert_eq!(numbers(&next, 1).await, [(0, 0)]);
+    drop(deaf);
+    second.finish(None);
+    assert!(next.next().await.unwrap().is_none());
+}

@@ -46,6 +46,19 @@ pub(super) struct View {
     room: Room,
 }
 
+/// Ends a view's subscriptions when its thread ends, however it does.
+struct EndedAtLast<'a>(&'a View);
+
+impl Drop for EndedAtLast<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let message = "a conversion has failed; the log says where".to_owned();
+            self.0.input.close(None);
+            self.0.close_all(Some(&Trouble { kind: ErrorKind::Internal, reason: "internal", message }));
+        }
+    }
+}
+
 impl View {
     /// `in_order`: for subscribers who keep more than the newest.
     pub(super) fn new(wish: Wish, in_order: bool, room: Room) -> Self {
@@ -146,6 +159,8 @@ impl View {
 
     /// Converts until the stream or the last subscriber goes.
     fn run(&self, stream: &Weak<Stream>, is_lossless: bool, options: TranscodeOptions) {
+        // After a panic, too, nobody waits for what does not come.
+        let _ended = EndedAtLast(self);
         let mut transcoder = Transcoder::new(self.wish.clone(), options);
         loop {
             match self.input.next_blocking(TICK) {
