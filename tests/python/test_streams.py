@@ -120,7 +120,7 @@ def test_a_fast_worker_does_not_notice_a_slow_one(hub, extension):
         fast = client.subscribe(fast_channel, "cam", fifo=256, timeout=60)
         slow.initial_metadata()
         fast.initial_metadata()
-        open_synthetic(extension, "cam", width=320, height=240, fps=60, frames=200)
+        open_synthetic(extension, "cam", width=320, height=240, fps=60)
         next(slow)
         frames = collect(fast, 200)
         assert client.dropped(frames[-1]) == 0
