@@ -11,11 +11,12 @@ use std::{
 
 use anyhow::{Context, bail};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::{
     arguments::{CameraBackendArgument, CaptureArguments, CaptureSource, DevicesArguments},
+    described,
     record::Interruptions,
     say,
 };
@@ -293,17 +294,6 @@ fn picture_file(frame: &VideoFrame, number: u64) -> anyhow::Result<(PathBuf, byt
         Format::Encoded(_) => (frame.format().as_str(), frame.frame_data().clone()),
     };
     Ok((format!("frame-{number:06}.{extension}").into(), bytes))
-}
-
-fn described(error: &anyhow::Error) -> Value {
-    let message = format!("{error:#}");
-    if let Some(error) = error.downcast_ref::<RecordError>() {
-        return json!({"code": error.kind().as_str(), "reason": error.reason(), "message": message});
-    }
-    match error.downcast_ref::<HandlerError>() {
-        Some(error) => json!({"code": error.kind().as_str(), "reason": error.reason(), "message": message}),
-        None => json!({"code": "internal", "reason": "internal", "message": message}),
-    }
 }
 
 fn spec(source: &CaptureSource) -> anyhow::Result<SourceSpec> {

@@ -25,10 +25,17 @@ use std::{
 };
 
 use clap::Parser;
+use serde_json::{Value, json};
 
 use self::arguments::{Arguments, Command};
 pub use self::relay::run_relay;
-use crate::config::{ConfigError, DEFAULT_PORT, Paths};
+use crate::{
+    config::{ConfigError, DEFAULT_PORT, Paths},
+    error::ErrorKind,
+    grpc::client::ClientError,
+    record::RecordError,
+    stream_handler::HandlerError,
+};
 
 /// How long a hub that a relay started stays without anything to do.
 const DEFAULT_IDLE_EXIT: Duration = Duration::from_secs(30);
@@ -59,6 +66,20 @@ fn failed(error: anyhow::Error) -> ExitCode {
         let _ = writeln!(io::stderr(), "framehost: {error:#}");
     }
     ExitCode::FAILURE
+}
+
+/// What failed, for programs.
+fn described(error: &anyhow::Error) -> Value {
+    let (kind, reason) = if let Some(error) = error.downcast_ref::<RecordError>() {
+        (error.kind(), error.reason())
+    } else if let Some(error) = error.downcast_ref::<ClientError>() {
+        (error.kind(), error.reason())
+    } else if let Some(error) = error.downcast_ref::<HandlerError>() {
+        (error.kind(), error.reason())
+    } else {
+        (ErrorKind::Internal, "internal")
+    };
+    json!({"code": kind.as_str(), "reason": reason, "message": format!("{error:#}")})
 }
 
 /// One line for the user.

@@ -4,13 +4,13 @@
 
 use std::{future::pending, io, pin::Pin, process::ExitCode, time::Duration};
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     time::{Sleep, sleep},
 };
 
-use super::{arguments::RecordArguments, say};
+use super::{arguments::RecordArguments, described, say};
 use crate::{
     config::Config,
     error::ErrorKind,
@@ -185,15 +185,4 @@ pub(super) fn report(recorded: &Recorded, dropped: u64, as_json: bool) -> io::Re
         }
     }
     Ok(())
-}
-
-fn described(error: &anyhow::Error) -> Value {
-    let message = format!("{error:#}");
-    if let Some(error) = error.downcast_ref::<RecordError>() {
-        return json!({"code": error.kind().as_str(), "reason": error.reason(), "message": message});
-    }
-    if let Some(error) = error.downcast_ref::<ClientError>() {
-        return json!({"code": error.kind().as_str(), "reason": error.reason(), "message": message});
-    }
-    json!({"code": "internal", "reason": "internal", "message": message})
 }

@@ -73,9 +73,7 @@ impl SourceSpec {
             Self::File(options) => options.check(),
         }
     }
-}
 
-impl SourceSpec {
     /// Opens it, on the thread that will read it.
     ///
     /// # Errors
