@@ -58,7 +58,7 @@ pub enum HandlerError {
 
 impl HandlerError {
     /// Class of the failure.
-    pub const fn kind(&self) -> ErrorKind {
+    pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Packet(error) => error.kind(),
             Self::Fragment(error) => error.kind(),
@@ -69,7 +69,7 @@ impl HandlerError {
     }
 
     /// The word for programs.
-    pub const fn reason(&self) -> &'static str {
+    pub fn reason(&self) -> &'static str {
         match self {
             Self::Packet(_) => "packet",
             Self::Fragment(_) => "fragment",

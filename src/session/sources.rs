@@ -163,9 +163,9 @@ fn pixels(name: Option<String>, unset: PixelFormat) -> Result<PixelFormat, Failu
 impl From<SourceError> for Failure {
     fn from(error: SourceError) -> Self {
         let failure = Self::new(error.kind(), &error).with("reason", error.reason()).with_field(error.field());
-        match error {
-            SourceError::UnsupportedMode { possible, .. } => failure.with("possible", possible),
-            SourceError::NoSuchDevice { available, .. } => failure.with("available", available),
+        match error.cause() {
+            SourceError::UnsupportedMode { possible, .. } => failure.with("possible", possible.as_slice()),
+            SourceError::NoSuchDevice { available, .. } => failure.with("available", available.as_slice()),
             _ => failure,
         }
     }
@@ -197,5 +197,23 @@ impl<'a> From<&'a Trouble> for TroubleFields<'a> {
     fn from(trouble: &'a Trouble) -> Self {
         let details = Reason { reason: trouble.reason };
         Self { code: trouble.kind.as_str(), message: &trouble.message, details }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::message::failure_event;
+
+    #[test]
+    fn a_failure_says_the_same_to_everybody_who_is_told() {
+        let error =
+            || SourceError::NoSuchDevice { what: "screen", id: "a".to_owned(), available: vec!["b".to_owned()] };
+        let told = |error: SourceError| String::from_utf8(failure_event(&error.into()).unwrap()).unwrap();
+        let own = told(error());
+        assert!(own.contains(r#""available":["b"]"#) && own.contains("no_such_device"), "{own}");
+        assert_eq!(told(SourceError::Shared(Arc::new(error()))), own);
     }
 }

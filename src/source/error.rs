@@ -1,6 +1,6 @@
 //! Why a source cannot begin or go on.
 
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, sync::Arc};
 
 use super::synthetic::SyntheticError;
 use crate::{error::ErrorKind, ffmpeg::FfmpegError, frame::FrameError};
@@ -81,11 +81,23 @@ pub enum SourceError {
     /// The operating system refused something that it should not.
     #[error("{action}: {source}")]
     Io { action: &'static str, source: io::Error },
+
+    /// One failure, told to everybody who waited for the same device. [`Self::cause`] has it.
+    #[error(transparent)]
+    Shared(Arc<Self>),
 }
 
 impl SourceError {
+    /// What has failed, whoever else is told.
+    pub fn cause(&self) -> &Self {
+        match self {
+            Self::Shared(error) => error.cause(),
+            own => own,
+        }
+    }
+
     /// Class reported to peers.
-    pub const fn kind(&self) -> ErrorKind {
+    pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Parameter { .. } | Self::UnsupportedMode { .. } | Self::NotAVideo { .. } => {
                 ErrorKind::InvalidArgument
@@ -101,11 +113,12 @@ impl SourceError {
             Self::Ffmpeg(error) => error.kind(),
             Self::Frame(error) => error.kind(),
             Self::Io { .. } => ErrorKind::Internal,
+            Self::Shared(error) => error.kind(),
         }
     }
 
     /// The word for programs: `details.reason` on the native port, the beginning of a gRPC status message.
-    pub const fn reason(&self) -> &'static str {
+    pub fn reason(&self) -> &'static str {
         match self {
             Self::Parameter { .. } => "parameter",
             Self::NoSuchDevice { .. } => "no_such_device",
@@ -125,11 +138,12 @@ impl SourceError {
             Self::Ffmpeg(error) => error.reason(),
             Self::Frame(_) => "frame",
             Self::Io { .. } => "io",
+            Self::Shared(error) => error.reason(),
         }
     }
 
     /// The parameter to blame.
-    pub const fn field(&self) -> Option<&'static str> {
+    pub fn field(&self) -> Option<&'static str> {
         match self {
             Self::Parameter { field, .. } => Some(field),
             Self::RegionOutside { .. } => Some("region"),
@@ -137,13 +151,14 @@ impl SourceError {
             Self::StartBehindEnd { .. } => Some("start_frame"),
             Self::Synthetic(error) => error.field(),
             Self::Frame(error) => Some(error.field()),
+            Self::Shared(error) => error.field(),
             _ => None,
         }
     }
 
     /// May it come back by itself?
-    pub const fn is_lost(&self) -> bool {
-        matches!(self, Self::DeviceLost { .. })
+    pub fn is_lost(&self) -> bool {
+        matches!(self.cause(), Self::DeviceLost { .. })
     }
 }
 

@@ -53,7 +53,7 @@ pub enum OpenError {
 
 impl OpenError {
     /// Class reported to peers.
-    pub const fn kind(&self) -> ErrorKind {
+    pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Source(error) => error.kind(),
             Self::Stream(error) => error.kind(),

@@ -98,8 +98,8 @@ impl SourceSpec {
     }
 
     /// Is this a refusal that must not be asked for again? A camera's may be the system's that is not ready yet.
-    pub(super) const fn is_final(&self, error: &SourceError) -> bool {
-        matches!((self, error), (Self::Screen(_), SourceError::PermissionDenied { .. }))
+    pub(super) fn is_final(&self, error: &SourceError) -> bool {
+        matches!((self, error.cause()), (Self::Screen(_), SourceError::PermissionDenied { .. }))
     }
 
     /// The stable name of a device that can be open only once; `None` for what everybody may open for himself.
@@ -111,7 +111,7 @@ impl SourceSpec {
         match self {
             Self::Camera(options) => camera::find(&options.camera).map(|camera| Some(camera.id)),
             // The same picture of a screen is taken once; screens can be read in several ways at the same time.
-            Self::Screen(_) => Ok(Some(self.mode())),
+            Self::Screen(options) => Ok(Some(format!("{options:?}"))),
             Self::Synthetic(_) | Self::File(_) => Ok(None),
         }
     }
@@ -141,7 +141,7 @@ impl SourceSpec {
         match self {
             Self::Synthetic(o) => format!("synthetic, {} x {} at {} fps", o.width, o.height, o.fps),
             Self::Camera(o) => format!("{} x {} at {} fps, {}", o.width, o.height, o.fps, o.format),
-            Self::Screen(o) => format!("{o:?}"),
+            Self::Screen(o) => o.to_string(),
             Self::File(o) => o.path.display().to_string(),
         }
     }

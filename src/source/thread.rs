@@ -51,8 +51,8 @@ pub(super) struct Device {
 #[derive(Debug, Default)]
 struct State {
     publishers: Vec<Arc<Publisher>>,
-    /// What opening brought; the error is taken by the first who waits for it.
-    opened: Option<Result<Granted, Option<SourceError>>>,
+    /// What opening brought, for everybody who waits for it.
+    opened: Option<Result<Granted, Arc<SourceError>>>,
     is_done: bool,
 }
 
@@ -89,14 +89,9 @@ impl Device {
         let due = Instant::now() + timeout;
         let mut state = self.state();
         loop {
-            match &mut state.opened {
+            match &state.opened {
                 Some(Ok(granted)) => return Ok(granted.clone()),
-                Some(Err(error)) => {
-                    return Err(error.take().unwrap_or_else(|| SourceError::DeviceLost {
-                        device: self.spec.mode(),
-                        problem: "it could not be opened".to_owned(),
-                    }));
-                }
+                Some(Err(error)) => return Err(SourceError::Shared(Arc::clone(error))),
                 None => {}
             }
             let left = due.saturating_duration_since(Instant::now());
@@ -154,7 +149,7 @@ impl Device {
         let mut capture = match self.spec.open(options, &self.stop) {
             Ok(capture) => capture,
             Err(error) => {
-                self.set_opened(Err(Some(error)));
+                self.set_opened(Err(Arc::new(error)));
                 return;
             }
         };
@@ -251,7 +246,7 @@ impl Device {
         self.events.send_replace(state);
     }
 
-    fn set_opened(&self, opened: Result<Granted, Option<SourceError>>) {
+    fn set_opened(&self, opened: Result<Granted, Arc<SourceError>>) {
         self.state().opened = Some(opened);
         self.changed.notify_all();
     }
@@ -275,18 +270,16 @@ struct DoneAtEnd<'a>(&'a Device);
 
 impl Drop for DoneAtEnd<'_> {
     fn drop(&mut self) {
+        let failed = || SourceError::DeviceLost {
+            device: self.0.spec.mode(),
+            problem: "its thread has failed; the log says where".to_owned(),
+        };
         if thread::panicking() {
-            let error = SourceError::DeviceLost {
-                device: self.0.spec.mode(),
-                problem: "its thread has failed; the log says where".to_owned(),
-            };
-            self.0.end(Some(&error));
+            self.0.end(Some(&failed()));
         }
         let mut state = self.0.state();
         state.is_done = true;
-        if state.opened.is_none() {
-            state.opened = Some(Err(None));
-        }
+        state.opened.get_or_insert_with(|| Err(Arc::new(failed())));
         drop(state);
         self.0.changed.notify_all();
     }
@@ -332,6 +325,17 @@ impl Numbers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::synthetic::SyntheticOptions;
+
+    #[test]
+    fn everybody_who_waits_for_a_device_learns_why_it_does_not_open() {
+        let spec = SourceSpec::Synthetic(SyntheticOptions { width: 0, ..SyntheticOptions::default() });
+        let device = Device::start(spec, SourceOptions::default()).unwrap();
+        for _ in 0..3 {
+            let error = device.wait_until_open().unwrap_err();
+            assert_eq!((error.reason(), error.field()), ("parameter", Some("width")), "{error}");
+        }
+    }
 
     #[test]
     fn numbers_follow_the_source_and_show_its_gaps() {

@@ -23,11 +23,13 @@ mod wayland;
 #[cfg(all(feature = "screen", target_os = "linux"))]
 mod x11;
 
+use std::fmt;
+
 use super::{
     Capture, Granted, SourceError, SourceOptions, Stop,
     devices::{ScreenInfo, WindowInfo},
 };
-use crate::frame::PixelFormat;
+use crate::frame::{Format, PixelFormat};
 
 /// What reads screens by wlroots' screencopy, as it is called in what is granted.
 const SCREENCOPY: &str = "screencopy";
@@ -95,6 +97,22 @@ impl ScreenOptions {
             return Err(SourceError::Parameter { field: "region", problem: "it is empty".to_owned() });
         }
         Ok(())
+    }
+}
+
+/// For people.
+impl fmt::Display for ScreenOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.target {
+            ScreenTarget::Primary => f.write_str("the primary screen")?,
+            ScreenTarget::Screen(id) => write!(f, "screen {id}")?,
+            ScreenTarget::Window(id) => write!(f, "window {id}")?,
+        }
+        if let Some(Region { x, y, width, height }) = self.region {
+            write!(f, ", region {x},{y} {width} x {height}")?;
+        }
+        write!(f, " at {} fps, {}", self.fps, Format::Pixels(self.format))?;
+        f.write_str(if self.cursor { ", with the pointer" } else { "" })
     }
 }
 
@@ -284,6 +302,15 @@ mod tests {
         assert_eq!(clip(-10, 90, 30, 30), Some(Rect { x: 0, y: 90, width: 20, height: 10 }));
         assert_eq!(clip(100, 0, 10, 10), None);
         assert_eq!(clip(-10, 0, 10, 10), None);
+    }
+
+    #[test]
+    fn what_is_shown_has_a_name_for_people() {
+        let region = Some(Region { x: 1, y: 2, width: 30, height: 40 });
+        let target = ScreenTarget::Window("0x5".to_owned());
+        let part = ScreenOptions { target, region, fps: 12.5, cursor: true, ..ScreenOptions::default() };
+        assert_eq!(part.to_string(), "window 0x5, region 1,2 30 x 40 at 12.5 fps, rgb, with the pointer");
+        assert_eq!(ScreenOptions::default().to_string(), "the primary screen at 30 fps, rgb");
     }
 
     #[test]
