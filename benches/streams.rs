@@ -18,7 +18,7 @@ mod support;
 use std::time::Instant;
 
 use framehost::{
-    source::{SourceSpec, Sources, screen::ScreenOptions, synthetic::SyntheticOptions},
+    source::{SourceSpec, Sources, Stop, screen::ScreenOptions, synthetic::SyntheticOptions},
     streams::{StreamId, Streams},
 };
 use serde_json::json;
@@ -128,7 +128,7 @@ fn drop_running(spec: SourceSpec) -> f64 {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let _context = runtime.enter();
     let (streams, id) = (Streams::default(), StreamId::parse("cam").unwrap());
-    let running = Sources::default().open(&streams, &id, spec, None).unwrap();
+    let running = Sources::default().open(&streams, &id, spec, None, &Stop::default()).unwrap();
     eventually("a picture has come", || running.publisher().snapshot().published > 0);
     let began = Instant::now();
     drop(running);

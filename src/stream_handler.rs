@@ -22,8 +22,8 @@ use crate::{
         packet,
     },
     source::{
-        Granted, OpenError, Running, SourceOptions, SourceSpec, Sources, camera::CameraOptions, file::FileOptions,
-        screen::ScreenOptions,
+        Granted, OpenError, Running, SourceOptions, SourceSpec, Sources, Stop, camera::CameraOptions,
+        file::FileOptions, screen::ScreenOptions,
     },
     streams::{Event, Notice, Queue, StreamError, StreamId, Streams, SubscribeOptions, Subscription, Trouble, Wish},
 };
@@ -190,6 +190,10 @@ impl StreamHandler {
     /// # Errors
     ///
     /// [`HandlerError::Open`].
+    ///
+    /// # Cancel safety
+    ///
+    /// The device is let go of if the future is dropped.
     pub async fn open(&self, spec: SourceSpec, queue: Queue) -> Result<Captured, HandlerError> {
         let number = self.last_number.fetch_add(1, Ordering::Relaxed) + 1;
         let id = StreamId::parse(&format!("{}-{number}", spec.kind()))?;
@@ -197,7 +201,9 @@ impl StreamHandler {
         let options = SubscribeOptions { wait: true, queue, wish: Wish::default() };
         let subscription = self.streams.subscribe(&id, options)?;
         let (sources, streams) = (self.sources.clone(), self.streams.clone());
-        let opening = tokio::task::spawn_blocking(move || sources.open(&streams, &id, spec, None));
+        let stop = Stop::default();
+        let _abandoned = stop.on_drop();
+        let opening = tokio::task::spawn_blocking(move || sources.open(&streams, &id, spec, None, &stop));
         match opening.await {
             Ok(running) => Ok(Captured { subscription, running: running? }),
             Err(error) => {
@@ -295,6 +301,18 @@ mod tests {
         assert_eq!((metadata["stream_id"].as_str(), metadata["source"].as_str()), ("cam-001", "webrtc"));
         let clamped = |k: usize| pictures[k].as_ref().unwrap().metadata().get("clamped").map(String::as_str);
         assert_eq!([clamped(0), clamped(1), clamped(2), clamped(4)], [None, Some("1"), Some("2"), Some("3")]);
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn an_opening_that_nobody_waits_for_is_given_up() {
+        let hanging = crate::source::hanging::Hanging::new();
+        let handler = StreamHandler::new(hanging.options());
+        let spec = hanging.spec();
+        let opening = tokio::spawn(async move { handler.open(spec, Queue::Suitable).await.map(drop) });
+        let begun = hanging.begun().await;
+        opening.abort();
+        begun.given_up().await;
     }
 
     #[tokio::test]

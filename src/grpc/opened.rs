@@ -15,7 +15,7 @@ use tonic::Status;
 use super::{Served, convert::side, devices, pb};
 use crate::{
     activity::Activity,
-    source::{Running, SourceState, Sources, devices::Devices},
+    source::{Running, SourceState, Sources, Stop, devices::Devices},
     streams::{StreamId, Streams},
 };
 
@@ -63,8 +63,12 @@ impl Opened {
         let id = if request.stream_id.is_empty() { self.unused_id() } else { request.stream_id };
         let id = StreamId::parse(&id)?;
         let (sources, streams, opening_id) = (self.sources.clone(), self.streams.clone(), id.clone());
-        let opening =
-            tokio::task::spawn_blocking(move || sources.open(&streams, &opening_id, spec, Some("grpc".to_owned())));
+        let stop = Stop::default();
+        // A caller that goes before the answer takes the call with it.
+        let _abandoned = stop.on_drop();
+        let opening = tokio::task::spawn_blocking(move || {
+            sources.open(&streams, &opening_id, spec, Some("grpc".to_owned()), &stop)
+        });
         let running = opening.await.map_err(|error| Status::internal(error.to_string()))??;
         let granted = running.granted();
         let response = pb::OpenStreamResponse {
@@ -132,5 +136,29 @@ async fn unwatched(running: &Running) {
     while quiet < UNWATCHED {
         looks.tick().await;
         quiet = if running.publisher().has_subscribers() { Duration::ZERO } else { quiet + LOOK };
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use crate::source::hanging::Hanging;
+
+    #[tokio::test]
+    async fn a_call_that_is_gone_leaves_no_opening_behind() {
+        let hanging = Hanging::new();
+        let opened = Opened {
+            streams: Streams::default(),
+            sources: Sources::new(hanging.options()),
+            activity: Activity::default(),
+            shared: Arc::default(),
+        };
+        let file = pb::FileSource { path: hanging.path().display().to_string(), ..pb::FileSource::default() };
+        let source = Some(pb::open_stream_request::Source::File(file));
+        let request = pb::OpenStreamRequest { source, ..pb::OpenStreamRequest::default() };
+        let call = tokio::spawn(async move { opened.open(request).await });
+        let begun = hanging.begun().await;
+        call.abort();
+        begun.given_up().await;
     }
 }

@@ -12,6 +12,7 @@
 
 mod frames;
 mod models;
+mod openings;
 mod outbound;
 mod requests;
 mod sources;
@@ -34,8 +35,9 @@ use tokio::{
 
 use self::{
     models::OpenHandle,
+    openings::{OpenedSource, Opening},
     outbound::{Outbound, Place},
-    streams::{OpenStream, OpenedSource},
+    streams::OpenStream,
     subscriptions::Subscriptions,
 };
 use crate::{
@@ -126,7 +128,7 @@ pub async fn serve(
         out,
         streams: HashMap::new(),
         subscriptions: Subscriptions::new(),
-        opening: HashSet::new(),
+        openings: HashMap::new(),
         last_stream_number: 0,
         epoch: 0,
         acks: BTreeMap::new(),
@@ -155,8 +157,7 @@ struct Session {
     out: Outbound,
     streams: HashMap<StreamId, OpenStream>,
     subscriptions: Subscriptions,
-    /// Streams whose devices are being opened.
-    opening: HashSet<StreamId>,
+    openings: HashMap<StreamId, Opening>,
     last_stream_number: u64,
     /// Counts `hello`s: what was begun before the last one is void.
     epoch: u64,

@@ -108,6 +108,7 @@ impl Session {
             self.registration.name_client(client.chars().take(MAX_CLIENT_CHARS).collect());
         }
         self.epoch += 1;
+        self.give_up_openings().await;
         self.close_all_streams().await;
         self.handles.clear();
         ok(&Hello {

@@ -1,4 +1,5 @@
-//! `stream.open`, `stream.list`, `stream.close`, and the streams that a session holds.
+//! `stream.open`, `stream.list`, `stream.close`, and the streams that a session holds; those with devices open in
+//! `openings`.
 
 use std::{collections::hash_map::Entry, sync::Arc};
 
@@ -8,18 +9,18 @@ use tokio::sync::{Notify, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    Done, FRAME_CREDITS, Reply, Session,
+    FRAME_CREDITS, Reply, Session,
     frames::no_stream,
     ok,
+    openings::Opened,
     outbound::Outbound,
     sources::{SourceRequest, TroubleFields},
     stream_id,
 };
 use crate::{
-    error::ErrorKind,
-    frame::{Format, Metadata, fragment::Reassembler},
-    message::{Failure, Request, RequestId, page},
-    source::{OpenError, Running, SourceSpec, SourceState},
+    frame::{Format, fragment::Reassembler},
+    message::{Failure, Request, page},
+    source::{Running, SourceState},
     streams::{
         Feedback, Feedbacks, Origin, Publisher, ResultEvent, StreamError, StreamId, StreamSnapshot, SubscriberSnapshot,
         Trouble,
@@ -42,36 +43,6 @@ pub(super) enum Feed {
     Source(Running),
 }
 
-/// What opening a source came to, for the session to take in.
-pub(super) struct OpenedSource {
-    id: StreamId,
-    kind: &'static str,
-    /// The session that asked has since said `hello` again if this is not its own.
-    epoch: u64,
-    result: Result<Running, OpenError>,
-}
-
-#[derive(Serialize)]
-struct Opened<'a> {
-    stream_id: &'a str,
-    source: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    frame_credits: Option<u32>,
-    #[serde(flatten)]
-    granted: Option<Granted<'a>>,
-}
-
-#[derive(Serialize)]
-struct Granted<'a> {
-    width: u32,
-    height: u32,
-    fps: f64,
-    format: &'static str,
-    device: &'a str,
-    backend: &'static str,
-    metadata: &'a Metadata,
-}
-
 #[derive(Serialize)]
 struct StreamPage {
     streams: Vec<Box<RawValue>>,
@@ -80,7 +51,7 @@ struct StreamPage {
 }
 
 #[derive(Serialize)]
-struct StreamCounters {
+pub(super) struct StreamCounters {
     stream_id: String,
     source: &'static str,
     session: Option<String>,
@@ -152,15 +123,6 @@ impl Session {
         }
     }
 
-    /// Refuses what has to wait until the stream is open.
-    fn refuse_while_opening(&self, id: &StreamId) -> Result<(), Failure> {
-        if !self.opening.contains(id) {
-            return Ok(());
-        }
-        let problem = "the stream is still being opened: wait for the answer";
-        Err(Failure::new(ErrorKind::FailedPrecondition, problem).with("stream_id", id.as_str()))
-    }
-
     fn open_extension(&mut self, id: &StreamId) -> Result<Reply, Failure> {
         let owner = Some(self.registration.session_id().to_owned());
         let origin = Origin { source: "extension", owner, is_lossless: false };
@@ -171,71 +133,8 @@ impl Session {
         ok(&Opened { stream_id: id.as_str(), source: "extension", frame_credits, granted: None })
     }
 
-    /// Devices take their time to open: meanwhile the session goes on.
-    async fn open_source(&mut self, request: &Request<'_>, id: StreamId, spec: SourceSpec) -> Result<Reply, Failure> {
-        self.refuse_while_opening(&id)?;
-        self.hub.streams().check_free(&id)?;
-        let (sources, streams) = (self.hub.sources().clone(), self.hub.streams().clone());
-        let owner = Some(self.registration.session_id().to_owned());
-        let (kind, epoch) = (spec.kind(), self.epoch);
-        let is_quick = matches!(spec, SourceSpec::Synthetic(_));
-        let opening_id = id.clone();
-        let open = move || sources.open(&streams, &opening_id, spec, owner);
-        if is_quick {
-            let opened = OpenedSource { id, kind, epoch, result: open() };
-            self.source_opened(request.id(), opened).await;
-            return Ok(Reply::Later);
-        }
-        let opening = id.clone();
-        let reply = self.work_later(request, async move |request_id: Option<RequestId>| {
-            let opened = match tokio::task::spawn_blocking(open).await {
-                Ok(result) => Some(OpenedSource { id, kind, epoch, result }),
-                Err(error) => {
-                    tracing::error!(%error, "a source could not be opened");
-                    None
-                }
-            };
-            Done { request_id, opened }
-        })?;
-        self.opening.insert(opening);
-        Ok(reply)
-    }
-
-    /// Takes in a source that has been opened, or not, and answers.
-    pub(super) async fn source_opened(&mut self, request_id: Option<&RequestId>, opened: OpenedSource) {
-        let OpenedSource { id, kind, epoch, result } = opened;
-        self.opening.remove(&id);
-        let running = match result {
-            Ok(running) if epoch == self.epoch => running,
-            Ok(running) => {
-                close_source(running).await;
-                let failure = Failure::new(ErrorKind::Aborted, "the session has begun anew");
-                return self.out.failure(request_id, &failure.with("stream_id", id.as_str())).await;
-            }
-            Err(error) => {
-                let failure = Failure::from(error).with("stream_id", id.as_str());
-                return self.out.failure(request_id, &failure).await;
-            }
-        };
-        if let Some(request_id) = request_id {
-            let granted = running.granted();
-            let granted = Granted {
-                width: granted.width,
-                height: granted.height,
-                fps: granted.fps,
-                format: granted.format.as_str(),
-                device: &granted.device,
-                backend: granted.backend,
-                metadata: &granted.metadata,
-            };
-            let opened = Opened { stream_id: id.as_str(), source: kind, frame_credits: None, granted: Some(granted) };
-            self.out.ok(request_id, &opened).await;
-        }
-        self.hold(&id, Arc::clone(running.publisher()), Feed::Source(running));
-    }
-
     /// Holds a stream from here on, and carries back what concerns it.
-    fn hold(&mut self, id: &StreamId, publisher: Arc<Publisher>, feed: Feed) {
+    pub(super) fn hold(&mut self, id: &StreamId, publisher: Arc<Publisher>, feed: Feed) {
         let feedback = carry_feedback(id.clone(), publisher.feedback(), self.out.clone());
         let mut carriers = vec![AbortOnDropHandle::new(tokio::spawn(feedback))];
         if let Feed::Source(running) = &feed {
@@ -255,7 +154,9 @@ impl Session {
 
     pub(super) async fn stream_close(&mut self, request: &Request<'_>) -> Result<Reply, Failure> {
         let id = stream_id(request)?;
-        self.refuse_while_opening(&id)?;
+        if let Some(reply) = self.close_opening(request, &id) {
+            return reply;
+        }
         let Entry::Occupied(entry) = self.streams.entry(id) else {
             return Err(no_stream(&stream_id(request)?));
         };
@@ -288,6 +189,8 @@ impl Session {
     }
 
     pub(super) async fn close_all_streams(&mut self) {
+        // First of all, so that they come to their end meanwhile.
+        self.openings.clear();
         for (_, stream) in self.streams.drain() {
             stream.close().await;
         }
@@ -314,7 +217,7 @@ impl OpenStream {
 }
 
 /// Closes a source's stream: its device may be in the middle of a picture.
-async fn close_source(running: Running) -> Option<StreamSnapshot> {
+pub(super) async fn close_source(running: Running) -> Option<StreamSnapshot> {
     match tokio::task::spawn_blocking(move || running.close()).await {
         Ok(counters) => Some(counters),
         Err(error) => {

@@ -90,6 +90,11 @@ impl Stop {
         changed.notify_all();
     }
 
+    /// Tells it when what this returns is dropped: a future that owns it stops, by being dropped, what works for it.
+    pub fn on_drop(&self) -> StopOnDrop {
+        StopOnDrop(self.clone())
+    }
+
     /// Has it been told?
     pub fn is_set(&self) -> bool {
         *self.shared.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -112,5 +117,15 @@ impl Stop {
     /// Waits for so long; `true` as soon as it is told to stop.
     pub fn wait(&self, time: Duration) -> bool {
         self.wait_until(Instant::now() + time)
+    }
+}
+
+/// Says [`Stop::set`] when it is dropped.
+#[derive(Debug)]
+pub struct StopOnDrop(Stop);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.set();
     }
 }

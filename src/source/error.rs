@@ -46,6 +46,10 @@ pub enum SourceError {
     #[error("{device} did not open within {waited_ms} ms")]
     OpenTimeout { device: String, waited_ms: u64 },
 
+    /// Who asked for it has gone, or has closed it, before it was open.
+    #[error("{device} is not waited for any more")]
+    Abandoned { device: String },
+
     /// This build, or this machine, lacks what it takes.
     #[error("{what} cannot be used here: {hint}")]
     Missing { what: String, hint: String },
@@ -108,6 +112,7 @@ impl SourceError {
             Self::PermissionDenied { .. } | Self::NotAllowed { .. } => ErrorKind::PermissionDenied,
             Self::RegionOutside { .. } | Self::StartBehindEnd { .. } => ErrorKind::OutOfRange,
             Self::OpenTimeout { .. } => ErrorKind::DeadlineExceeded,
+            Self::Abandoned { .. } => ErrorKind::Cancelled,
             Self::File { .. } => ErrorKind::NotFound,
             Self::Synthetic(error) => error.kind(),
             Self::Ffmpeg(error) => error.kind(),
@@ -129,6 +134,7 @@ impl SourceError {
             Self::NoDisplay { .. } => "no_display",
             Self::RegionOutside { .. } => "region_outside",
             Self::OpenTimeout { .. } => "open_timeout",
+            Self::Abandoned { .. } => "abandoned",
             Self::Missing { .. } => "missing",
             Self::File { .. } => "file",
             Self::NotAVideo { .. } => "not_a_video",

@@ -7,6 +7,7 @@
 //! - A source owns one named OS thread that opens, reads and drops its device; dropping the last [`Running`] of a
 //!   device ends the thread after the picture at hand, and waits for it.
 //! - A device is open once, however many streams show it.
+//! - A device that is being opened is let go of when nobody waits for it any more.
 //! - A live source that falls behind makes fewer pictures; it never sends a burst. A file waits for its readers.
 //! - A device that goes is a [`SourceError::DeviceLost`], looked for again by its stable id until its streams close.
 //!
@@ -18,6 +19,8 @@ mod clock;
 pub mod devices;
 mod error;
 pub mod file;
+#[cfg(all(test, unix))]
+pub(crate) mod hanging;
 mod running;
 pub mod screen;
 mod spec;
@@ -25,7 +28,7 @@ pub mod synthetic;
 mod thread;
 
 pub use self::{
-    capture::{Capture, Granted, Number, Picture, Step, Stop, TICK},
+    capture::{Capture, Granted, Number, Picture, Step, Stop, StopOnDrop, TICK},
     error::SourceError,
     running::{OpenError, Running, Sources},
     spec::{SourceOptions, SourceSpec},

@@ -9,7 +9,7 @@ use std::{
 use tokio::sync::watch;
 
 use super::{
-    Granted, SourceError, SourceOptions, SourceSpec,
+    Granted, SourceError, SourceOptions, SourceSpec, Stop,
     devices::{self, Devices},
     thread::{Device, SourceState},
 };
@@ -93,7 +93,8 @@ impl Sources {
 
     /// Opens a stream that shows `spec`, and waits until its device is open. Blocks for as long as that takes.
     ///
-    /// `owner`: as `stream.list` shows it.
+    /// `owner`: as `stream.list` shows it. `stop`: ends the wait, and the opening with it if nobody else waits; it has
+    /// no say in what is open.
     ///
     /// # Errors
     ///
@@ -104,20 +105,30 @@ impl Sources {
         id: &StreamId,
         spec: SourceSpec,
         owner: Option<String>,
+        stop: &Stop,
     ) -> Result<Running, OpenError> {
         spec.check()?;
+        if stop.is_set() {
+            // Before a device is touched: this may have waited for its turn.
+            return Err(SourceError::Abandoned { device: spec.mode() }.into());
+        }
         // Before a camera lights up for a stream that cannot be.
         streams.check_free(id)?;
         let origin = Origin { source: spec.kind(), owner, is_lossless: spec.is_lossless() };
         let lease = self.lease(spec)?;
-        let granted = lease.device.wait_until_open()?;
+        let granted = lease.device.wait_until_open(stop)?;
         let publisher = Arc::new(streams.open(id, origin)?);
         lease.device.attach(Arc::clone(&publisher));
         Ok(Running { publisher, granted, lease })
     }
 
     fn lease(&self, spec: SourceSpec) -> Result<Lease, SourceError> {
-        let Some(name) = spec.shared_name()? else {
+        let name = spec.shared_name()?;
+        self.lease_by(name, spec)
+    }
+
+    fn lease_by(&self, name: Option<String>, spec: SourceSpec) -> Result<Lease, SourceError> {
+        let Some(name) = name else {
             let device = Device::start(spec, self.shared.options.clone())?;
             return Ok(Lease { sources: self.clone(), device, name: None });
         };
@@ -209,5 +220,31 @@ impl Drop for Lease {
         if let Some(name) = &self.name {
             self.sources.forget(name, &self.device);
         }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use crate::source::hanging::Hanging;
+
+    #[tokio::test]
+    async fn an_opening_goes_on_until_the_last_who_waits_for_it_has_gone() {
+        let hanging = Hanging::new();
+        let sources = Sources::new(hanging.options());
+        let wait = |stop: &Stop| {
+            let (lease, stop) = (sources.lease_by(Some("one".to_owned()), hanging.spec()).unwrap(), stop.clone());
+            tokio::task::spawn_blocking(move || lease.device.wait_until_open(&stop))
+        };
+        let (stop, others) = (Stop::default(), Stop::default());
+        let (first, second) = (wait(&stop), wait(&others));
+        let begun = hanging.begun().await;
+        drop(stop.on_drop());
+        assert_eq!(first.await.unwrap().unwrap_err().reason(), "abandoned");
+        assert!(!second.is_finished() && !sources.devices()["one"].device.is_over());
+        others.set();
+        begun.given_up().await;
+        assert_eq!(second.await.unwrap().unwrap_err().reason(), "abandoned");
+        assert!(sources.devices().is_empty());
     }
 }

@@ -83,12 +83,15 @@ impl Device {
         &self.spec
     }
 
-    /// Waits until the device is open.
-    pub(super) fn wait_until_open(&self) -> Result<Granted, SourceError> {
+    /// Waits until the device is open, or `stop` comes, which stops the wait only: others may wait, too.
+    pub(super) fn wait_until_open(&self, stop: &Stop) -> Result<Granted, SourceError> {
         let timeout = self.spec.open_timeout();
         let due = Instant::now() + timeout;
         let mut state = self.state();
         loop {
+            if stop.is_set() {
+                return Err(SourceError::Abandoned { device: self.spec.mode() });
+            }
             match &state.opened {
                 Some(Ok(granted)) => return Ok(granted.clone()),
                 Some(Err(error)) => return Err(SourceError::Shared(Arc::clone(error))),
@@ -99,7 +102,7 @@ impl Device {
                 let waited_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
                 return Err(SourceError::OpenTimeout { device: self.spec.mode(), waited_ms });
             }
-            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state = self.changed.wait_timeout(state, left.min(TICK)).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -332,7 +335,7 @@ mod tests {
         let spec = SourceSpec::Synthetic(SyntheticOptions { width: 0, ..SyntheticOptions::default() });
         let device = Device::start(spec, SourceOptions::default()).unwrap();
         for _ in 0..3 {
-            let error = device.wait_until_open().unwrap_err();
+            let error = device.wait_until_open(&Stop::default()).unwrap_err();
             assert_eq!((error.reason(), error.field()), ("parameter", Some("width")), "{error}");
         }
     }

@@ -15,7 +15,7 @@ const RATE_WINDOW: usize = 32;
 const RATE_STALE_S: f64 = 2.0;
 
 /// A stream's counters at one moment.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct StreamSnapshot {
     /// Hub-wide name.
     pub stream_id: String,

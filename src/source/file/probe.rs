@@ -122,6 +122,7 @@ pub(super) fn ask(tools: &Tools, path: &Path, what: &[&str], stop: &Stop) -> Res
     let mut heard = Instant::now();
     loop {
         match child.read(&mut part, TICK)? {
+            Read::Bytes(_) if stop.is_set() => return Err(child.hangs(heard.elapsed()).into()),
             Read::Bytes(count) => {
                 heard = Instant::now();
                 answer.extend_from_slice(part.get(..count).unwrap_or_default());
