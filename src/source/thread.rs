@@ -192,7 +192,14 @@ impl Device {
             if self.spec.is_lossless() && !self.publishers().iter().all(|publisher| publisher.wait_for_room(TICK)) {
                 continue;
             }
-            match capture.next(&self.stop)? {
+            let step = match capture.next(&self.stop) {
+                Err(error) if self.stop.is_set() => {
+                    tracing::debug!(%error, "the picture at hand was given up");
+                    return Ok(());
+                }
+                step => step?,
+            };
+            match step {
                 Step::Picture(picture) => self.publish(picture, numbers, capture.granted()),
                 Step::Idle => {}
                 Step::End => return Ok(()),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from PIL import Image
 
 from capture import capture, parse
 from conftest import HERE
+from native import HostError
 
 WIDTH, HEIGHT = 640, 400
 
@@ -42,8 +44,15 @@ class Display:
         Image.fromarray(self.pixels).save(picture)
         self.run(sys.executable, str(HERE / "paint.py"), self.name, str(picture))
 
+    def hang(self):
+        self.process.send_signal(signal.SIGSTOP)
+
+    def go_on(self):
+        self.process.send_signal(signal.SIGCONT)
+
     def stop(self):
         if self.process.poll() is None:
+            self.go_on()
             self.process.terminate()
         self.process.wait(10)
 
@@ -169,3 +178,57 @@ def test_a_display_that_dies_is_lost_and_nothing_hangs(binary, make_display):
     assert '"device_lost"' in line
     process.send_signal(2)
     assert process.wait(10) == 0
+
+
+def test_a_display_that_hangs_is_lost_and_comes_back(binary, make_display):
+    display = make_display()
+    process = subprocess.Popen(
+        [binary, "capture", "screen", "--json", "--fps", "20"], env=display.env, stdout=subprocess.PIPE, text=True,
+        stdin=subprocess.DEVNULL,
+    )
+    try:
+        lines = [process.stdout.readline() for _ in range(4)]
+        assert len(parse(0, lines).frames) == 3
+        display.hang()
+        began = time.monotonic()
+        for line in process.stdout:
+            if '"lost"' in line:
+                break
+        assert '"device_lost"' in line and "has not answered" in line
+        # Whoever comes meanwhile is told, too.
+        missing = {part["what"]: part["problem"] for part in devices(binary, display)["missing"]}
+        assert "has not answered" in missing["screen"]
+        assert time.monotonic() - began < 20
+        display.go_on()
+        for line in process.stdout:
+            if '"frame' in line:
+                break
+        assert '"lost"' not in line
+        process.send_signal(2)
+        assert process.wait(10) == 0
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+def test_streams_of_a_display_that_hangs_close_at_once(make_display, make_hub):
+    display = make_display()
+    hub = make_hub(start=False)
+    hub.env["DISPLAY"] = display.name
+    hub.start()
+    with hub.native() as native:
+        native.request("hello", protocol=1)
+        native.request("stream.open", stream_id="one", source={"kind": "screen"})
+        display.hang()
+        began = time.monotonic()
+        native.request("stream.close", stream_id="one")
+        # One that is being opened, too.
+        native.send({"id": "opening", "type": "stream.open", "stream_id": "two", "source": {"kind": "screen"}})
+        assert native.request("stream.close", stream_id="two")["stream_id"] == "two"
+        assert time.monotonic() - began < 2
+        with pytest.raises(HostError) as failed:
+            native.request("stream.open", stream_id="two", source={"kind": "screen"})
+        assert failed.value.details["reason"] == "device_lost"
+        display.go_on()
+        native.request("stream.open", stream_id="two", source={"kind": "screen"})
+    assert "left behind" not in hub.output()

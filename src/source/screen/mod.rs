@@ -14,6 +14,8 @@ mod pixels;
 pub mod portal;
 #[cfg(all(feature = "screen", target_os = "linux"))]
 mod shared_memory;
+#[cfg(all(feature = "screen", target_os = "linux"))]
+mod socket;
 #[cfg(all(feature = "screen", any(test, windows, target_os = "macos")))]
 mod units;
 #[cfg(all(feature = "screen", target_os = "linux"))]
@@ -194,7 +196,7 @@ pub fn open(options: &ScreenOptions, env: &SourceOptions, stop: &Stop) -> Result
     match (way::choose(&offer, &options.target)?, link) {
         (way::Way::Screencopy, Some(link)) => Ok(Box::new(wayland::Screencopy::open(link, options, stop)?)),
         (way::Way::Portal, _) => portal::open(options, env, stop),
-        (way::Way::Screencopy, None) | (way::Way::X11, _) => Ok(Box::new(x11::X11::open(options)?)),
+        (way::Way::Screencopy, None) | (way::Way::X11, _) => Ok(Box::new(x11::X11::open(options, stop)?)),
     }
 }
 

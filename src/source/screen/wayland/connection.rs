@@ -18,7 +18,6 @@ use std::{
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
-    net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with},
 };
 use wayland_client::{
     Connection, Dispatch, EventQueue, QueueHandle,
@@ -33,7 +32,10 @@ use wayland_protocols::xdg::xdg_output::zv1::client::zxdg_output_manager_v1::Zxd
 use wayland_protocols_wlr::screencopy::v1::client::zwlr_screencopy_manager_v1::ZwlrScreencopyManagerV1;
 
 use super::{copy::FrameEvents, outputs::Output};
-use crate::source::{SourceError, Stop, TICK, screen::way::Compositor};
+use crate::source::{
+    SourceError, Stop, TICK,
+    screen::{socket::connect_to, way::Compositor},
+};
 
 /// Longest time that a compositor may take to answer.
 pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(5);
@@ -94,14 +96,6 @@ fn socket_path(display: Option<&OsStr>, runtime_dir: Option<&OsStr>) -> Result<P
             Err(Compositor::Unreachable(problem))
         }
     }
-}
-
-/// Connects without waiting: a compositor that hangs may have a full queue.
-fn connect_to(path: &Path) -> Result<UnixStream, Errno> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-    connect(&socket, &SocketAddrUnix::new(path)?)?;
-    Ok(UnixStream::from(socket))
 }
 
 impl Link {

@@ -1,17 +1,12 @@
 //! The pointer, drawn over a picture: X11 keeps it apart.
 
-use x11rb::{protocol::xfixes::ConnectionExt as _, rust_connection::RustConnection};
+use x11rb::protocol::xfixes::ConnectionExt as _;
 
-use super::{Rect, lost};
+use super::{Link, Rect, lost};
 use crate::{frame::PixelFormat, source::SourceError};
 
 /// Blends the pointer into the pixels of `area`, as far as it lies there.
-pub(super) fn draw(
-    conn: &RustConnection,
-    pixels: &mut [u8],
-    area: Rect,
-    format: PixelFormat,
-) -> Result<(), SourceError> {
+pub(super) fn draw(conn: &Link, pixels: &mut [u8], area: Rect, format: PixelFormat) -> Result<(), SourceError> {
     // The version has to be asked for once a connection; the answer is the same each time.
     conn.xfixes_query_version(4, 0).map_err(lost)?.reply().map_err(lost)?;
     let cursor = conn.xfixes_get_cursor_image().map_err(lost)?.reply().map_err(lost)?;

@@ -10,10 +10,9 @@ use x11rb::{
         shm::{self, ConnectionExt as _},
         xproto::{ConnectionExt as _, ImageFormat, ImageOrder, Window},
     },
-    rust_connection::RustConnection,
 };
 
-use super::{Rect, lost};
+use super::{Link, Rect, lost, unless_refused};
 use crate::{
     frame::PixelFormat,
     source::{SourceError, screen::shared_memory::SharedMemory},
@@ -28,7 +27,7 @@ pub(super) struct Pixels {
 }
 
 impl Pixels {
-    pub(super) fn of(conn: &RustConnection, screen_number: usize) -> Result<Self, SourceError> {
+    pub(super) fn of(conn: &Link, screen_number: usize) -> Result<Self, SourceError> {
         let setup = conn.setup();
         let screen = setup.roots.get(screen_number).ok_or_else(|| lost("the display has no screens"))?;
         let bits = setup.pixmap_formats.iter().find(|format| format.depth == screen.root_depth);
@@ -65,15 +64,24 @@ struct Segment {
 }
 
 impl Grabber {
-    pub(super) fn new(conn: &RustConnection, root: Window) -> Result<Self, SourceError> {
+    pub(super) fn new(conn: &Link, root: Window) -> Result<Self, SourceError> {
         let offered = conn.extension_information(shm::X11_EXTENSION_NAME).map_err(lost)?.is_some();
         // Descriptors are passed since 1.2; displays of other machines cannot take any.
-        let version = if offered { conn.shm_query_version().map_err(lost)?.reply().ok() } else { None };
+        let version = match offered {
+            true => unless_refused(conn.shm_query_version().map_err(lost)?.reply())?,
+            false => None,
+        };
         let has_shm = version.is_some_and(|version| (version.major_version, version.minor_version) >= (1, 2));
         let mut grabber = Self { root, has_shm, segment: None, received: Vec::new() };
-        if has_shm && let Err(error) = grabber.attach(conn, 4) {
-            tracing::info!(%error, "no shared memory with the display: pictures come over its socket");
-            grabber.has_shm = false;
+        if has_shm {
+            match grabber.attach(conn, 4) {
+                Ok(()) => {}
+                Err(error) if error.is_lost() => return Err(lost(error)),
+                Err(error) => {
+                    tracing::info!(%error, "no shared memory with the display: pictures come over its socket");
+                    grabber.has_shm = false;
+                }
+            }
         }
         Ok(grabber)
     }
@@ -83,7 +91,7 @@ impl Grabber {
     }
 
     /// The pixels of `area`, four bytes each, rows tightly packed.
-    pub(super) fn grab(&mut self, conn: &RustConnection, area: Rect) -> Result<&[u8], SourceError> {
+    pub(super) fn grab(&mut self, conn: &Link, area: Rect) -> Result<&[u8], SourceError> {
         let len = PixelFormat::Bgra.packed_len(area.width, area.height)?;
         let outside = |_| lost("the area has sides that X11 cannot name");
         let (x, y) = (i16::try_from(area.x).map_err(outside)?, i16::try_from(area.y).map_err(outside)?);
@@ -109,7 +117,7 @@ impl Grabber {
         segment.memory.bytes().get(..len).ok_or_else(|| lost("the display shares less than a picture"))
     }
 
-    fn attach(&mut self, conn: &RustConnection, len: usize) -> Result<(), AttachError> {
+    fn attach(&mut self, conn: &Link, len: usize) -> Result<(), AttachError> {
         if let Some(old) = self.segment.take() {
             conn.shm_detach(old.id)?.check()?;
         }
@@ -133,4 +141,11 @@ enum AttachError {
     Connection(#[from] x11rb::errors::ConnectionError),
     #[error(transparent)]
     Id(#[from] x11rb::errors::ReplyOrIdError),
+}
+
+impl AttachError {
+    /// Is the connection broken, by which pictures would come otherwise?
+    const fn is_lost(&self) -> bool {
+        matches!(self, Self::Connection(_) | Self::Refused(ReplyError::ConnectionError(_)))
+    }
 }

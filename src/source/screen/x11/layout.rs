@@ -2,16 +2,16 @@
 
 use x11rb::{
     connection::Connection,
+    errors::ConnectionError,
     protocol::{
         randr::ConnectionExt as _,
         xproto::{AtomEnum, ConnectionExt as _, MapState, Screen, Window},
     },
-    rust_connection::RustConnection,
 };
 
-use super::{super::ScreenTarget, Rect, connect, lost};
+use super::{super::ScreenTarget, Link, Rect, connect, lost, unless_refused};
 use crate::source::{
-    SourceError,
+    SourceError, Stop,
     devices::{ScreenInfo, WindowInfo},
 };
 
@@ -30,7 +30,7 @@ pub(super) struct Found {
 
 /// The screens, the primary one first, and the windows, the topmost first.
 pub(in crate::source::screen) fn list() -> Result<(Vec<ScreenInfo>, Vec<WindowInfo>), SourceError> {
-    let (conn, screen_number) = connect()?;
+    let (conn, screen_number) = connect(&Stop::default())?;
     let screen = root_screen(&conn, screen_number)?;
     let mut screens = monitors(&conn, screen)?;
     screens.sort_by_key(|screen| !screen.is_primary);
@@ -43,7 +43,7 @@ pub(in crate::source::screen) fn list() -> Result<(Vec<ScreenInfo>, Vec<WindowIn
 }
 
 /// Where the target is now.
-pub(super) fn find(conn: &RustConnection, screen_number: usize, target: &ScreenTarget) -> Result<Found, SourceError> {
+pub(super) fn find(conn: &Link, screen_number: usize, target: &ScreenTarget) -> Result<Found, SourceError> {
     let screen = root_screen(conn, screen_number)?;
     match target {
         ScreenTarget::Primary | ScreenTarget::Screen(_) => {
@@ -76,20 +76,24 @@ pub(super) fn find(conn: &RustConnection, screen_number: usize, target: &ScreenT
     }
 }
 
-fn root_screen(conn: &RustConnection, screen_number: usize) -> Result<&Screen, SourceError> {
+fn root_screen(conn: &Link, screen_number: usize) -> Result<&Screen, SourceError> {
     conn.setup().roots.get(screen_number).ok_or_else(|| lost("the display has no screens"))
 }
 
 /// The root window as it is now: what the connection began with may have changed.
-fn root_rect(conn: &RustConnection, root: Window) -> Result<Rect, SourceError> {
+fn root_rect(conn: &Link, root: Window) -> Result<Rect, SourceError> {
     let geometry = conn.get_geometry(root).map_err(lost)?.reply().map_err(lost)?;
     Ok(Rect { x: 0, y: 0, width: geometry.width.into(), height: geometry.height.into() })
 }
 
 /// By RandR 1.5; the whole root window where the display has no monitors.
-fn monitors(conn: &RustConnection, screen: &Screen) -> Result<Vec<ScreenInfo>, SourceError> {
+fn monitors(conn: &Link, screen: &Screen) -> Result<Vec<ScreenInfo>, SourceError> {
     let root = root_rect(conn, screen.root)?;
-    let reply = conn.randr_get_monitors(screen.root, true).ok().and_then(|cookie| cookie.reply().ok());
+    let reply = match conn.randr_get_monitors(screen.root, true) {
+        Ok(cookie) => unless_refused(cookie.reply())?,
+        Err(ConnectionError::UnsupportedExtension) => None,
+        Err(error) => return Err(lost(error)),
+    };
     let mut screens = Vec::new();
     for monitor in reply.map(|reply| reply.monitors).unwrap_or_default() {
         let name = conn.get_atom_name(monitor.name).map_err(lost)?.reply().map_err(lost)?.name;
@@ -123,7 +127,7 @@ fn info(id: String, rect: Rect, is_primary: bool) -> ScreenInfo {
 }
 
 /// The windows that the window manager knows, the topmost first; without one, the root's children.
-fn window_ids(conn: &RustConnection, root: Window) -> Result<Vec<Window>, SourceError> {
+fn window_ids(conn: &Link, root: Window) -> Result<Vec<Window>, SourceError> {
     let managed = property(conn, root, b"_NET_CLIENT_LIST_STACKING", u32::MAX / 4)?;
     let mut ids: Vec<Window> = match managed {
         Some(value) => value.as_chunks().0.iter().map(|id| u32::from_ne_bytes(*id)).collect(),
@@ -134,15 +138,15 @@ fn window_ids(conn: &RustConnection, root: Window) -> Result<Vec<Window>, Source
 }
 
 /// A window that is shown on the screen, if only in part.
-fn window_info(conn: &RustConnection, screen: &Screen, id: Window) -> Result<Option<WindowInfo>, SourceError> {
+fn window_info(conn: &Link, screen: &Screen, id: Window) -> Result<Option<WindowInfo>, SourceError> {
     // A window may go between one question and the next: then there is none.
-    let Ok(attributes) = conn.get_window_attributes(id).map_err(lost)?.reply() else {
+    let Some(attributes) = unless_refused(conn.get_window_attributes(id).map_err(lost)?.reply())? else {
         return Ok(None);
     };
-    let Ok(geometry) = conn.get_geometry(id).map_err(lost)?.reply() else {
+    let Some(geometry) = unless_refused(conn.get_geometry(id).map_err(lost)?.reply())? else {
         return Ok(None);
     };
-    let Ok(corner) = conn.translate_coordinates(id, screen.root, 0, 0).map_err(lost)?.reply() else {
+    let Some(corner) = unless_refused(conn.translate_coordinates(id, screen.root, 0, 0).map_err(lost)?.reply())? else {
         return Ok(None);
     };
     let rect = Rect {
@@ -164,16 +168,11 @@ fn window_info(conn: &RustConnection, screen: &Screen, id: Window) -> Result<Opt
     Ok(Some(WindowInfo { id: format!("{id:#x}"), title, x, y, width, height }))
 }
 
-fn property(
-    conn: &RustConnection,
-    window: Window,
-    name: &[u8],
-    max_words: u32,
-) -> Result<Option<Vec<u8>>, SourceError> {
+fn property(conn: &Link, window: Window, name: &[u8], max_words: u32) -> Result<Option<Vec<u8>>, SourceError> {
     let atom = conn.intern_atom(true, name).map_err(lost)?.reply().map_err(lost)?.atom;
     if atom == u32::from(AtomEnum::NONE) {
         return Ok(None);
     }
     let reply = conn.get_property(false, window, atom, AtomEnum::ANY, 0, max_words).map_err(lost)?.reply();
-    Ok(reply.ok().map(|reply| reply.value).filter(|value| !value.is_empty()))
+    Ok(unless_refused(reply)?.map(|reply| reply.value).filter(|value| !value.is_empty()))
 }

@@ -3,18 +3,17 @@
 mod cursor;
 mod grab;
 mod layout;
+mod link;
 
-use std::{
-    env,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use x11rb::{connection::Connection, rust_connection::RustConnection};
+use x11rb::connection::Connection;
 
 pub(super) use self::layout::list;
 use self::{
     grab::{Grabber, Pixels},
     layout::Found,
+    link::{Link, connect, lost, unless_refused},
 };
 use super::{Rect, ScreenOptions, ScreenTarget, pixels::convert_screen};
 use crate::{
@@ -30,7 +29,7 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// An open screen or window.
 pub(super) struct X11 {
-    conn: RustConnection,
+    conn: Link,
     options: ScreenOptions,
     granted: Granted,
     found: Found,
@@ -44,24 +43,9 @@ pub(super) struct X11 {
     is_resized: bool,
 }
 
-/// Connects to the display that the environment names.
-fn connect() -> Result<(RustConnection, usize), SourceError> {
-    x11rb::connect(None).map_err(|error| {
-        let display = |name| env::var(name).unwrap_or_else(|_| "not set".to_owned());
-        let problem =
-            format!("{error} (DISPLAY is {}, WAYLAND_DISPLAY is {})", display("DISPLAY"), display("WAYLAND_DISPLAY"));
-        SourceError::NoDisplay { problem }
-    })
-}
-
-/// What the server said, or that it is gone.
-fn lost(error: impl std::fmt::Display) -> SourceError {
-    SourceError::DeviceLost { device: "the X11 display".to_owned(), problem: error.to_string() }
-}
-
 impl X11 {
-    pub(super) fn open(options: &ScreenOptions) -> Result<Self, SourceError> {
-        let (conn, screen_number) = connect()?;
+    pub(super) fn open(options: &ScreenOptions, stop: &Stop) -> Result<Self, SourceError> {
+        let (conn, screen_number) = connect(stop)?;
         let pixels = Pixels::of(&conn, screen_number)?;
         let found = layout::find(&conn, screen_number, &options.target)?;
         let area = found.rect.part(options.region, &found.id)?;
