@@ -1,19 +1,23 @@
 """Screens: a painted pattern arrives pixel by pixel, from a real X server."""
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import client
 from capture import capture, parse
 from conftest import HERE
 from native import HostError
+from stubs import pb, pb_grpc
 
 WIDTH, HEIGHT = 640, 400
 
@@ -232,3 +236,30 @@ def test_streams_of_a_display_that_hangs_close_at_once(make_display, make_hub):
         display.go_on()
         native.request("stream.open", stream_id="two", source={"kind": "screen"})
     assert "left behind" not in hub.output()
+
+
+def test_a_call_that_is_cancelled_opens_nothing_any_more(make_display, make_hub):
+    display = make_display()
+    hub = make_hub(start=False)
+    hub.env["DISPLAY"] = display.name
+    hub.start()
+
+    def threads():
+        for task in Path(f"/proc/{hub.process.pid}/task").iterdir():
+            # It may end meanwhile.
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                yield (task / "comm").read_text().strip()
+
+    def wait_for_thread(is_there):
+        deadline = time.monotonic() + 3
+        while is_there != ("source-screen" in threads()):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    display.hang()
+    with client.channel(hub.address) as channel:
+        request = pb.OpenStreamRequest(screen=pb.ScreenSource())
+        call = pb_grpc.StreamServiceStub(channel).OpenStream.future(request, metadata=client.bearer(hub.token))
+        wait_for_thread(True)
+        call.cancel()
+        wait_for_thread(False)
