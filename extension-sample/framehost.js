@@ -578,6 +578,8 @@ export class Stream {
   #ackedAt = [];
   /** The host's answer to the `stream.open` that was sent last. */
   #openAnswered = null;
+  /** Is that still to come? */
+  #isAsking = false;
   #firstAckAt = null;
   #counts = { sent: 0, acked: 0, dropped: 0, rejected: 0, lost: 0 };
   #latencyMs = null;
@@ -660,8 +662,14 @@ export class Stream {
     this.#finish('closed', new FramehostError('failed_precondition', 'the stream was closed', this.#about()));
     try {
       // Until the answer comes the stream stays known to the host object: acknowledgements that are on their way count.
-      // One that is being opened is closed when the host has answered: until then its id is taken.
-      return wasOpen ? await this.#host._ask('stream.close', { stream_id: this.streamId }) : await this.#openAnswered;
+      if (wasOpen) return await this.#host._ask('stream.close', { stream_id: this.streamId });
+      // One that is being opened is given up; until the host has answered, its id is taken. A host that has not got so
+      // far refuses, and opens first.
+      const givenUp =
+        this.#isAsking && this.streamId !== undefined
+          ? this.#host._ask('stream.close', { stream_id: this.streamId }).catch(() => null)
+          : null;
+      return (await this.#openAnswered) ?? (await givenUp);
     } catch (error) {
       // Gone with its session: closed as well.
       if (error.code === 'unavailable' || error.code === 'cancelled' || error.code === 'not_found') return null;
@@ -681,6 +689,7 @@ export class Stream {
   async #askToOpen() {
     const session = this.#host._session;
     let opened;
+    this.#isAsking = true;
     try {
       opened = await this.#host._ask(
         'stream.open',
@@ -690,6 +699,8 @@ export class Stream {
       // The next session opens it again.
       if (session === this.#host._session && !this.#isOver()) this.#openFailed(error, session);
       return null;
+    } finally {
+      if (session === this.#host._session) this.#isAsking = false;
     }
     if (session !== this.#host._session) return null;
     // Closed while it was being opened.
@@ -726,6 +737,7 @@ export class Stream {
     this.#counts.lost += this.#sentAt.length;
     this.#sentAt = [];
     this.#credits = 0;
+    this.#isAsking = false;
     if (this.#state === 'open') this.#state = 'reopening';
   }
 

@@ -257,6 +257,23 @@ test('an id is free again when close has resolved, also of a stream that was bei
   assert.equal(again.state, 'open');
 });
 
+test('close gives up a stream whose device does not open', async () => {
+  const fake = new FakeHost();
+  const { host } = await openStream(fake);
+  fake.held.add('stream.open');
+  const stream = host.openStream({ streamId: 'screen', source: { kind: 'screen' } });
+  stream.catch(() => {});
+  await settled();
+  const [open] = fake.heldMessages;
+  // As the hub does it: both are answered when the device has been let go of.
+  fake.instead['stream.close'] = ({ stream_id }) => {
+    fake.port.deliver({ id: open.id, error: { code: 'aborted', message: 'closed', details: {} } });
+    return { ok: { stream_id, published: 0 } };
+  };
+  assert.deepEqual(await stream.close(), { stream_id: 'screen', published: 0 });
+  assert.equal(stream.state, 'closed');
+});
+
 test('a synthetic stream takes no pictures, and ends', async () => {
   const fake = new FakeHost();
   const source = { kind: 'synthetic', fps: 30, frames: 10 };
