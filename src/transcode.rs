@@ -11,7 +11,7 @@
 use std::sync::Arc;
 
 use crate::{
-    decode::{DecodeError, DecodeOptions, Decoder},
+    decode::{DecodeError, DecodeOptions, Decoded, Decoder},
     error::ErrorKind,
     frame::{
         Codec, Colour, Format, FrameError, PixelFormat, Pool, VideoFrame,
@@ -104,10 +104,27 @@ impl TranscodeError {
 pub struct Transcoded {
     /// As wished.
     pub frames: Vec<Arc<VideoFrame>>,
-    /// Packets that could not be shown, as one before them is missing.
-    pub skipped: u64,
+    /// Pictures that went in and will not come out: their packets could not be decoded, or they cannot be given as wished.
+    pub lost: u64,
     /// Nothing more can be shown before the sender makes a key frame.
     pub needs_key_frame: bool,
+    /// Why pictures are lost; later ones may do, unless it [`TranscodeError::is_lasting`].
+    pub error: Option<TranscodeError>,
+}
+
+impl Transcoded {
+    fn take(&mut self, shaped: Result<Option<Arc<VideoFrame>>, TranscodeError>) {
+        match shaped {
+            Ok(frame) => self.frames.extend(frame),
+            Err(error) => {
+                self.lost += 1;
+                // One that lasts is told, whatever comes behind it.
+                if !self.error.as_ref().is_some_and(TranscodeError::is_lasting) {
+                    self.error = Some(error);
+                }
+            }
+        }
+    }
 }
 
 /// Makes one wish true. Dropping it ends its decoder.
@@ -137,54 +154,66 @@ impl Transcoder {
         }
     }
 
-    /// Takes the stream's next picture. Blocks for as long as the conversion takes.
-    ///
-    /// # Errors
-    ///
-    /// [`TranscodeError`] for this picture; later ones may do, unless it [`TranscodeError::is_lasting`].
-    pub fn push(&mut self, frame: &Arc<VideoFrame>) -> Result<Transcoded, TranscodeError> {
-        if let Format::Encoded(codec) = frame.format()
-            && is_inter_coded(codec)
-        {
-            if self.wish.passes(frame) {
-                // The decoder has missed this one.
-                self.decoder = None;
-                return Ok(Transcoded { frames: vec![Arc::clone(frame)], ..Transcoded::default() });
+    /// Takes the stream's next picture. Blocks for as long as the conversion takes. What an error is about is counted in
+    /// [`Transcoded::lost`]; pictures beside it are handed on.
+    pub fn push(&mut self, frame: &Arc<VideoFrame>) -> Transcoded {
+        let codec = match frame.format() {
+            Format::Encoded(codec) if is_inter_coded(codec) && !self.wish.passes(frame) => codec,
+            Format::Encoded(codec) if is_inter_coded(codec) => {
+                // The decoder misses this one.
+                let mut made = self.finish();
+                made.frames.push(Arc::clone(frame));
+                return made;
             }
-            return self.push_packet(codec, frame);
+            Format::Encoded(_) | Format::Pixels(_) => {
+                let mut made = self.finish();
+                let shaped = self.shape(frame);
+                made.take(shaped);
+                return made;
+            }
+        };
+        let mut made = match &self.decoder {
+            Some((of, _)) if *of != codec => self.finish(),
+            Some(_) | None => Transcoded::default(),
+        };
+        match self.decode(codec, frame) {
+            Ok(decoded) => self.shape_all(decoded, &mut made),
+            Err(error) => made.take(Err(error)),
         }
-        self.decoder = None;
-        let frames = self.shape(frame)?.into_iter().collect();
-        Ok(Transcoded { frames, ..Transcoded::default() })
+        made
     }
 
     /// The pictures that a decoder still holds back.
-    pub fn finish(&mut self) -> Vec<Arc<VideoFrame>> {
-        let Some((_, mut decoder)) = self.decoder.take() else {
-            return Vec::new();
-        };
-        let held = decoder.flush().unwrap_or_else(|error| {
-            tracing::debug!(%error, "a decoder lost its last pictures");
-            Vec::new()
-        });
-        held.into_iter().filter_map(|frame| self.shape(&Arc::new(frame)).ok().flatten()).collect()
+    pub fn finish(&mut self) -> Transcoded {
+        let mut made = Transcoded::default();
+        if let Some((_, mut decoder)) = self.decoder.take() {
+            self.shape_all(decoder.flush(), &mut made);
+        }
+        made
     }
 
-    fn push_packet(&mut self, codec: Codec, packet: &VideoFrame) -> Result<Transcoded, TranscodeError> {
+    fn decode(&mut self, codec: Codec, packet: &VideoFrame) -> Result<Decoded, TranscodeError> {
         if self.target(Format::Pixels(PixelFormat::I420)).is_none() {
             let why = ", unless it is handed on in its own size and at its own rate";
             return Err(self.no_way(packet.format(), why));
         }
         let decoder = match &mut self.decoder {
-            Some((of, decoder)) if *of == codec => decoder,
-            other => &mut other.insert((codec, Decoder::new(codec, &self.options)?)).1,
+            Some((_, decoder)) => decoder,
+            none => &mut none.insert((codec, Decoder::new(codec, &self.options)?)).1,
         };
-        let decoded = decoder.push(packet)?;
-        let mut frames = Vec::with_capacity(decoded.frames.len());
+        Ok(decoder.push(packet))
+    }
+
+    /// Each by itself: one that cannot be given as wished keeps none of the others back.
+    fn shape_all(&mut self, decoded: Decoded, made: &mut Transcoded) {
         for frame in decoded.frames {
-            frames.extend(self.shape(&Arc::new(frame))?);
+            let shaped = self.shape(&Arc::new(frame));
+            made.take(shaped);
         }
-        Ok(Transcoded { frames, skipped: decoded.skipped, needs_key_frame: decoded.needs_key_frame })
+        made.lost += decoded.lost;
+        made.needs_key_frame |= decoded.needs_key_frame;
+        // Last, as it may be a lasting one.
+        made.error = decoded.error.map(TranscodeError::from).or(made.error.take());
     }
 
     /// A picture that shows itself, as wished; `None` where the wish is for fewer.
@@ -305,5 +334,27 @@ impl Transcoder {
             }
             Format::Encoded(_) => Ok(still::decode(frame, to, &self.pool)?),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn a_picture_that_cannot_be_given_keeps_no_other_back() {
+        let rgb = Format::Pixels(PixelFormat::Rgb);
+        let whole = VideoFrame::try_new(rgb, Some((1, 1)), 1, Bytes::from_static(&[0; 3])).unwrap();
+        let png = Format::Encoded(Codec::Png);
+        let coded = still::encode(&whole, Codec::Png, 100).unwrap().frame_data().clone();
+        let cut = VideoFrame::try_new(png, Some((1, 1)), 2, coded.slice(..coded.len() / 2)).unwrap();
+        let frames = vec![whole.clone(), cut, whole];
+        let mut transcoder = Transcoder::new(Wish::new(vec![rgb], None, None).unwrap(), TranscodeOptions::default());
+        let mut made = Transcoded::default();
+        transcoder.shape_all(Decoded { frames, lost: 2, ..Decoded::default() }, &mut made);
+        assert_eq!((made.frames.len(), made.lost), (2, 3));
+        assert!(matches!(made.error, Some(TranscodeError::Still(_))), "{:?}", made.error);
     }
 }

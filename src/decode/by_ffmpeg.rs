@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{DecodeError, DecodeOptions, Label};
+use super::{DecodeError, DecodeOptions, Decoded, Label, has_picture};
 use crate::{
     ffmpeg::{self, FfmpegError, Input, Next, Pictures, Tools},
     frame::{Codec, Colour, PixelFormat, Pool, VideoFrame},
@@ -30,7 +30,7 @@ const MAX_WAITING: usize = 64;
 pub(super) struct ByFfmpeg {
     codec: Codec,
     pictures: Pictures,
-    /// Packets whose pictures have not come, by their places.
+    /// Packets whose pictures have not come, by their places. Whoever takes one out hands its picture on, or counts it.
     waiting: VecDeque<(i64, Label)>,
     next_place: i64,
     /// When the first of those packets came that no picture has come for since.
@@ -64,50 +64,65 @@ impl ByFfmpeg {
             has_started: false,
             pool: Pool::default(),
         };
-        started.write(&file_header(codec, packet), &mut Vec::new())?;
+        started.write(&file_header(codec, packet), &mut Decoded::default())?;
         Ok(started)
     }
 
-    pub(super) fn push(&mut self, packet: &VideoFrame) -> Result<Vec<VideoFrame>, DecodeError> {
+    /// Where it fails, what has come is in `decoded`, and what has not is [`Self::held_back`].
+    pub(super) fn push(&mut self, packet: &VideoFrame, decoded: &mut Decoded) -> Result<(), DecodeError> {
         let place = self.next_place;
         self.next_place += 1;
-        if self.waiting.len() == MAX_WAITING {
-            self.waiting.pop_front();
+        if has_picture(self.codec, packet.frame_data()) {
+            if self.waiting.len() == MAX_WAITING {
+                self.waiting.pop_front();
+                decoded.lost += 1;
+            }
+            self.waiting.push_back((place, Label::of(packet)));
+            self.waiting_since.get_or_insert_with(Instant::now);
         }
-        self.waiting.push_back((place, Label::of(packet)));
-        self.waiting_since.get_or_insert_with(Instant::now);
-        let mut frames = Vec::new();
         let len = u32::try_from(packet.frame_data().len()).unwrap_or(u32::MAX);
         let header = [&len.to_le_bytes()[..], &place.to_le_bytes()].concat();
-        self.write(&header, &mut frames)?;
-        self.write(packet.frame_data(), &mut frames)?;
-        self.wait(place, packet, &mut frames)?;
-        Ok(frames)
+        self.write(&header, decoded)?;
+        self.write(packet.frame_data(), decoded)?;
+        self.wait(place, decoded)
     }
 
-    /// The pictures that were held back.
-    pub(super) fn finish(mut self) -> Result<Vec<VideoFrame>, DecodeError> {
+    /// The pictures that were held back; those that do not come now are lost.
+    pub(super) fn finish(mut self, decoded: &mut Decoded) {
         self.pictures.child().close_input();
-        let mut frames = Vec::new();
         let due = Instant::now() + START_TIMEOUT;
-        while Instant::now() < due && self.take(PICTURE_TIMEOUT, &mut frames)? != Taken::End {}
-        Ok(frames)
+        while Instant::now() < due {
+            match self.take(PICTURE_TIMEOUT, decoded) {
+                Ok(Taken::Picture | Taken::Nothing) => {}
+                Ok(Taken::End) => break,
+                Err(error) => {
+                    tracing::debug!(%error, "a decoder lost its last pictures");
+                    break;
+                }
+            }
+        }
+        decoded.lost += self.held_back();
+    }
+
+    /// How many pictures have not come.
+    pub(super) fn held_back(&self) -> u64 {
+        count(self.waiting.len())
     }
 
     /// Waits for a packet's picture, if it can be expected to come by itself.
-    fn wait(&mut self, place: i64, packet: &VideoFrame, frames: &mut Vec<VideoFrame>) -> Result<(), DecodeError> {
+    fn wait(&mut self, place: i64, decoded: &mut Decoded) -> Result<(), DecodeError> {
+        let is_waiting = |this: &Self| this.waiting.iter().any(|(waiting, _)| *waiting == place);
         // Where pictures are reordered, only further packets bring this one.
-        let comes_at_once = self.codec != Codec::H264 && !is_hidden(self.codec, packet.frame_data());
+        let comes_at_once = self.codec != Codec::H264 && is_waiting(self);
         let timeout = match (comes_at_once, std::mem::replace(&mut self.has_started, true)) {
             (true, true) => PICTURE_TIMEOUT,
             (true, false) => START_TIMEOUT,
             (false, _) => Duration::ZERO,
         };
         let due = Instant::now() + timeout;
-        let is_waiting = |this: &Self| this.waiting.iter().any(|(waiting, _)| *waiting == place);
         loop {
             let left = due.saturating_duration_since(Instant::now());
-            match self.take(left, frames)? {
+            match self.take(left, decoded)? {
                 Taken::Picture if is_waiting(self) => {}
                 Taken::Picture => return Ok(()),
                 Taken::Nothing
@@ -126,13 +141,13 @@ impl ByFfmpeg {
     }
 
     /// Writes all of it, taking pictures meanwhile: ffmpeg may have to be rid of one before it reads on.
-    fn write(&mut self, mut bytes: &[u8], frames: &mut Vec<VideoFrame>) -> Result<(), DecodeError> {
+    fn write(&mut self, mut bytes: &[u8], decoded: &mut Decoded) -> Result<(), DecodeError> {
         let mut moved = Instant::now();
         while !bytes.is_empty() {
             let timeout = Duration::from_millis(10);
             let written = self.pictures.child().write(bytes, timeout).map_err(|error| self.gave_up(error))?;
             bytes = bytes.get(written..).unwrap_or_default();
-            if written > 0 || self.take(Duration::ZERO, frames)? == Taken::Picture {
+            if written > 0 || self.take(Duration::ZERO, decoded)? == Taken::Picture {
                 moved = Instant::now();
             } else if moved.elapsed() > SILENCE {
                 return Err(self.pictures.hangs().into());
@@ -141,7 +156,7 @@ impl ByFfmpeg {
         Ok(())
     }
 
-    fn take(&mut self, timeout: Duration, frames: &mut Vec<VideoFrame>) -> Result<Taken, DecodeError> {
+    fn take(&mut self, timeout: Duration, decoded: &mut Decoded) -> Result<Taken, DecodeError> {
         let len = |width, height| PixelFormat::I420.packed_len(width, height).unwrap_or(0);
         match self.pictures.next(timeout, len, &self.pool).map_err(|error| self.gave_up(error))? {
             Next::Nothing => Ok(Taken::Nothing),
@@ -154,9 +169,17 @@ impl ByFfmpeg {
                     Codec::H264 => (!self.waiting.is_empty()).then_some(0),
                     _ => self.waiting.iter().position(|(place, _)| Some(*place) == shown.time),
                 };
-                if let Some((_, label)) = at.and_then(|at| self.waiting.remove(at)) {
+                // What is not reordered does not come behind a later one.
+                decoded.lost += count(self.waiting.drain(..at.unwrap_or(0)).count());
+                if let Some((_, label)) = at.and_then(|_| self.waiting.pop_front()) {
                     let colour = Colour::of_video(shown.height).or_as_said(shown.matrix, shown.range);
-                    frames.push(label.on(self.codec, (shown.width, shown.height), colour, planes)?);
+                    match label.on(self.codec, (shown.width, shown.height), colour, planes) {
+                        Ok(frame) => decoded.frames.push(frame),
+                        Err(error) => {
+                            tracing::debug!(%error, "what came out of a decoder is no picture");
+                            decoded.lost += 1;
+                        }
+                    }
                 }
                 Ok(Taken::Picture)
             }
@@ -188,9 +211,8 @@ enum Taken {
     End,
 }
 
-/// Is the packet decoded and not shown? Source: RFC 6386, 9.1 (`show_frame`). VP9 and AV1 packets always show one.
-fn is_hidden(codec: Codec, data: &[u8]) -> bool {
-    codec == Codec::Vp8 && data.first().is_some_and(|tag| tag >> 4 & 1 == 0)
+fn count(pictures: usize) -> u64 {
+    u64::try_from(pictures).unwrap_or(u64::MAX)
 }
 
 /// Source: the IVF container, 32 bytes, little-endian; a time base of a millisecond, of which places are counted.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use openh264::{decoder, formats::YUVSource};
 
-use super::{DecodeError, Label};
+use super::{DecodeError, Decoded, Label, has_picture};
 use crate::frame::{
     Codec, Colour, PixelFormat, Pool, VideoFrame,
     convert::{self, RawLayout, RawView},
@@ -21,9 +21,11 @@ impl ByOpenH264 {
         Ok(Self { decoder: decoder::Decoder::new().map_err(broken)?, pool: Pool::default() })
     }
 
-    pub(super) fn push(&mut self, packet: &VideoFrame) -> Result<Vec<VideoFrame>, DecodeError> {
+    pub(super) fn push(&mut self, packet: &VideoFrame, decoded: &mut Decoded) -> Result<(), DecodeError> {
         let Some(picture) = self.decoder.decode(packet.frame_data()).map_err(broken)? else {
-            return Ok(Vec::new());
+            // What does not come at once does not come.
+            decoded.lost += u64::from(has_picture(Codec::H264, packet.frame_data()));
+            return Ok(());
         };
         let side = |pixels: usize| u32::try_from(pixels).unwrap_or(u32::MAX);
         let (width, height) = picture.dimensions();
@@ -34,7 +36,8 @@ impl ByOpenH264 {
         let mut packed = self.pool.take(PixelFormat::I420.packed_len(width, height)?);
         let colour = Colour::of_video(height);
         convert::convert_into(&view, colour, PixelFormat::I420, &mut packed, &self.pool)?;
-        Ok(vec![Label::of(packet).on(Codec::H264, (width, height), colour, packed)?])
+        decoded.frames.push(Label::of(packet).on(Codec::H264, (width, height), colour, packed)?);
+        Ok(())
     }
 }
 

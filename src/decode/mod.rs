@@ -7,6 +7,7 @@
 //! - A picture comes with the time, number and metadata of the packet that it was coded in; of H.264 with B-frames, of
 //!   the packet in its place, as packets come in another order than pictures.
 //! - Nothing is shown that builds on a lost packet: it is skipped, counted, and a key frame asked for.
+//! - A picture that went in comes out, or is counted as lost: once, and at the latest when the decoder is flushed.
 //!
 //! H.264 without B-frames is decoded in this process (feature `h264`), picture by picture; everything else by an ffmpeg
 //! process.
@@ -25,7 +26,7 @@ use crate::{
     ffmpeg::FfmpegError,
     frame::{
         Buffer, Codec, Colour, Format, FrameError, MAX_FRAME_NUMBER, Metadata, PixelFormat, VideoFrame,
-        key_frame::{is_inter_coded, is_key_frame},
+        key_frame::{is_inter_coded, is_key_frame, nal_units},
     },
 };
 
@@ -78,10 +79,13 @@ pub struct DecodeOptions {
 pub struct Decoded {
     /// Pictures in `I420`, with `color_matrix` and `color_range` in their metadata.
     pub frames: Vec<VideoFrame>,
-    /// Packets that had to be skipped, as no key frame has come yet or one before them was lost.
-    pub skipped: u64,
+    /// Pictures that will not come: their packets had to be skipped, as no key frame has come yet or one before them was
+    /// lost, or their decoder has not given them.
+    pub lost: u64,
     /// A key frame is needed to go on: ask the sender for one.
     pub needs_key_frame: bool,
+    /// ffmpeg is needed and of no help. What had come before that is here, too.
+    pub error: Option<DecodeError>,
 }
 
 /// Decodes the packets of one stream in order. Dropping it ends what it runs.
@@ -91,6 +95,7 @@ pub struct Decoder {
     options: DecodeOptions,
     engine: Option<Engine>,
     waits_for_key_frame: bool,
+    /// Packets since the last key frame was asked for.
     skipped: u64,
     last_number: Option<u32>,
     /// The stream has what only ffmpeg decodes.
@@ -136,11 +141,7 @@ impl Decoder {
     /// Takes one packet and gives the pictures that are ready: its own at once, unless the codec reorders. Blocks
     /// for as long as decoding takes. A gap in the packets' numbers, or a broken one, loses what follows up to the next
     /// key frame.
-    ///
-    /// # Errors
-    ///
-    /// [`DecodeError::Ffmpeg`], if it is needed and of no help.
-    pub fn push(&mut self, packet: &VideoFrame) -> Result<Decoded, DecodeError> {
+    pub fn push(&mut self, packet: &VideoFrame) -> Decoded {
         let is_key_frame = is_key_frame(self.codec, packet.frame_data());
         let number = packet.frame_number();
         let expected = self.last_number.map(|last| if last == MAX_FRAME_NUMBER { 0 } else { last + 1 });
@@ -151,47 +152,58 @@ impl Decoder {
         } else if expected.is_some_and(|expected| expected != number) {
             self.waits_for_key_frame = true;
         }
+        let mut decoded = Decoded::default();
         if self.waits_for_key_frame {
-            return Ok(self.skip());
+            decoded.lost = u64::from(has_picture(self.codec, packet.frame_data()));
+            self.ask(&mut decoded);
+            return decoded;
         }
-        match self.decode(packet, is_key_frame) {
-            Ok(frames) => Ok(Decoded { frames, ..Decoded::default() }),
-            Err(DecodeError::Broken { codec, problem }) => {
-                tracing::debug!(codec, problem, number, "a packet could not be decoded");
-                self.engine = None;
-                self.waits_for_key_frame = true;
-                Ok(self.skip())
-            }
-            Err(error) => {
-                self.engine = None;
-                self.waits_for_key_frame = true;
-                Err(error)
+        if let Err(error) = self.decode(packet, is_key_frame, &mut decoded) {
+            decoded.lost += self.give_up(packet);
+            self.waits_for_key_frame = true;
+            match error {
+                DecodeError::Broken { codec, problem } => {
+                    tracing::debug!(codec, problem, number, "a packet could not be decoded");
+                    self.ask(&mut decoded);
+                }
+                other => decoded.error = Some(other),
             }
         }
+        decoded
     }
 
     /// The pictures that still wait for others.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::push`].
-    pub fn flush(&mut self) -> Result<Vec<VideoFrame>, DecodeError> {
+    pub fn flush(&mut self) -> Decoded {
+        let mut decoded = Decoded::default();
         match self.engine.take() {
-            Some(Engine::Ffmpeg(engine)) => engine.finish(),
+            Some(Engine::Ffmpeg(engine)) => engine.finish(&mut decoded),
             // It gives each picture at once.
             #[cfg(feature = "h264")]
-            Some(Engine::OpenH264(_)) => Ok(Vec::new()),
-            None => Ok(Vec::new()),
+            Some(Engine::OpenH264(_)) => {}
+            None => {}
+        }
+        decoded
+    }
+
+    /// Ends the engine, which has failed with a packet, and tells how many pictures are lost by that.
+    fn give_up(&mut self, packet: &VideoFrame) -> u64 {
+        let own = u64::from(has_picture(self.codec, packet.frame_data()));
+        match self.engine.take() {
+            // The packet is among those that it has.
+            Some(Engine::Ffmpeg(engine)) => engine.held_back(),
+            #[cfg(feature = "h264")]
+            Some(Engine::OpenH264(_)) => own,
+            None => own,
         }
     }
 
-    fn skip(&mut self) -> Decoded {
-        let needs_key_frame = self.skipped.is_multiple_of(ASK_AGAIN_AFTER);
+    /// Asks for a key frame with the first packet that needs one, and again when none comes.
+    fn ask(&mut self, decoded: &mut Decoded) {
+        decoded.needs_key_frame = self.skipped.is_multiple_of(ASK_AGAIN_AFTER);
         self.skipped += 1;
-        Decoded { frames: Vec::new(), skipped: 1, needs_key_frame }
     }
 
-    fn decode(&mut self, packet: &VideoFrame, is_key_frame: bool) -> Result<Vec<VideoFrame>, DecodeError> {
+    fn decode(&mut self, packet: &VideoFrame, is_key_frame: bool, decoded: &mut Decoded) -> Result<(), DecodeError> {
         #[cfg(feature = "h264")]
         if self.codec == Codec::H264 && !self.needs_ffmpeg && !h264::is_simple(packet.frame_data()) {
             // Nothing has been shown of what only ffmpeg decodes; it begins with a key frame, like everybody.
@@ -211,9 +223,22 @@ impl Decoder {
         };
         match engine {
             #[cfg(feature = "h264")]
-            Engine::OpenH264(engine) => engine.push(packet),
-            Engine::Ffmpeg(engine) => engine.push(packet),
+            Engine::OpenH264(engine) => engine.push(packet, decoded),
+            Engine::Ffmpeg(engine) => engine.push(packet, decoded),
         }
+    }
+}
+
+/// Does a picture belong to the packet? None does to parameter sets of H.264 that come by themselves, nor to a packet
+/// that is decoded and not shown. VP9 and AV1 packets always show one. Sources: ITU-T H.264, table 7-1 (slices are 1 to 5);
+/// RFC 6386, 9.1 (`show_frame`).
+fn has_picture(codec: Codec, data: &[u8]) -> bool {
+    match codec {
+        Codec::H264 => {
+            nal_units(data).any(|unit| unit.first().is_some_and(|header| (1..=5).contains(&(header & 0x1F))))
+        }
+        Codec::Vp8 => data.first().is_none_or(|tag| tag >> 4 & 1 == 1),
+        Codec::Vp9 | Codec::Av1 | Codec::Jpeg | Codec::Png | Codec::Webp => true,
     }
 }
 

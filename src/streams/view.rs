@@ -20,7 +20,7 @@ use super::{
 use crate::{
     error::ErrorKind,
     frame::VideoFrame,
-    transcode::{TranscodeOptions, Transcoder},
+    transcode::{TranscodeOptions, Transcoded, Transcoder},
 };
 
 /// Pictures that wait for their conversion where only the newest are wanted: one, and another so that the thread need not
@@ -167,41 +167,35 @@ impl View {
                 None => {}
                 Some(Item::Notice(notice)) => self.notify_all(&notice),
                 Some(Item::End(end)) => {
-                    for frame in transcoder.finish() {
-                        self.hand_on_when_room(frame, is_lossless);
-                    }
+                    self.hand_on_made(transcoder.finish(), stream, is_lossless);
                     self.close_all(end.as_ref());
                     return;
                 }
                 Some(Item::Frame(frame, _)) => {
-                    self.convert(&mut transcoder, &frame, stream, is_lossless);
+                    self.hand_on_made(transcoder.push(&frame), stream, is_lossless);
                     self.settle(1);
                 }
             }
         }
     }
 
-    fn convert(&self, transcoder: &mut Transcoder, frame: &Arc<VideoFrame>, stream: &Weak<Stream>, is_lossless: bool) {
-        match transcoder.push(frame) {
-            Ok(made) => {
-                for frame in made.frames {
-                    self.hand_on_when_room(frame, is_lossless);
-                }
-                self.count_dropped(made.skipped);
-                if made.needs_key_frame
-                    && let Some(stream) = stream.upgrade()
-                {
-                    stream.want_key_frame();
-                }
-            }
-            Err(error) if error.is_lasting() => {
+    fn hand_on_made(&self, made: Transcoded, stream: &Weak<Stream>, is_lossless: bool) {
+        for frame in made.frames {
+            self.hand_on_when_room(frame, is_lossless);
+        }
+        self.count_dropped(made.lost);
+        if made.needs_key_frame
+            && let Some(stream) = stream.upgrade()
+        {
+            stream.want_key_frame();
+        }
+        match made.error {
+            Some(error) if error.is_lasting() => {
                 let trouble = Trouble { kind: error.kind(), reason: error.reason(), message: error.to_string() };
                 self.close_all(Some(&trouble));
             }
-            Err(error) => {
-                tracing::debug!(%error, ?frame, "a picture could not be converted");
-                self.count_dropped(1);
-            }
+            Some(error) => tracing::debug!(%error, "a picture could not be converted"),
+            None => {}
         }
     }
 
