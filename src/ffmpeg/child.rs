@@ -5,13 +5,16 @@ use std::{
     ffi::OsStr,
     io::{self, BufRead, BufReader},
     path::Path,
-    process::{self, ChildStderr, Command, Stdio},
-    sync::{Arc, Mutex, PoisonError},
+    process::{self, ChildStderr, Command, ExitStatus, Stdio},
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{self, Receiver, RecvTimeoutError},
+    },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
-use super::{FfmpegError, pipes};
+use super::{FfmpegError, pictures::SKIPPED, pipes};
 
 /// Lines of its standard error that are kept for a message.
 const KEPT_LINES: usize = 8;
@@ -22,6 +25,9 @@ const MAX_LINE_BYTES: u64 = 4096;
 /// How long it may take to end by itself when it has closed its output.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How long its standard error may stay open when it has ended: a script that it was may have left others behind.
+const WORDS_TIMEOUT: Duration = Duration::from_millis(500);
+
 /// A running program. Dropping it kills and reaps it.
 #[derive(Debug)]
 pub struct Child {
@@ -29,7 +35,7 @@ pub struct Child {
     output: pipes::Output,
     input: Option<pipes::Input>,
     words: Words,
-    stderr: Option<JoinHandle<()>>,
+    stderr: Option<Listener>,
 }
 
 /// The last lines of a program's standard error.
@@ -85,14 +91,13 @@ impl Child {
         };
         let words = Words::default();
         let kept = Arc::clone(&words);
-        let reader = move || read_lines(stderr, &kept, &mut on_line);
         let input = process.stdin.take();
         // From here on the process has an owner that ends it.
         let process = Process { name, child: process };
         let output = pipes::Output::new(output).map_err(failed)?;
         let input = input.map(pipes::Input::new).transpose().map_err(failed)?;
         let mut child = Self { process, output, input, words, stderr: None };
-        child.stderr = Some(thread::Builder::new().name("ffmpeg-stderr".to_owned()).spawn(reader).map_err(failed)?);
+        child.stderr = Some(Listener::start(move || read_lines(stderr, &kept, &mut on_line)).map_err(failed)?);
         Ok(child)
     }
 
@@ -122,7 +127,7 @@ impl Child {
         self.output.read(into, timeout).map_err(|error| self.failed(&error.to_string()))
     }
 
-    /// Waits for the end of a program that has closed its output.
+    /// Waits for the end of a program that has closed its output, and ends what it has left behind.
     ///
     /// # Errors
     ///
@@ -130,20 +135,27 @@ impl Child {
     pub fn finish(mut self) -> Result<(), FfmpegError> {
         let due = Instant::now() + EXIT_TIMEOUT;
         loop {
-            match self.process.child.try_wait() {
-                Ok(Some(status)) if status.success() => return Ok(()),
-                Ok(Some(status)) => {
-                    // Its words are complete when its standard error is closed, which its end has done.
-                    if let Some(reader) = self.stderr.take() {
-                        drop(reader.join());
-                    }
-                    return Err(self.failed(&status.to_string()));
-                }
-                Ok(None) if Instant::now() < due => thread::sleep(Duration::from_millis(2)),
-                Ok(None) => return Err(self.hangs(EXIT_TIMEOUT)),
+            match pipes::has_ended(&mut self.process.child) {
+                Ok(true) => break,
+                Ok(false) if Instant::now() < due => thread::sleep(Duration::from_millis(2)),
+                Ok(false) => return Err(self.hangs(EXIT_TIMEOUT)),
                 Err(error) => return Err(self.failed(&error.to_string())),
             }
         }
+        // Its words are complete when its standard error is closed, which its end has done, or that of all it has started.
+        self.hear_out();
+        let ended = self.process.end();
+        self.hear_out();
+        match ended {
+            Ok(status) if status.success() => Ok(()),
+            Ok(status) => Err(self.failed(&status.to_string())),
+            Err(error) => Err(self.failed(&error.to_string())),
+        }
+    }
+
+    /// Waits until its standard error is closed, but not for long.
+    fn hear_out(&mut self) {
+        self.stderr.take_if(|listener| listener.has_ended(WORDS_TIMEOUT));
     }
 
     /// It has been silent for too long.
@@ -163,11 +175,37 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        self.process.end();
-        if let Some(reader) = self.stderr.take() {
-            // A panic there has been reported by the panic hook.
-            drop(reader.join());
+        // A failure has been said.
+        drop(self.process.end());
+        self.hear_out();
+        if self.stderr.is_some() {
+            let program = &self.process.name;
+            tracing::warn!(program, "somebody keeps a program's standard error open");
         }
+    }
+}
+
+/// The thread that reads a program's standard error. It ends when that is closed, which may be beyond the program's end;
+/// nobody has to wait for it.
+#[derive(Debug)]
+struct Listener {
+    thread: JoinHandle<()>,
+    ended: Receiver<()>,
+}
+
+impl Listener {
+    fn start(listen: impl FnOnce() + Send + 'static) -> io::Result<Self> {
+        let (tell, ended) = mpsc::sync_channel(1);
+        let run = move || {
+            listen();
+            // After a panic the other end hears that this one is gone.
+            let _ = tell.send(());
+        };
+        Ok(Self { thread: thread::Builder::new().name("ffmpeg-stderr".to_owned()).spawn(run)?, ended })
+    }
+
+    fn has_ended(&self, timeout: Duration) -> bool {
+        self.thread.is_finished() || self.ended.recv_timeout(timeout) != Err(RecvTimeoutError::Timeout)
     }
 }
 
@@ -179,18 +217,18 @@ struct Process {
 }
 
 impl Process {
-    fn end(&mut self) {
-        // It may have ended by itself: then there is nothing to kill.
-        let killed = pipes::kill(&mut self.child).and_then(|()| self.child.wait());
-        if let Err(error) = killed {
+    /// Kills what is left of it. Its own end, where it has ended by itself.
+    fn end(&mut self) -> io::Result<ExitStatus> {
+        pipes::kill(&mut self.child).and_then(|()| self.child.wait()).inspect_err(|error| {
             tracing::error!(%error, program = self.name, "a process could not be ended");
-        }
+        })
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        self.end();
+        // A failure has been said.
+        drop(self.end());
     }
 }
 
@@ -211,7 +249,7 @@ fn read_lines(stderr: ChildStderr, kept: &Words, on_line: &mut impl FnMut(&str))
         let line = String::from_utf8_lossy(&line);
         let text = line.trim();
         // Its own reports are no last words.
-        if !text.is_empty() && !text.contains("Parsed_showinfo") {
+        if !text.is_empty() && !text.contains("Parsed_showinfo") && !text.contains(SKIPPED) {
             let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
             if kept.len() == KEPT_LINES {
                 kept.pop_front();
@@ -267,6 +305,29 @@ mod tests {
         assert_eq!(read_all(&mut child), b"");
         let error = child.finish().unwrap_err();
         assert!(error.to_string().contains("first; Invalid data"), "{error}");
+    }
+
+    /// A script around the real program may leave others behind, which have its pipes.
+    #[cfg(unix)]
+    #[test]
+    fn who_is_left_behind_holds_nobody_up_and_ends() {
+        for status in [0, 3] {
+            let script = format!("sleep 1000 >/dev/null & echo $! first >&2; exit {status}");
+            let mut child = shell(Input::Nothing, &script, "");
+            let words = Arc::clone(&child.words);
+            assert_eq!(read_all(&mut child), b"");
+            let begun = Instant::now();
+            assert_eq!(child.finish().is_ok(), status == 0);
+            assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+            let words = words.lock().unwrap().iter().cloned().collect::<String>();
+            let pid = words.strip_suffix(" first").unwrap();
+            // Whoever takes over orphans reaps it when it likes.
+            let stat = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            while !stat().is_empty() && !stat().contains(") Z ") {
+                assert!(begun.elapsed() < Duration::from_secs(10), "{}", stat());
+                thread::yield_now();
+            }
+        }
     }
 
     #[test]

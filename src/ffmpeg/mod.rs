@@ -20,7 +20,7 @@ mod tools;
 pub use self::{
     child::{Child, Input, Read},
     encoders::encoders,
-    pictures::{Next, Pictures, output},
+    pictures::{Next, Pictures, output, skipping},
     shown::Shown,
     tools::Tools,
 };

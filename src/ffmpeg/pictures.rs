@@ -3,7 +3,10 @@
 use std::{
     ffi::OsStr,
     path::Path,
-    sync::mpsc::{self, Receiver, RecvTimeoutError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{self, Receiver, RecvTimeoutError},
+    },
     time::{Duration, Instant},
 };
 
@@ -21,6 +24,15 @@ pub fn output(before: &str, pix_fmt: &str) -> Vec<String> {
     words.into_iter().chain(["-pix_fmt", pix_fmt, "-flush_packets", "1", "pipe:1"]).map(str::to_owned).collect()
 }
 
+/// The name of the filter that [`skipping`] asks to speak.
+pub(super) const SKIPPED: &str = "[showinfo@skipped";
+
+/// Filters for [`output`] that leave out the pictures for which `condition` does not hold. They say so of each, too: as
+/// long as some are left out, ffmpeg is not silent.
+pub fn skipping(condition: &str) -> String {
+    format!("showinfo@skipped=checksum=0,select='{condition}',")
+}
+
 /// A running ffmpeg that writes pictures.
 #[derive(Debug)]
 pub struct Pictures {
@@ -28,7 +40,21 @@ pub struct Pictures {
     shown: Receiver<Shown>,
     child: Child,
     partial: Option<Partial>,
-    heard: Instant,
+    heard: Heard,
+}
+
+/// When the last sign of progress came.
+#[derive(Debug, Clone)]
+struct Heard(Arc<Mutex<Instant>>);
+
+impl Heard {
+    fn now(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
 }
 
 /// A picture of which some bytes have come.
@@ -59,13 +85,18 @@ impl Pictures {
     pub fn start(ffmpeg: &Path, arguments: &[&OsStr], input: Input) -> Result<Self, FfmpegError> {
         let (tell, shown) = mpsc::sync_channel(MAX_AHEAD);
         let mut parser = ShownParser::default();
+        let heard = Heard(Arc::new(Mutex::new(Instant::now())));
+        let skipping = heard.clone();
         let child = Child::start(ffmpeg, arguments, input, move |line| {
+            if line.starts_with(SKIPPED) {
+                skipping.now();
+            }
             if let Some(shown) = parser.push(line) {
                 // Nobody listens any more when the process is about to be ended.
                 let _ = tell.send(shown);
             }
         })?;
-        Ok(Self { shown, child, partial: None, heard: Instant::now() })
+        Ok(Self { shown, child, partial: None, heard })
     }
 
     /// Waits for the next picture, for at most `timeout`. `len`: bytes of a picture of a width and height.
@@ -96,7 +127,7 @@ impl Pictures {
             }
             match self.child.read(rest, left)? {
                 Read::Bytes(count) => {
-                    self.heard = Instant::now();
+                    self.heard.now();
                     partial.filled += count;
                     self.partial = Some(partial);
                 }
@@ -109,7 +140,7 @@ impl Pictures {
         }
     }
 
-    /// How long it has been silent.
+    /// How long it has neither given anything nor skipped a picture.
     pub fn silence(&self) -> Duration {
         self.heard.elapsed()
     }
@@ -139,5 +170,31 @@ impl Pictures {
             return Err(self.child.failed(&format!("a picture of {width} x {height} has {len} bytes")));
         }
         Ok(Partial { shown, buffer: pool.take(len), filled: 0 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use super::*;
+    use crate::ffmpeg::Tools;
+
+    #[test]
+    fn who_skips_is_not_silent() {
+        let input =
+            ["-nostdin", "-hide_banner", "-nostats", "-loglevel", "info", "-f", "lavfi", "-i", "testsrc2=s=64x36"];
+        let words = input.map(str::to_owned).into_iter().chain(output(&skipping("gte(n\\,1e9)"), "yuv420p"));
+        let words: Vec<OsString> = words.map(OsString::from).collect();
+        let words: Vec<&OsStr> = words.iter().map(OsString::as_os_str).collect();
+        let ffmpeg = Tools::find(None).unwrap().ffmpeg;
+        let mut pictures = Pictures::start(&ffmpeg, &words, Input::Nothing).unwrap();
+        let started = Instant::now();
+        // Until something is heard, the silence is at least as old as this.
+        while pictures.silence() >= started.elapsed() {
+            assert!(started.elapsed() < Duration::from_secs(20), "nothing was heard");
+            let next = pictures.next(Duration::from_millis(10), |_, _| 1, &Pool::default()).unwrap();
+            assert!(matches!(next, Next::Nothing), "{next:?}");
+        }
     }
 }

@@ -11,7 +11,7 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fs::{OFlags, fcntl_getfl, fcntl_setfl},
     io::Errno,
-    process::{Pid, Signal, kill_process_group},
+    process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid},
 };
 
 use super::Read;
@@ -25,12 +25,21 @@ pub(super) fn prepare(command: &mut Command) {
     command.process_group(0);
 }
 
+/// Has a program ended? It is not waited for: its number stays its own.
+pub(super) fn has_ended(child: &mut Child) -> io::Result<bool> {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    Ok(waitid(WaitId::Pid(pid(child)?), options)?.is_some())
+}
+
+fn pid(child: &Child) -> io::Result<Pid> {
+    i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or_else(|| io::ErrorKind::InvalidInput.into())
+}
+
 /// Ends a program with all that it has started: it may be a script around the real one.
 pub(super) fn kill(child: &mut Child) -> io::Result<()> {
-    // As long as it was not waited for, nobody else has its number.
-    if child.try_wait()?.is_none()
-        && let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw)
-        && let Err(error) = kill_process_group(group, Signal::KILL)
+    // As long as it was not waited for, nobody else has its number; and those that it has left behind have its group's.
+    if has_ended(child).is_ok()
+        && let Err(error) = kill_process_group(pid(child)?, Signal::KILL)
     {
         tracing::debug!(%error, "a program's group could not be ended");
     }

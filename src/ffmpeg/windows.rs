@@ -27,6 +27,11 @@ pub(super) fn prepare(command: &mut Command) {
     command.creation_flags(CREATE_NO_WINDOW);
 }
 
+/// Has a program ended?
+pub(super) fn has_ended(child: &mut std::process::Child) -> io::Result<bool> {
+    Ok(child.try_wait()?.is_some())
+}
+
 /// Ends a program.
 pub(super) fn kill(child: &mut std::process::Child) -> io::Result<()> {
     child.kill()

@@ -23,7 +23,7 @@ use crate::{
     source::{Capture, Granted, Number, Picture, SourceError, SourceOptions, Step, Stop, TICK},
 };
 
-/// How long ffmpeg may be silent while a picture is waited for: a slow disk, a long group of pictures.
+/// How long ffmpeg may neither give nor skip a picture while one is waited for: a slow disk.
 const SILENCE: Duration = Duration::from_secs(20);
 
 /// An open file.
@@ -296,7 +296,7 @@ fn start_ffmpeg(
         ["-nostdin", "-hide_banner", "-nostats", "-loglevel", "info", "-copyts"].map(OsString::from).to_vec();
     let select = match start {
         Start::Count(0) => String::new(),
-        Start::Count(count) => format!("select='gte(n\\,{count})',"),
+        Start::Count(count) => ffmpeg::skipping(&format!("gte(n\\,{count})")),
         Start::Time { begin, target } => {
             if let Some(begin) = begin {
                 #[expect(clippy::cast_precision_loss, reason = "times of 2^53 units are beyond any file")]
@@ -304,7 +304,7 @@ fn start_ffmpeg(
                 arguments.extend(["-noaccurate_seek", "-seek_timestamp", "1", "-ss"].map(OsString::from));
                 arguments.push(format!("{seconds:.6}").into());
             }
-            format!("select='gte(pts\\,{target})',")
+            ffmpeg::skipping(&format!("gte(pts\\,{target})"))
         }
     };
     arguments.extend(probe::input(&options.path));
