@@ -137,9 +137,16 @@ pub(super) struct FrameQueue {
     changed_blocking: Condvar,
 }
 
+/// A picture, and whether its publisher waits for room: another one may have gone before it, or come behind it.
+#[derive(Debug)]
+struct Waiting {
+    frame: Arc<VideoFrame>,
+    is_lossless: bool,
+}
+
 #[derive(Debug, Default)]
 struct State {
-    frames: VecDeque<Arc<VideoFrame>>,
+    frames: VecDeque<Waiting>,
     bytes: usize,
     notices: VecDeque<Notice>,
     delivered: u64,
@@ -169,8 +176,14 @@ type End = Option<Trouble>;
 /// What a queue holds next.
 #[derive(Debug)]
 pub(super) enum Item {
-    /// A picture, and how many were dropped so far.
-    Frame(Arc<VideoFrame>, u64),
+    /// A picture.
+    Frame {
+        frame: Arc<VideoFrame>,
+        /// Pictures that were dropped so far.
+        dropped: u64,
+        /// Its publisher waits for room, so that none is lost.
+        is_lossless: bool,
+    },
     /// Something about the source.
     Notice(Notice),
     /// Nothing will come any more.
@@ -193,10 +206,11 @@ impl FrameQueue {
             return 0;
         }
         state.is_lossless = is_lossless;
+        let waiting = Waiting { frame, is_lossless };
         let dropped = match shown {
-            Shown::Alone => state.push(frame, self.depths.of_pictures(is_lossless)),
+            Shown::Alone => state.push(waiting, self.depths.of_pictures(is_lossless)),
             Shown::KeyFrame | Shown::AfterOthers => {
-                state.push_packet(frame, shown == Shown::KeyFrame, self.depths.packets)
+                state.push_packet(waiting, shown == Shown::KeyFrame, self.depths.packets)
             }
         };
         state.dropped += dropped;
@@ -311,9 +325,9 @@ impl FrameQueue {
 
 impl State {
     fn take(&mut self) -> Option<Item> {
-        if let Some(frame) = self.pop() {
+        if let Some(Waiting { frame, is_lossless }) = self.pop() {
             self.delivered += 1;
-            return Some(Item::Frame(frame, self.dropped));
+            return Some(Item::Frame { frame, dropped: self.dropped, is_lossless });
         }
         if let Some(notice) = self.notices.pop_front() {
             return Some(Item::Notice(notice));
@@ -322,9 +336,8 @@ impl State {
     }
 
     /// Appends a picture that shows itself; the oldest go.
-    fn push(&mut self, frame: Arc<VideoFrame>, depth: usize) -> u64 {
-        self.bytes += frame.held_bytes();
-        self.frames.push_back(frame);
+    fn push(&mut self, waiting: Waiting, depth: usize) -> u64 {
+        self.append(waiting);
         let mut dropped = 0;
         while self.frames.len() > depth || (self.bytes > MAX_QUEUE_BYTES && self.frames.len() > 1) {
             self.pop();
@@ -334,7 +347,7 @@ impl State {
     }
 
     /// Appends a packet that others build on. Where there is no room everything goes, up to the next key frame.
-    fn push_packet(&mut self, frame: Arc<VideoFrame>, is_key_frame: bool, depth: usize) -> u64 {
+    fn push_packet(&mut self, waiting: Waiting, is_key_frame: bool, depth: usize) -> u64 {
         if !self.is_begun {
             self.is_begun = true;
             self.waits_for_key_frame = true;
@@ -344,7 +357,7 @@ impl State {
         }
         self.waits_for_key_frame = false;
         let mut dropped = 0;
-        let is_full = self.frames.len() >= depth || self.bytes + frame.held_bytes() > MAX_QUEUE_BYTES;
+        let is_full = self.frames.len() >= depth || self.bytes + waiting.frame.held_bytes() > MAX_QUEUE_BYTES;
         if is_full && !self.frames.is_empty() {
             while self.pop().is_some() {
                 dropped += 1;
@@ -354,14 +367,18 @@ impl State {
                 return dropped + 1;
             }
         }
-        self.bytes += frame.held_bytes();
-        self.frames.push_back(frame);
+        self.append(waiting);
         dropped
     }
 
-    fn pop(&mut self) -> Option<Arc<VideoFrame>> {
-        let frame = self.frames.pop_front()?;
-        self.bytes -= frame.held_bytes();
-        Some(frame)
+    fn append(&mut self, waiting: Waiting) {
+        self.bytes += waiting.frame.held_bytes();
+        self.frames.push_back(waiting);
+    }
+
+    fn pop(&mut self) -> Option<Waiting> {
+        let waiting = self.frames.pop_front()?;
+        self.bytes -= waiting.frame.held_bytes();
+        Some(waiting)
     }
 }

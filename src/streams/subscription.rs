@@ -78,7 +78,7 @@ impl Subscription {
     /// Nothing is lost if the future is dropped.
     pub async fn next_event(&self) -> Event {
         match self.queue.next().await {
-            Item::Frame(frame, dropped) => {
+            Item::Frame { frame, dropped, .. } => {
                 Event::Frame(Delivered { frame, dropped, source: self.stream.state().source })
             }
             Item::Notice(notice) => Event::Notice(notice),

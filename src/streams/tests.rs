@@ -11,7 +11,12 @@ fn id(name: &str) -> StreamId {
 }
 
 fn frame(timestamp_ms: u64) -> VideoFrame {
-    VideoFrame::try_new(Format::parse("rgb").unwrap(), Some((1, 1)), timestamp_ms, Bytes::from_static(&[0; 3])).unwrap()
+    frame_in("rgb", timestamp_ms)
+}
+
+fn frame_in(format: &str, timestamp_ms: u64) -> VideoFrame {
+    let format = Format::parse(format).unwrap();
+    VideoFrame::try_new(format, Some((1, 1)), timestamp_ms, Bytes::from_static(&[0; 3])).unwrap()
 }
 
 fn from(source: &'static str) -> Origin {
@@ -202,4 +207,35 @@ async fn who_does_not_read_to_the_end_is_in_nobodys_way() {
     drop(deaf);
     second.finish(None);
     assert!(next.next().await.unwrap().is_none());
+}
+
+/// The view's thread has been started by the live publisher's picture. The file's have to be converted, or fit.
+#[tokio::test]
+async fn a_file_that_takes_over_from_a_live_publisher_loses_nothing() {
+    for format in ["bgr", "rgb"] {
+        let streams = Streams::default();
+        let wish = Wish::new(vec![Format::parse("rgb").unwrap()], None, None).unwrap();
+        let first = streams.open(&id("s"), from("extension")).unwrap();
+        let options = SubscribeOptions { wait: true, queue: Queue::fifo(3).unwrap(), wish };
+        let subscription = streams.subscribe(&id("s"), options).unwrap();
+        first.publish(frame_in("bgr", 1), None);
+        assert_eq!(numbers(&subscription, 1).await, [(0, 0)], "{format}");
+        drop(first);
+        let file = streams.open(&id("s"), Origin { is_lossless: true, ..from("file") }).unwrap();
+        let reader = std::thread::spawn(move || {
+            for number in 1..=60 {
+                while !file.wait_for_room(Duration::from_secs(1)) {}
+                file.publish(frame_in(format, u64::from(number) * 10), Some(number));
+            }
+            file.finish(None);
+        });
+        // Read only when the publisher has filled whatever there is.
+        while !streams.list()[0].subscribers.iter().any(|subscriber| subscriber.queued >= 3) {
+            tokio::task::yield_now().await;
+        }
+        let expected: Vec<_> = (1..=60).map(|number| (number, 0)).collect();
+        assert_eq!(numbers(&subscription, 60).await, expected, "{format}");
+        assert!(subscription.next().await.unwrap().is_none());
+        reader.join().unwrap();
+    }
 }

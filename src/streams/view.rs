@@ -103,12 +103,18 @@ impl View {
         is_lossless: bool,
         options: &TranscodeOptions,
     ) {
-        if self.wish.passes(frame) && self.pending.load(Ordering::Acquire) == 0 {
+        // A lossless publisher has looked at the thread's room, where there is one: that waits for the subscribers'.
+        let is_direct = match (self.has_thread.load(Ordering::Acquire), is_lossless) {
+            (true, true) => false,
+            (true, false) => self.pending.load(Ordering::Acquire) == 0,
+            (false, _) => true,
+        };
+        if is_direct && self.wish.passes(frame) {
             self.hand_on(frame, shown, is_lossless);
             return;
         }
         if !self.has_thread.swap(true, Ordering::AcqRel)
-            && let Err(error) = self.start(stream, is_lossless, options.clone())
+            && let Err(error) = self.start(stream, options.clone())
         {
             let message = format!("cannot start a thread for conversions: {error}");
             self.has_thread.store(false, Ordering::Release);
@@ -146,32 +152,30 @@ impl View {
         }
     }
 
-    fn start(
-        self: &Arc<Self>,
-        stream: &Arc<Stream>,
-        is_lossless: bool,
-        options: TranscodeOptions,
-    ) -> std::io::Result<()> {
+    fn start(self: &Arc<Self>, stream: &Arc<Stream>, options: TranscodeOptions) -> std::io::Result<()> {
         let (view, stream) = (Arc::clone(self), Arc::downgrade(stream));
-        let run = move || view.run(&stream, is_lossless, options);
+        let run = move || view.run(&stream, options);
         thread::Builder::new().name("view".to_owned()).spawn(run).map(drop)
     }
 
     /// Converts until the stream or the last subscriber goes.
-    fn run(&self, stream: &Weak<Stream>, is_lossless: bool, options: TranscodeOptions) {
+    fn run(&self, stream: &Weak<Stream>, options: TranscodeOptions) {
         // After a panic, too, nobody waits for what does not come.
         let _ended = EndedAtLast(self);
         let mut transcoder = Transcoder::new(self.wish.clone(), options);
+        // Of the last picture: one publisher may follow on another.
+        let mut was_lossless = false;
         loop {
             match self.input.next_blocking(TICK) {
                 None => {}
                 Some(Item::Notice(notice)) => self.notify_all(&notice),
                 Some(Item::End(end)) => {
-                    self.hand_on_made(transcoder.finish(), stream, is_lossless);
+                    self.hand_on_made(transcoder.finish(), stream, was_lossless);
                     self.close_all(end.as_ref());
                     return;
                 }
-                Some(Item::Frame(frame, _)) => {
+                Some(Item::Frame { frame, is_lossless, .. }) => {
+                    was_lossless = is_lossless;
                     self.hand_on_made(transcoder.push(&frame), stream, is_lossless);
                     self.settle(1);
                 }
