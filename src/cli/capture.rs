@@ -7,18 +7,21 @@ use std::{
     io::{self, Write},
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 use anyhow::{Context, bail};
 use serde::Serialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
+use tokio::time::timeout;
 
 use super::{
     arguments::{CameraBackendArgument, CaptureArguments, CaptureSource, DevicesArguments},
     described,
     record::Interruptions,
     say,
+    stdout_thread::StdoutThread,
 };
 use crate::{
     config::Config,
@@ -37,6 +40,9 @@ use crate::{
 
 /// Pictures that may wait for the disk or a pipe.
 const DEPTH: i64 = 64;
+
+/// How long whoever reads the pictures may take for what waits, when the user has interrupted.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 pub(super) fn devices(arguments: &DevicesArguments) -> anyhow::Result<ExitCode> {
     let devices = devices::list(&source_options()?);
@@ -124,11 +130,20 @@ async fn capture(
     tokio::task::spawn_blocking(move || drop(captured)).await?;
     // What has been captured is kept, whatever ended it.
     let written = tokio::select! {
-        written = sink.finish(dropped) => written,
+        written = sink.finish(dropped, matches!(ended, Ok(End::Interrupted))) => written,
         () = interruptions.next() => Err(RecordError::BrokenOff.into()),
     };
     sink.note(&json!({"dropped": dropped}))?;
     ended.and(written)
+}
+
+/// What ended a capture that has not failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The source's end, or a limit; or the sink, which says why.
+    Reached,
+    /// The user, or the system.
+    Interrupted,
 }
 
 /// Hands pictures on until something ends it: the source, a limit, the user, or where they go.
@@ -137,24 +152,24 @@ async fn carry(
     arguments: &CaptureArguments,
     sink: &mut Sink<'_>,
     interruptions: &mut Interruptions,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<End> {
     let mut left = arguments.frames.unwrap_or(u64::MAX);
     while left > 0 {
         let next = tokio::select! {
             next = captured.next() => next,
-            () = interruptions.next() => return Ok(()),
-            () = sink.failed() => return Ok(()),
+            () = interruptions.next() => return Ok(End::Interrupted),
+            () = sink.failed() => return Ok(End::Reached),
         };
         match next {
-            None => return Ok(()),
+            None => return Ok(End::Reached),
             Some(Ok(frame)) => {
                 left -= 1;
                 let goes_on = tokio::select! {
                     goes_on = sink.take(frame) => goes_on?,
-                    () = interruptions.next() => false,
+                    () = interruptions.next() => return Ok(End::Interrupted),
                 };
                 if !goes_on {
-                    return Ok(());
+                    return Ok(End::Reached);
                 }
             }
             Some(Err(HandlerError::Lost(trouble))) => {
@@ -163,7 +178,7 @@ async fn carry(
             Some(Err(error)) => return Err(error.into()),
         }
     }
-    Ok(())
+    Ok(End::Reached)
 }
 
 /// Where pictures and notes go.
@@ -177,7 +192,7 @@ enum Output<'a> {
     /// Nothing is kept.
     Nothing,
     /// One picture after another.
-    Stdout,
+    Stdout(StdoutThread),
     /// A file each.
     Directory(&'a Path),
     /// All in one file.
@@ -200,7 +215,9 @@ impl<'a> Sink<'a> {
     fn new(arguments: &'a CaptureArguments, ffmpeg: Option<PathBuf>) -> anyhow::Result<Self> {
         let output = match arguments.output.as_deref() {
             None => Output::Nothing,
-            Some(path) if path == Path::new("-") => Output::Stdout,
+            Some(path) if path == Path::new("-") => {
+                Output::Stdout(StdoutThread::start().context("cannot start a thread for standard output")?)
+            }
             Some(path) if record::is_recording(path) && !path.is_dir() => {
                 let CaptureArguments { force, lossy, .. } = *arguments;
                 let options = RecordOptions { path: path.to_owned(), force, lossy, ffmpeg };
@@ -231,7 +248,11 @@ impl<'a> Sink<'a> {
                     return Ok(false);
                 }
             }
-            Output::Stdout => io::stdout().write_all(frame.frame_data())?,
+            Output::Stdout(stdout) => {
+                if !stdout.write(frame.clone()).await {
+                    return Ok(false);
+                }
+            }
             Output::Directory(directory) => {
                 let (name, bytes) = picture_file(&frame, self.count)?;
                 let path = directory.join(name);
@@ -259,18 +280,27 @@ impl<'a> Sink<'a> {
     async fn failed(&self) {
         match &self.output {
             Output::Video(recorder) => recorder.failed().await,
-            Output::Nothing | Output::Stdout | Output::Directory(_) => pending().await,
+            Output::Stdout(stdout) => stdout.failed().await,
+            Output::Nothing | Output::Directory(_) => pending().await,
         }
     }
 
-    /// Completes what is not complete. `dropped`: pictures that came too fast.
-    async fn finish(&mut self, dropped: u64) -> anyhow::Result<()> {
-        if let Output::Video(recorder) = &mut self.output {
-            let (recorded, written) = recorder.finish().await;
-            super::record::report(&recorded, dropped, self.json)?;
-            written?;
+    /// Completes what is not complete. `dropped`: pictures that came too fast. `is_interrupted`: somebody wants the end,
+    /// whether what has been written is read or not.
+    async fn finish(&mut self, dropped: u64, is_interrupted: bool) -> anyhow::Result<()> {
+        match &mut self.output {
+            Output::Video(recorder) => {
+                let (recorded, written) = recorder.finish().await;
+                super::record::report(&recorded, dropped, self.json)?;
+                Ok(written?)
+            }
+            Output::Stdout(stdout) if is_interrupted => {
+                let written = timeout(PATIENCE, stdout.finish()).await;
+                Ok(written.context("interrupted before all pictures were read: the last one may be cut short")??)
+            }
+            Output::Stdout(stdout) => Ok(stdout.finish().await?),
+            Output::Nothing | Output::Directory(_) => Ok(()),
         }
-        Ok(())
     }
 
     /// A line for programs, beside the pictures.
@@ -278,7 +308,7 @@ impl<'a> Sink<'a> {
         if self.json {
             let line = serde_json::to_string(line)?;
             match self.output {
-                Output::Stdout => writeln!(io::stderr(), "{line}")?,
+                Output::Stdout(_) => writeln!(io::stderr(), "{line}")?,
                 Output::Nothing | Output::Directory(_) | Output::Video(_) => say(line)?,
             }
         }

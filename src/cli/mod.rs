@@ -15,6 +15,7 @@ mod models;
 mod record;
 mod relay;
 mod status;
+mod stdout_thread;
 
 use std::{
     env,

@@ -1,11 +1,15 @@
 """Video files: every picture is the one that ffmpeg decodes, with its own time, wherever reading begins."""
 
+import fcntl
 import hashlib
 import os
 import random
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
+import termios
 import time
 from pathlib import Path
 
@@ -15,6 +19,7 @@ import pytest
 import client
 from capture import capture
 from native import HostError
+from recording import wait_for
 from stubs import pb, pb_grpc
 
 X264 = ["-c:v", "libx264", "-preset", "ultrafast"]
@@ -216,6 +221,41 @@ def test_ffmpeg_that_is_killed_ends_the_stream_with_its_name(binary, env, media)
     rest = process.stdout.read()
     assert process.wait(30) == 1
     assert '"ffmpeg_failed"' in rest, rest[-500:]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_capture_whose_reader_stalls_can_be_interrupted(binary, env, media, number):
+    process = subprocess.Popen(
+        [binary, "capture", "file", str(media / "long-gop.mkv"), "--output", "-"], env=env,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
+    )
+    # The pipe holds one picture, and not the second, of which a part is in it.
+    picture_bytes = 160 * 90 * 3
+    assert picture_bytes < fcntl.fcntl(process.stdout, fcntl.F_GETPIPE_SZ) < 2 * picture_bytes
+
+    def stalls():
+        return int.from_bytes(fcntl.ioctl(process.stdout, termios.FIONREAD, bytes(4)), sys.byteorder) > picture_bytes
+
+    wait_for(stalls, "the second picture")
+    device = children(process.pid)
+    process.send_signal(number)
+    began = time.monotonic()
+    assert process.wait(10) == 1
+    assert time.monotonic() - began < 1
+    assert b"interrupted before all pictures were read" in process.stderr.read()
+    assert not any(Path(f"/proc/{pid}").exists() for pid in device)
+
+
+def test_a_capture_whose_reader_goes_on_is_interrupted_between_pictures(binary, env, media):
+    process = subprocess.Popen(
+        [binary, "capture", "file", str(media / "long-gop.mkv"), "--output", "-", "--realtime"], env=env,
+        stdout=subprocess.PIPE, stdin=subprocess.DEVNULL,
+    )
+    picture_bytes = 160 * 90 * 3
+    assert len(process.stdout.read(picture_bytes)) == picture_bytes
+    process.send_signal(signal.SIGINT)
+    assert len(process.stdout.read()) % picture_bytes == 0
+    assert process.wait(10) == 0
 
 
 @pytest.fixture
