@@ -135,6 +135,26 @@ fn what_the_sender_says_of_colours_counts() {
 }
 
 #[test]
+fn what_packets_say_of_colours_counts_where_the_sender_says_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    for profile in ["baseline", "high"] {
+        let x264 = ["-c:v", "libx264", "-profile:v", profile, "-bf", "0", "-x264-params", "aud=1"];
+        let colours = ["-colorspace", "bt709", "-color_range", "pc"];
+        let video = video(dir.path(), Codec::H264, &[&x264[..], &colours].concat());
+        let mut decoder = decoder(&video);
+        for number in 0..3 {
+            let decoded = decoder.push(&packet(&video, number, video.packets[number].clone()));
+            let metadata = decoded.frames[0].metadata();
+            assert_eq!(
+                (&*metadata["color_matrix"], &*metadata["color_range"]),
+                ("bt709", "full"),
+                "{profile}, {number}"
+            );
+        }
+    }
+}
+
+#[test]
 fn h264_with_b_frames_is_left_to_ffmpeg() {
     let dir = tempfile::tempdir().unwrap();
     let options = ["-c:v", "libx264", "-bf", "2", "-x264-params", "aud=1:scenecut=0"];

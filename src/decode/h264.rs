@@ -1,6 +1,6 @@
 //! What an H.264 packet has that the decoder in this process has not.
 
-use crate::frame::key_frame::nal_units;
+use crate::frame::{bits::Bits, key_frame::nal_units};
 
 /// Profiles of 8 bits and 4:2:0: baseline, main, extended, high. Source: ITU-T H.264, annex A.
 const PROFILES: [u8; 4] = [66, 77, 88, 100];
@@ -21,39 +21,9 @@ pub(super) fn is_simple(packet: &[u8]) -> bool {
 
 /// `slice_type`, the second number of a slice header. Source: ITU-T H.264, 7.3.3 and table 7-6.
 fn is_b_slice(payload: &[u8]) -> bool {
-    let mut bits = Bits { data: payload, at: 0 };
+    let mut bits = Bits::new(payload);
     let slice_type = bits.exp_golomb().and_then(|_first_macroblock| bits.exp_golomb());
     slice_type.is_some_and(|slice_type| slice_type % 5 == 1)
-}
-
-struct Bits<'a> {
-    data: &'a [u8],
-    at: usize,
-}
-
-impl Bits<'_> {
-    fn bit(&mut self) -> Option<u32> {
-        let byte = self.data.get(self.at / 8)?;
-        let bit = byte >> (7 - self.at % 8) & 1;
-        self.at += 1;
-        Some(bit.into())
-    }
-
-    /// An unsigned number of up to 32 bits. Source: ITU-T H.264, 9.1.
-    fn exp_golomb(&mut self) -> Option<u32> {
-        let mut zeros = 0_u32;
-        while self.bit()? == 0 {
-            zeros += 1;
-            if zeros > 31 {
-                return None;
-            }
-        }
-        let mut value = 1_u32;
-        for _ in 0..zeros {
-            value = value << 1 | self.bit()?;
-        }
-        Some(value - 1)
-    }
 }
 
 #[cfg(test)]

@@ -17,6 +17,8 @@ mod by_ffmpeg;
 mod by_openh264;
 #[cfg(feature = "h264")]
 mod h264;
+#[cfg(feature = "h264")]
+mod sps;
 
 use std::path::PathBuf;
 

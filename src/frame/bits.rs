@@ -1,22 +1,22 @@
 //! Numbers of so many bits, as the headers of coded video have them.
 
 /// What is left of some bytes, the highest bit first.
-pub(super) struct Bits<'a> {
+pub(crate) struct Bits<'a> {
     data: &'a [u8],
     at: usize,
 }
 
 impl<'a> Bits<'a> {
-    pub(super) const fn new(data: &'a [u8]) -> Self {
+    pub(crate) const fn new(data: &'a [u8]) -> Self {
         Self { data, at: 0 }
     }
 
-    pub(super) fn flag(&mut self) -> Option<bool> {
+    pub(crate) fn flag(&mut self) -> Option<bool> {
         Some(self.read(1)? == 1)
     }
 
     /// A number of `count` bits, at most 32; `None` behind the end.
-    pub(super) fn read(&mut self, count: u32) -> Option<u32> {
+    pub(crate) fn read(&mut self, count: u32) -> Option<u32> {
         let mut value = 0_u64;
         for _ in 0..count {
             let byte = self.data.get(self.at / 8)?;
@@ -27,7 +27,7 @@ impl<'a> Bits<'a> {
     }
 
     /// Leaves out `count` bits.
-    pub(super) fn skip(&mut self, count: u32) -> Option<()> {
+    pub(crate) fn skip(&mut self, count: u32) -> Option<()> {
         for _ in 0..count {
             self.read(1)?;
         }
@@ -35,7 +35,7 @@ impl<'a> Bits<'a> {
     }
 
     /// A number of a length of its own, below 2^32 - 1: `ue(v)` of H.264, `uvlc()` of AV1.
-    pub(super) fn exp_golomb(&mut self) -> Option<u32> {
+    pub(crate) fn exp_golomb(&mut self) -> Option<u32> {
         let mut zeros = 0;
         while !self.flag()? {
             zeros += 1;
@@ -46,6 +46,21 @@ impl<'a> Bits<'a> {
         let rest = self.read(zeros)?;
         ((1_u32 << zeros) - 1).checked_add(rest)
     }
+}
+
+/// H.264 without the threes that keep zeros apart. Source: ITU-T H.264, 7.4.1.
+pub(crate) fn without_emulation(bytes: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(bytes.len());
+    let mut zeros = 0;
+    for byte in bytes {
+        if zeros >= 2 && *byte == 3 {
+            zeros = 0;
+            continue;
+        }
+        zeros = if *byte == 0 { zeros + 1 } else { 0 };
+        plain.push(*byte);
+    }
+    plain
 }
 
 #[cfg(test)]
@@ -64,5 +79,9 @@ mod tests {
         let mut bits = Bits::new(&[0b1010_0110, 0b0100_0000]);
         assert_eq!([(); 4].map(|()| bits.exp_golomb()), [Some(0), Some(1), Some(2), Some(3)]);
         assert_eq!(Bits::new(&[0; 9]).exp_golomb(), None);
+    }
+    #[test]
+    fn threes_between_zeros_are_taken_out() {
+        assert_eq!(without_emulation(&[1, 0, 0, 3, 1, 0, 0, 3, 0, 0, 3]), [1, 0, 0, 1, 0, 0, 0, 0]);
     }
 }

@@ -7,6 +7,7 @@
 //! - A `VideoFrame` that exists has sides in `1..=MAX_SIDE` and, if raw, exactly the bytes of its format and size.
 //! - An encoded still (JPEG, PNG, WebP) is what its format says and has the size that its own header says.
 
+pub(crate) mod bits;
 mod colour;
 pub mod convert;
 mod format;

@@ -2,7 +2,7 @@
 //!
 //! Source: "Carriage of AV1 in Matroska"; AV1 Bitstream Specification, 5.3 to 5.5.
 
-use super::bits::Bits;
+use crate::frame::bits::Bits;
 
 const SEQUENCE_HEADER: u8 = 1;
 const TEMPORAL_DELIMITER: u8 = 2;

@@ -2,8 +2,10 @@
 //!
 //! Source: ISO/IEC 14496-15, 5.3.3 (`AVCDecoderConfigurationRecord`).
 
-use super::bits::Bits;
-use crate::frame::key_frame::nal_units;
+use crate::frame::{
+    bits::{Bits, without_emulation},
+    key_frame::nal_units,
+};
 
 /// `nal_unit_type` of a sequence parameter set. Source: ITU-T H.264, table 7-1.
 const SPS: u8 = 7;
@@ -57,21 +59,6 @@ fn chroma(set: &[u8]) -> Option<(u8, u8, u8)> {
     Some((small(chroma, 3)?, small(bits.exp_golomb()?, 7)?, small(bits.exp_golomb()?, 7)?))
 }
 
-/// Without the threes that keep zeros apart. Source: ITU-T H.264, 7.4.1.
-fn without_emulation(bytes: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(bytes.len());
-    let mut zeros = 0;
-    for byte in bytes {
-        if zeros >= 2 && *byte == 3 {
-            zeros = 0;
-            continue;
-        }
-        zeros = if *byte == 0 { zeros + 1 } else { 0 };
-        plain.push(*byte);
-    }
-    plain
-}
-
 /// The packet's units, each after its length in 4 bytes.
 pub(super) fn sample(packet: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(packet.len() + 16);
@@ -108,7 +95,6 @@ mod tests {
         let high = [0, 0, 1, 0x67, 100, 0, 40, 0b1010_1111, 0, 0, 1, 0x68, 9];
         let record = configuration(&high).unwrap();
         assert_eq!(record[record.len() - 4..], [0xFD, 0xF8, 0xF8, 0]);
-        assert_eq!(without_emulation(&[1, 0, 0, 3, 1, 0, 0, 3, 0, 0, 3]), [1, 0, 0, 1, 0, 0, 0, 0]);
     }
 
     proptest! {

@@ -20,7 +20,6 @@
 //! Data path: [`RecorderThread::write`] -> [`Recorder::write`] -> `sample` -> `matroska` -> the file, or `process`.
 
 mod av1;
-mod bits;
 mod container;
 mod ebml;
 mod error;
