@@ -29,7 +29,7 @@ use framehost::{
     framing::{Decoder, MAX_INBOUND_BODY},
     hub::{Hub, HubSettings},
     message::Request,
-    models::{ModelStore, StoreOptions},
+    models::{ModelStore, SharedModels, StoreOptions, Upstream},
     session::{self, Caller, OUTBOUND_MESSAGES},
     streams::{Origin, Publisher, StreamId, Streams},
 };
@@ -131,7 +131,8 @@ fn session(message: &[u8], count: usize) -> f64 {
     runtime.block_on(async {
         let dir = tempfile::tempdir().unwrap();
         let options = StoreOptions { cache_dir: dir.path().join("hub"), state_dir: dir.path().join("state") };
-        let hub = Hub::new(ModelStore::new(options), HubSettings::default()).unwrap();
+        let hub =
+            Hub::new(SharedModels::new(ModelStore::new(options), Upstream::off()), HubSettings::default()).unwrap();
         let (bodies, mut answers) = mpsc::channel(OUTBOUND_MESSAGES);
         let (give, credits) = mpsc::unbounded_channel();
         let open = common::framed(&serde_json::to_vec(&open_request("cam")).unwrap());

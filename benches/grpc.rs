@@ -39,7 +39,7 @@ use framehost::{
     frame::{Format, VideoFrame},
     grpc::{self, pb},
     http,
-    models::{ModelStore, SharedModels, StoreOptions},
+    models::{ModelStore, SharedModels, StoreOptions, Upstream},
     source::Sources,
     streams::{Origin, Publisher, StreamId, Streams},
 };
@@ -214,15 +214,17 @@ fn in_process(case: &Case, frames: u32) -> Figure {
     let streams = Streams::default();
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
     let address = listener.local_addr().unwrap().to_string();
+    let models = SharedModels::new(ModelStore::new(options), Upstream::off());
     let service = http::Service {
         access: Access::new().unwrap(),
         activity: Activity::default(),
         routes: grpc::routes(&grpc::Served {
             streams: streams.clone(),
             sources: Sources::default(),
-            models: SharedModels::new(ModelStore::new(options)),
+            models: models.clone(),
             activity: Activity::default(),
         }),
+        models,
         shutdown: shutdown.clone(),
         places: http::Places::default(),
     };

@@ -49,6 +49,9 @@ pub struct Config {
     /// The model cache, once a command has run where the environment names one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache_dir: Option<PathBuf>,
+    /// Where models are fetched from, once a command has run where the environment names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<String>,
     /// The ffmpeg program, where it is not in `PATH`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ffmpeg: Option<PathBuf>,
@@ -194,6 +197,36 @@ pub fn cache_dir(paths: &Paths, lookup: impl Fn(&str) -> Option<OsString>) -> Re
     }
 }
 
+/// Where models are fetched from that the cache does not have: a location for `models::Upstream`; `None` is the usual
+/// one. The environment's word, else the remembered one. A location that the environment names is remembered for hubs
+/// that are started without that environment.
+///
+/// # Errors
+///
+/// [`ConfigError`] if the configuration file cannot be read.
+pub fn upstream(paths: &Paths, lookup: impl Fn(&str) -> Option<OsString>) -> Result<Option<String>, ConfigError> {
+    let text = |name: &str| lookup(name).and_then(|value| value.into_string().ok()).filter(|value| !value.is_empty());
+    let is_true = |value: String| ["1", "ON", "YES", "TRUE"].contains(&value.to_ascii_uppercase().as_str());
+    // huggingface_hub's own switch, for this process alone.
+    if text("HF_HUB_OFFLINE").is_some_and(is_true) {
+        return Ok(Some("off".to_owned()));
+    }
+    let config = Config::read(paths)?;
+    // Workers are pointed at this very hub by HF_ENDPOINT: on this machine it names no upstream.
+    let is_here = |url: &String| ["://127.", "://localhost", "://[::1]"].iter().any(|host| url.contains(host));
+    let named = text("FRAMEHOST_UPSTREAM").or_else(|| text("HF_ENDPOINT").filter(|url| !is_here(url)));
+    match (named, config.upstream.clone()) {
+        (Some(named), Some(_)) => Ok(Some(named)),
+        (Some(named), None) => {
+            if let Err(error) = (Config { upstream: Some(named.clone()), ..config }).write(paths) {
+                tracing::warn!(%error, "the upstream is not remembered");
+            }
+            Ok(Some(named))
+        }
+        (None, remembered) => Ok(remembered),
+    }
+}
+
 /// A path that holds whatever the current directory is.
 fn absolute(path: PathBuf) -> PathBuf {
     // It fails for an empty path, and without a current directory: then there is nothing better.
@@ -251,6 +284,23 @@ mod tests {
         assert_eq!(cache_dir(&paths, none).unwrap(), Path::new("/one"));
         assert_eq!(cache_dir(&paths, named("/two")).unwrap(), Path::new("/two"));
         assert_eq!(cache_dir(&paths, none).unwrap(), Path::new("/one"));
+    }
+
+    #[test]
+    fn an_upstream_is_named_remembered_and_never_this_hub() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = paths(dir.path());
+        let check = |set: &[(&str, &str)], expected: Option<&str>| {
+            let lookup = |name: &str| set.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value));
+            assert_eq!(upstream(&paths, lookup).unwrap().as_deref(), expected, "{set:?}");
+        };
+        check(&[], None);
+        check(&[("HF_ENDPOINT", "http://127.0.0.1:50052")], None);
+        check(&[("HF_HUB_OFFLINE", "1")], Some("off"));
+        check(&[("HF_ENDPOINT", "https://mirror.example")], Some("https://mirror.example"));
+        check(&[], Some("https://mirror.example"));
+        check(&[("FRAMEHOST_UPSTREAM", "/models")], Some("/models"));
+        check(&[("HF_ENDPOINT", "http://localhost:50052")], Some("https://mirror.example"));
     }
 
     #[test]

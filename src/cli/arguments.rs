@@ -23,6 +23,8 @@ pub(super) enum Command {
     /// Work with the model cache that Python and the extension share
     #[command(subcommand)]
     Models(ModelsCommand),
+    /// Print what points Python's model clients at the hub, which is started if none runs: eval "$(framehost env)"
+    Env(EnvArguments),
     /// List cameras, screens and windows, and what is missing to use more
     Devices(DevicesArguments),
     /// Capture from a camera, a screen or a video file, without a hub
@@ -51,6 +53,24 @@ pub(super) struct StatusArguments {
     /// For programs
     #[arg(long)]
     pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct EnvArguments {
+    /// For which shell
+    #[arg(long, value_enum, default_value_t)]
+    pub(super) shell: Shell,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Shell {
+    /// sh, bash, zsh
+    #[default]
+    Sh,
+    /// PowerShell
+    Powershell,
+    /// For programs
+    Json,
 }
 
 #[derive(Debug, Args)]
@@ -173,6 +193,23 @@ pub(super) enum ModelsCommand {
         /// Move the branch or tag if it stands for something else
         #[arg(long)]
         force: bool,
+    },
+    /// Fetch a model, verified, as upstream has it now
+    Pull {
+        /// org/name
+        model_id: String,
+        /// Branch, tag or commit
+        #[arg(long, default_value = "main")]
+        revision: String,
+        /// Only files that match: "*.safetensors", "onnx/*"; can be given several times
+        #[arg(long, value_name = "PATTERN")]
+        include: Vec<String>,
+        /// No files that match; can be given several times
+        #[arg(long, value_name = "PATTERN")]
+        exclude: Vec<String>,
+        /// For programs: a line for each step
+        #[arg(long)]
+        json: bool,
     },
     /// List the models in the cache
     List {

@@ -19,7 +19,7 @@ use crate::{
     hub::HubOptions,
     link::RelayPreamble,
     message::Failure,
-    models::ModelStore,
+    models::SharedModels,
     relay::{self, Connector, Fallback, StartEmbedded},
     stdio,
     telemetry::{self, Output},
@@ -97,7 +97,7 @@ fn prepare(mode: HostMode) -> anyhow::Result<(Connector, oneshot::Sender<Infalli
         idle_exit: None,
         settings: super::hub::settings(&paths, true)?,
     };
-    let models = super::models::store(&paths)?;
+    let models = super::models::shared(&paths)?;
     let (stop, stopped) = oneshot::channel();
     let hub_thread = Arc::new(OnceLock::new());
     let start_embedded = start_embedded(embedded, models, stopped, Arc::clone(&hub_thread));
@@ -113,7 +113,7 @@ fn prepare(mode: HostMode) -> anyhow::Result<(Connector, oneshot::Sender<Infalli
 /// Starts a hub on a thread of this process, once: if that one fails, there is no other way left.
 fn start_embedded(
     options: HubOptions,
-    models: ModelStore,
+    models: SharedModels,
     stopped: oneshot::Receiver<Infallible>,
     hub_thread: HubThread,
 ) -> StartEmbedded {

@@ -14,7 +14,7 @@ use crate::{
         self, HubOptions, HubSettings, RuntimeFile,
         lock::{self, HubLock},
     },
-    models::ModelStore,
+    models::SharedModels,
     source::SourceOptions,
     telemetry::{self, Output},
 };
@@ -59,7 +59,7 @@ fn serve(arguments: &HubArguments, paths: &Paths) -> anyhow::Result<ExitCode> {
     };
     let settings = settings(paths, false)?;
     let options = HubOptions { runtime_dir: paths.runtime_dir.clone(), port: super::port()?, idle_exit, settings };
-    let models = super::models::store(paths)?;
+    let models = super::models::shared(paths)?;
     if arguments.detached {
         // Last of all, as variables may name directories from the one that we were started in.
         rustix::process::chdir("/").context("cannot leave the browser's directory")?;
@@ -94,7 +94,7 @@ fn raise_descriptor_limit() {
 pub(super) fn block_on(
     options: HubOptions,
     lock: HubLock,
-    models: ModelStore,
+    models: SharedModels,
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     raise_descriptor_limit();

@@ -8,17 +8,18 @@
 
 mod arguments;
 mod capture;
+mod env;
 mod host;
 mod hub;
 mod install;
 mod models;
+mod pull;
 mod record;
 mod relay;
 mod status;
 mod stdout_thread;
 
 use std::{
-    env,
     ffi::OsString,
     io::{self, IsTerminal, Write},
     process::ExitCode,
@@ -43,13 +44,14 @@ const DEFAULT_IDLE_EXIT: Duration = Duration::from_secs(30);
 
 /// Runs what the arguments ask for.
 pub fn run() -> ExitCode {
-    let argv: Vec<OsString> = env::args_os().skip(1).collect();
+    let argv: Vec<OsString> = std::env::args_os().skip(1).collect();
     let result = match host::mode(&argv, io::stdin().is_terminal()) {
         Some(mode) => host::run(mode),
         None => match Arguments::parse().command {
             Command::Hub(arguments) => hub::run(&arguments),
             Command::Status(arguments) => status::run(&arguments),
             Command::Models(command) => models::run(command),
+            Command::Env(arguments) => env::run(&arguments),
             Command::Devices(arguments) => capture::devices(&arguments),
             Command::Capture(arguments) => capture::run(&arguments),
             Command::Record(arguments) => record::run(&arguments),
@@ -89,7 +91,7 @@ fn say(line: impl std::fmt::Display) -> io::Result<()> {
 }
 
 fn variable(name: &str) -> Option<OsString> {
-    env::var_os(name)
+    std::env::var_os(name)
 }
 
 fn paths() -> Result<Paths, ConfigError> {

@@ -4,10 +4,13 @@ use std::{io, process::ExitCode};
 
 use serde_json::json;
 
-use super::{arguments::ModelsCommand, say};
+use super::{arguments::ModelsCommand, pull, say};
 use crate::{
     config::{self, ConfigError, Paths},
-    models::{FileName, ImportOptions, ModelId, ModelStore, ModelSummary, Revision, StoreOptions},
+    models::{
+        FileName, ImportOptions, ModelId, ModelStore, ModelSummary, PullOptions, Revision, SharedModels, StoreOptions,
+        TokenFile, Upstream, UpstreamOptions,
+    },
 };
 
 /// The store that the environment and the configuration name.
@@ -16,9 +19,22 @@ pub(super) fn store(paths: &Paths) -> Result<ModelStore, ConfigError> {
     Ok(ModelStore::new(StoreOptions { cache_dir, state_dir: paths.state_dir.clone() }))
 }
 
+/// The store, and where it fetches from what it does not have.
+pub(super) fn shared(paths: &Paths) -> anyhow::Result<SharedModels> {
+    let location = config::upstream(paths, super::variable)?;
+    let token = TokenFile::find(super::variable, &paths.home);
+    let upstream = Upstream::new(&UpstreamOptions { location, token })?;
+    Ok(SharedModels::new(store(paths)?, upstream))
+}
+
 pub(super) fn run(command: ModelsCommand) -> anyhow::Result<ExitCode> {
-    let store = store(&super::paths()?)?;
+    let paths = super::paths()?;
+    let store = store(&paths)?;
     match command {
+        ModelsCommand::Pull { model_id, revision, include, exclude, json } => {
+            let options = PullOptions { include, exclude };
+            pull::run(shared(&paths)?, &ModelId::parse(&model_id)?, &Revision::parse(&revision)?, &options, json)?;
+        }
         ModelsCommand::Import { directory, model_id, revision, force } => {
             let model_id = ModelId::parse(&model_id)?;
             let options = ImportOptions { revision: Revision::parse(&revision)?, force };

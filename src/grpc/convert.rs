@@ -6,7 +6,7 @@ use super::pb;
 use crate::{
     error::ErrorKind,
     frame::{Format, FrameError, Metadata, VideoFrame},
-    models::{ModelError, ModelSummary, ResolvedFile},
+    models::{ModelError, ModelSummary, PullProgress, ResolvedFile},
     source::{OpenError, SourceError},
     streams::{Delivered, QueueError, StreamError, StreamId, StreamSnapshot, SubscriberSnapshot, Trouble, WishError},
 };
@@ -180,6 +180,20 @@ impl From<SubscriberSnapshot> for pb::SubscriberInfo {
             depth: i32::try_from(subscriber.depth).unwrap_or(i32::MAX),
             delivered: count(subscriber.delivered),
             dropped: count(subscriber.dropped),
+        }
+    }
+}
+
+impl From<&PullProgress> for pb::PullModelProgress {
+    fn from(progress: &PullProgress) -> Self {
+        Self {
+            file_path: progress.file_path.clone(),
+            bytes_done: count(progress.bytes_done),
+            bytes_total: count(progress.bytes_total),
+            files_done: i32::try_from(progress.files_done).unwrap_or(i32::MAX),
+            files_total: i32::try_from(progress.files_total).unwrap_or(i32::MAX),
+            commit: progress.commit.clone(),
+            snapshot_path: String::new(),
         }
     }
 }

@@ -1,20 +1,26 @@
 //! `ModelManagementService`.
 
-use std::{pin::Pin, sync::Arc};
+use std::{pin::Pin, time::Duration};
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status};
 
 use super::{convert::count, pb};
-use crate::models::{FileName, ModelId, OpenModelFile, SharedModels};
+use crate::models::{FileName, ModelFile, ModelId, PullOptions, PullProgress, Revision, SharedModels};
 
 /// Bytes of a file in one message (512 KiB: Python receives 256 KiB to 1 MiB fastest, and more copies at tonic's end).
 const CHUNK_BYTES: u64 = 512 << 10;
 
 /// Chunks read ahead of a client: enough to read the disk while one is sent.
 const CHUNKS_AHEAD: usize = 2;
+
+/// How often the client of a pull hears how far it is.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Messages that wait for the client of a pull.
+const PROGRESS_AHEAD: usize = 4;
 
 #[derive(Debug)]
 pub(super) struct Models {
@@ -38,7 +44,7 @@ impl pb::model_management_service_server::ModelManagementService for Models {
         let pb::ModelFileRequest { model_id, file_path, revision, offset, length } = request.into_inner();
         let name = FileName::parse(&model_id, &file_path, &revision)?;
         let (offset, length) = (not_negative("offset", offset)?, not_negative("length", length)?);
-        let file = self.models.open(name).await?;
+        let file = self.models.stream(name).await?;
         // On the wire 0 is what is not set: to the end.
         let range = file.range(offset, if length == 0 { u64::MAX } else { length })?;
         let (chunks, receiver) = mpsc::channel(CHUNKS_AHEAD);
@@ -65,6 +71,51 @@ impl pb::model_management_service_server::ModelManagementService for Models {
         let models = self.models.list(model_id).await?;
         Ok(Response::new(pb::ListModelsResponse { models: models.into_iter().map(pb::Model::from).collect() }))
     }
+
+    type PullModelStream = Pin<Box<dyn Stream<Item = Result<pb::PullModelProgress, Status>> + Send>>;
+
+    async fn pull_model(
+        &self,
+        request: Request<pb::PullModelRequest>,
+    ) -> Result<Response<Self::PullModelStream>, Status> {
+        let pb::PullModelRequest { model_id, revision, include, exclude } = request.into_inner();
+        let model_id = ModelId::parse(&model_id)?;
+        let revision = if revision.is_empty() { Revision::default() } else { Revision::parse(&revision)? };
+        let (messages, receiver) = mpsc::channel(PROGRESS_AHEAD);
+        let wanted = (model_id, revision, PullOptions { include, exclude });
+        tokio::spawn(send_progress(self.models.clone(), wanted, messages));
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+}
+
+/// Pulls, tells how far it is, and ends when it is done or the client is gone.
+async fn send_progress(
+    models: SharedModels,
+    (model_id, revision, options): (ModelId, Revision, PullOptions),
+    messages: mpsc::Sender<Result<pb::PullModelProgress, Status>>,
+) {
+    let (progress, mut news) = watch::channel(PullProgress::default());
+    let pull = models.pull(&model_id, &revision, &options, &progress);
+    tokio::pin!(pull);
+    let ended = loop {
+        tokio::select! {
+            ended = &mut pull => break ended,
+            () = messages.closed() => return,
+            () = tokio::time::sleep(PROGRESS_INTERVAL) => {
+                if news.has_changed().unwrap_or(false) {
+                    let message = pb::PullModelProgress::from(&*news.borrow_and_update());
+                    // One that does not keep up gets the next one.
+                    let _ = messages.try_send(Ok(message));
+                }
+            }
+        }
+    };
+    let last = ended.map(|report| {
+        let snapshot_path = report.snapshot_dir.to_string_lossy().into_owned();
+        pb::PullModelProgress { snapshot_path, ..pb::PullModelProgress::from(&*news.borrow()) }
+    });
+    // A failed send: the client has left.
+    let _ = messages.send(last.map_err(Status::from)).await;
 }
 
 fn not_negative(name: &str, value: i64) -> Result<u64, Status> {
@@ -73,14 +124,14 @@ fn not_negative(name: &str, value: i64) -> Result<u64, Status> {
 
 /// Reads and sends until the range is done or the client is gone. A client that waits holds no thread.
 async fn send_chunks(
-    file: Arc<OpenModelFile>,
+    file: ModelFile,
     range: std::ops::Range<u64>,
     chunks: mpsc::Sender<Result<pb::ModelFileChunk, Status>>,
 ) {
     let mut offset = range.start;
     loop {
         let end = range.end.min(offset + CHUNK_BYTES);
-        let data = match Arc::clone(&file).read(offset..end).await {
+        let data = match file.read_some(offset..end).await {
             Ok(data) => data,
             Err(error) => return drop(chunks.send(Err(error.into())).await),
         };

@@ -8,8 +8,9 @@
 //! - A connection that does not begin, or begins a request and does not end its head, is closed after `SILENCE_LIMIT`;
 //!   one that never asks for anything it may have, after `UNKNOWN_LIMIT`.
 //!
-//! Data path: accept -> `Peer::of` -> preface -> hyper -> `Access::check` -> gRPC routes or `/healthz`.
+//! Data path: accept -> `Peer::of` -> preface -> hyper -> `Access::check` -> gRPC routes, `hub_protocol`, or `/healthz`.
 
+mod hub_protocol;
 mod preface;
 
 use std::{
@@ -34,6 +35,7 @@ use self::preface::{Protocol, Rewound};
 use crate::{
     access::{Access, Peer},
     activity::{Activity, ActivityGuard},
+    models::SharedModels,
 };
 
 /// How long a connection may take to begin, or to send the head of a request.
@@ -69,6 +71,8 @@ pub struct Service {
     pub activity: Activity,
     /// The gRPC services.
     pub routes: Routes,
+    /// The model cache.
+    pub models: SharedModels,
     /// Ends the listener and its connections.
     pub shutdown: CancellationToken,
     /// Shared by all listeners of the hub.
@@ -227,6 +231,9 @@ async fn answer(
     connection.authenticated.get_or_init(|| service.activity.enter());
     if is_grpc {
         return service.routes.call(Request::from_parts(parts, body)).await;
+    }
+    if let Some(response) = hub_protocol::answer(&service.models, &parts, body).await {
+        return Ok(response);
     }
     Ok(match (&parts.method, parts.uri.path()) {
         (&Method::GET | &Method::HEAD, "/healthz") => json(StatusCode::OK, r#"{"status":"ok"}"#),

@@ -19,7 +19,7 @@ use super::{
     own_files::Identity,
     ports::{Listeners, RETRY_INTERVAL},
 };
-use crate::{grpc, http, link::SOCKET_FILE, models::ModelStore};
+use crate::{grpc, http, link::SOCKET_FILE, models::SharedModels};
 
 /// How long connections may take to end when the hub does.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -75,7 +75,7 @@ pub enum HubError {
 pub async fn run(
     mut options: HubOptions,
     lock: HubLock,
-    models: ModelStore,
+    models: SharedModels,
     stop: impl Future<Output = ()>,
 ) -> Result<(), HubError> {
     let hub = Hub::new(models, std::mem::take(&mut options.settings))?;
@@ -165,6 +165,7 @@ fn serve_port(hub: &Arc<Hub>, tasks: &TaskTracker, options: &HubOptions, listene
             models: hub.models().clone(),
             activity: hub.activity().clone(),
         }),
+        models: hub.models().clone(),
         shutdown: hub.shutdown().clone(),
         places: hub.places().clone(),
     };

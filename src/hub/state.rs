@@ -18,7 +18,7 @@ use crate::{
     error::ErrorKind,
     http::Places,
     message::Failure,
-    models::{ModelStore, SharedModels},
+    models::SharedModels,
     session::Caller,
     source::{SourceOptions, Sources},
     streams::{LINGER, Streams},
@@ -93,13 +93,13 @@ impl Hub {
     /// # Errors
     ///
     /// If the operating system has no random numbers.
-    pub fn new(models: ModelStore, settings: HubSettings) -> Result<Arc<Self>, getrandom::Error> {
+    pub fn new(models: SharedModels, settings: HubSettings) -> Result<Arc<Self>, getrandom::Error> {
         let transcode = TranscodeOptions { ffmpeg: settings.sources.ffmpeg.clone() };
         Ok(Arc::new(Self {
             streams: Streams::new(LINGER, transcode),
             sources: Sources::new(settings.sources),
             video_dirs: settings.video_dirs,
-            models: SharedModels::new(models),
+            models,
             access: Access::new()?,
             activity: Activity::default(),
             places: Places::default(),

@@ -6,7 +6,7 @@ use std::{
     fs::{self, File, Metadata, OpenOptions},
     io::{self, Read, Write as _},
     os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -95,10 +95,12 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 }
 
 /// What was hashed, in memory and on disk: one line of JSON for each file, the newest last.
-#[derive(Debug)]
+///
+/// Cloning shares it.
+#[derive(Debug, Clone)]
 pub(super) struct DigestMemory {
-    path: PathBuf,
-    state: Mutex<State>,
+    path: Arc<Path>,
+    state: Arc<Mutex<State>>,
 }
 
 #[derive(Debug, Default)]
@@ -121,7 +123,7 @@ struct Line {
 impl DigestMemory {
     /// A memory at `state_dir/digests.jsonl`, which is read when it is first needed.
     pub(super) fn new(state_dir: &Path) -> Self {
-        Self { path: state_dir.join("digests.jsonl"), state: Mutex::default() }
+        Self { path: state_dir.join("digests.jsonl").into(), state: Arc::default() }
     }
 
     /// The digests of an open file, as far as they are remembered.

@@ -1,58 +1,20 @@
 //! Taking a directory into the cache, as if it had been downloaded.
 
 use std::{
-    collections::BTreeMap,
     fs::{self, File},
     io::{Read, Write},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use sha1::{Digest as _, Sha1};
 
 use super::{
-    Commit, FilePath, ModelError, ModelId, ModelStore, Revision,
-    digest::{Digests, FileKey, Hasher, hex},
+    Commit, ModelError, ModelId, ModelStore, Revision,
+    digest::{FileKey, Hasher, hex},
     publish::{Partial, lock_for_publishing, make_cache_dir, make_parent, partial_dir, publish_bytes, publish_link},
+    sources::{Source, commit_of, find_sources, tree_of},
     store::{open_file, read_ref},
-    tree::{Tree, TreeFile},
 };
-
-/// Files above this are stored under their sha256, like the Hub's large files, in bytes (10 MiB: the Hub's own limit).
-const LARGE_FILE_BYTES: u64 = 10 << 20;
-
-/// Files of these kinds are stored so whatever their size. Source: the `.gitattributes` that the Hub gives new models.
-const LARGE_FILE_SUFFIXES: [&str; 27] = [
-    "7z",
-    "arrow",
-    "bin",
-    "bz2",
-    "ckpt",
-    "ftz",
-    "gguf",
-    "gz",
-    "h5",
-    "joblib",
-    "lite",
-    "mlmodel",
-    "model",
-    "msgpack",
-    "npy",
-    "npz",
-    "onnx",
-    "onnx_data",
-    "parquet",
-    "pb",
-    "pickle",
-    "pkl",
-    "pt",
-    "pth",
-    "safetensors",
-    "tflite",
-    "zip",
-];
-
-/// Folders and files that are no part of a model, on whatever level.
-const LEFT_OUT: [&str; 3] = [".git", ".cache", ".DS_Store"];
 
 /// Bytes copied at once.
 const COPY_BYTES: usize = 1 << 20;
@@ -79,46 +41,6 @@ pub struct ImportReport {
     pub already_there: usize,
 }
 
-/// A file to import.
-struct Source {
-    path: PathBuf,
-    file_path: FilePath,
-    key: FileKey,
-    size_bytes: u64,
-    digests: Digests,
-}
-
-impl Source {
-    fn is_large(&self) -> bool {
-        let suffix = self.file_path.as_str().rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
-        self.size_bytes > LARGE_FILE_BYTES || LARGE_FILE_SUFFIXES.contains(&suffix.as_str())
-    }
-
-    /// The name of the bytes in the cache.
-    fn etag(&self) -> &str {
-        if self.is_large() { &self.digests.sha256 } else { &self.digests.git_sha1 }
-    }
-
-    fn tree_file(&self) -> TreeFile {
-        if !self.is_large() {
-            let blob_id = self.digests.git_sha1.clone();
-            return TreeFile { size: self.size_bytes, blob_id, lfs_sha256: None, lfs_size: None };
-        }
-        // In git a large file is a pointer, and that is what its blob id names.
-        let Digests { sha256, .. } = &self.digests;
-        let pointer =
-            format!("version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {}\n", self.size_bytes);
-        let mut hasher = Hasher::new(pointer.len() as u64);
-        hasher.update(pointer.as_bytes());
-        TreeFile {
-            size: self.size_bytes,
-            blob_id: hasher.finish().git_sha1,
-            lfs_sha256: Some(sha256.clone()),
-            lfs_size: Some(self.size_bytes),
-        }
-    }
-}
-
 impl ModelStore {
     /// Takes the files below `directory` into the cache as one revision of `model_id`.
     ///
@@ -142,7 +64,7 @@ impl ModelStore {
             let problem = "a branch or a tag: a commit is derived from the files";
             return Err(ModelError::Name { field: "revision", value: revision.to_owned(), problem });
         }
-        let sources = self.sources(directory)?;
+        let sources = find_sources(directory, Some(self.cache_dir()), &self.digests)?;
         let commit = commit_of(&sources)?;
         let model_dir = self.model_dir(model_id);
         let reference = model_dir.join("refs").join(options.revision.relative_path());
@@ -166,8 +88,7 @@ impl ModelStore {
         for source in &sources {
             already_there += usize::from(!self.publish_blob(source, model_id, &partials)?);
         }
-        let files = sources.iter().map(|source| (source.file_path.as_str().to_owned(), source.tree_file()));
-        let tree = serde_json::to_vec(&Tree::new(files.collect::<BTreeMap<_, _>>())).unwrap_or_default();
+        let tree = tree_of(&sources).to_json();
         publish_bytes(&model_dir.join("trees").join(format!("{}.json", commit.as_str())), &tree, &partials)?;
         let snapshot = snapshots.join(commit.as_str());
         for source in &sources {
@@ -186,60 +107,6 @@ impl ModelStore {
             size_bytes: sources.iter().map(|source| source.size_bytes).sum(),
             already_there,
         })
-    }
-
-    /// The files to import, hashed and sorted by path.
-    fn sources(&self, directory: &Path) -> Result<Vec<Source>, ModelError> {
-        let root = fs::canonicalize(directory).map_err(ModelError::io("find the directory to import", directory))?;
-        // One that is not there yet holds nothing.
-        let cache_dir = fs::canonicalize(self.cache_dir()).ok();
-        let is_in_cache = |path: &Path| cache_dir.as_ref().is_some_and(|cache_dir| path.starts_with(cache_dir));
-        let mut sources = Vec::new();
-        let mut folders = vec![(root.clone(), String::new())];
-        while let Some((folder, prefix)) = folders.pop() {
-            let action = "read the directory to import";
-            for entry in fs::read_dir(&folder).map_err(ModelError::io(action, &folder))? {
-                let entry = entry.map_err(ModelError::io(action, &folder))?;
-                let path = entry.path();
-                let bad_name = |problem| ModelError::ImportName { problem, path: path.clone() };
-                let name = entry.file_name().into_string().map_err(|_| bad_name("it is not UTF-8"))?;
-                if LEFT_OUT.contains(&name.as_str()) || name.ends_with(".incomplete") {
-                    continue;
-                }
-                let target = fs::canonicalize(&path).map_err(ModelError::io(action, &path))?;
-                if cache_dir.as_ref() == Some(&target) {
-                    continue;
-                }
-                if !target.starts_with(&root) && !is_in_cache(&target) {
-                    tracing::warn!(path = %path.display(), "not imported: it leads out of the directory");
-                    continue;
-                }
-                let name = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
-                let kind = entry.file_type().map_err(ModelError::io(action, &path))?;
-                if kind.is_dir() {
-                    folders.push((path, name));
-                } else if target.is_file() {
-                    let file_path = FilePath::parse(&name).map_err(|error| match error {
-                        ModelError::Name { problem, .. } => bad_name(problem),
-                        other => other,
-                    })?;
-                    sources.push(self.source(path, file_path)?);
-                }
-            }
-        }
-        if sources.is_empty() {
-            return Err(ModelError::NothingToImport { path: directory.to_owned() });
-        }
-        sources.sort_by(|one, other| one.file_path.cmp(&other.file_path));
-        Ok(sources)
-    }
-
-    fn source(&self, path: PathBuf, file_path: FilePath) -> Result<Source, ModelError> {
-        let action = "read a file to import";
-        let file = open_file(&path).map_err(ModelError::io(action, &path))?;
-        let digests = self.digests.digests(&file).map_err(ModelError::io(action, &path))?;
-        let (key, digests) = digests.ok_or_else(|| ModelError::Changing { path: path.clone() })?;
-        Ok(Source { key, size_bytes: key.size, path, file_path, digests })
     }
 
     /// Copies a file's bytes to their final name; `false` if they are there already, whole.
@@ -292,16 +159,4 @@ fn copy(source: &Source, to: &mut File) -> Result<(), ModelError> {
         return Ok(());
     }
     Err(ModelError::Changing { path: source.path.clone() })
-}
-
-/// A commit that depends on nothing but names and bytes.
-fn commit_of(sources: &[Source]) -> Result<Commit, ModelError> {
-    let mut hasher = Sha1::new();
-    hasher.update("framehost import 1\n");
-    for Source { file_path, size_bytes, digests, .. } in sources {
-        hasher.update(format!("{} {size_bytes} {}\n", digests.sha256, file_path.as_str()));
-    }
-    let commit = hex(&hasher.finalize());
-    // Sha1's digest has 40 hex digits.
-    Commit::parse(&commit).ok_or(ModelError::Name { field: "revision", value: commit, problem: "40 hex digits" })
 }

@@ -62,6 +62,17 @@ impl ModelStore {
         Ok(entries.filter_map(Result::ok).filter_map(model_id).collect())
     }
 
+    /// The names of a model's commits, whose snapshots may be partial.
+    pub(super) fn names(&self, model_id: &ModelId) -> Result<Vec<(String, String)>, ModelError> {
+        let model_dir = self.model_dir(model_id);
+        if !model_dir.is_dir() {
+            let (model_id, cache_dir) = (model_id.as_str().to_owned(), self.cache_dir().to_owned());
+            return Err(ModelError::ModelNotFound { model_id, cache_dir });
+        }
+        let names = walk(&model_dir.join("refs")).into_iter();
+        Ok(names.filter_map(|(name, path)| Some((name, read_ref(&path).ok().flatten()?.as_str().to_owned()))).collect())
+    }
+
     fn revisions(&self, model_id: &ModelId) -> Vec<ModelSummary> {
         let model_dir = self.model_dir(model_id);
         let mut names: Vec<(String, Commit)> = walk(&model_dir.join("refs"))
@@ -117,7 +128,7 @@ fn has_incomplete_blobs(model_dir: &Path) -> bool {
 }
 
 /// Every file and link below `root`, with its path from there, `/` between the components.
-fn walk(root: &Path) -> Vec<(String, PathBuf)> {
+pub(super) fn walk(root: &Path) -> Vec<(String, PathBuf)> {
     let mut found = Vec::new();
     let mut folders = vec![(String::new(), root.to_owned(), 0)];
     while let Some((prefix, folder, depth)) = folders.pop() {

@@ -25,24 +25,34 @@
 //! Source: huggingface_hub 2.4, `file_download.py` and `_tree_cache.py`.
 
 mod digest;
+mod download;
 mod import;
 mod list;
+mod listing;
 mod location;
 mod name;
 mod publish;
+mod pull;
+mod served;
 mod shared;
+mod sources;
 mod store;
 mod tree;
+mod upstream;
 
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, sync::Arc};
 
 pub use self::{
     import::{ImportOptions, ImportReport},
     list::{FileEntry, ModelSummary},
+    listing::ListedFile,
     location::cache_dir,
     name::{Commit, FileName, FilePath, ModelId, Revision},
+    pull::{PullOptions, PullProgress, PullReport},
+    served::{DescribedFile, ModelFile},
     shared::SharedModels,
     store::{ModelStore, OpenModelFile, ResolvedFile, StoreOptions},
+    upstream::{Listing, TokenFile, Upstream, UpstreamError, UpstreamOptions},
 };
 use crate::error::ErrorKind;
 
@@ -103,6 +113,30 @@ pub enum ModelError {
     #[error("another process has held the lock for {waited_s} s: {}", path.display())]
     Locked { waited_s: u64, path: PathBuf },
 
+    /// The commit has no such file, here or elsewhere.
+    #[error("model {model_id} at {commit} has no file {file_path:?}")]
+    FileAbsent { model_id: String, commit: String, file_path: String },
+
+    /// Upstream could not give what the cache does not have.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+
+    /// What was fetched is not what upstream itself had listed.
+    #[error("what {upstream} sent as {file_path:?} is wrong and was not kept: expected {expected}, got {actual}")]
+    DownloadMismatch { expected: String, actual: String, file_path: String, upstream: String },
+
+    /// Nobody waited for the download any more.
+    #[error("the download of {file_path:?} was given up: nobody waited for it")]
+    Abandoned { file_path: String },
+
+    /// The disk is too full for what is to come.
+    #[error("{needed} more bytes are needed and the disk has {free} left: {}", path.display())]
+    NoSpace { needed: u64, free: u64, path: PathBuf },
+
+    /// What everybody is told who waited for the same.
+    #[error(transparent)]
+    Shared(Arc<Self>),
+
     /// What the file system says.
     #[error("cannot {action}: {source}: {}", path.display())]
     Io { action: &'static str, source: io::Error, path: PathBuf },
@@ -113,11 +147,16 @@ impl ModelError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Name { .. } | Self::NothingToImport { .. } | Self::ImportName { .. } => ErrorKind::InvalidArgument,
-            Self::ModelNotFound { .. } | Self::RevisionNotFound { .. } | Self::FileNotFound { .. } => {
-                ErrorKind::NotFound
-            }
+            Self::ModelNotFound { .. }
+            | Self::RevisionNotFound { .. }
+            | Self::FileNotFound { .. }
+            | Self::FileAbsent { .. } => ErrorKind::NotFound,
+            Self::Upstream(error) => error.kind(),
+            Self::Abandoned { .. } => ErrorKind::Cancelled,
+            Self::NoSpace { .. } => ErrorKind::ResourceExhausted,
+            Self::Shared(error) => error.kind(),
             Self::OutsideCache { .. } => ErrorKind::PermissionDenied,
-            Self::DigestMismatch { .. } | Self::Truncated { .. } => ErrorKind::DataLoss,
+            Self::DigestMismatch { .. } | Self::DownloadMismatch { .. } | Self::Truncated { .. } => ErrorKind::DataLoss,
             Self::Changing { .. } => ErrorKind::Aborted,
             Self::OffsetBeyondEnd { .. } => ErrorKind::OutOfRange,
             Self::RefConflict { .. } => ErrorKind::AlreadyExists,
@@ -132,12 +171,13 @@ impl ModelError {
     }
 
     /// The parameter to blame, where the caller's words are at fault.
-    pub const fn field(&self) -> Option<&'static str> {
+    pub fn field(&self) -> Option<&'static str> {
         match self {
+            Self::Shared(error) => error.field(),
             Self::Name { field, .. } => Some(field),
             Self::ModelNotFound { .. } => Some("model_id"),
             Self::RevisionNotFound { .. } => Some("revision"),
-            Self::FileNotFound { .. } => Some("file_path"),
+            Self::FileNotFound { .. } | Self::FileAbsent { .. } => Some("file_path"),
             Self::OffsetBeyondEnd { .. } => Some("offset"),
             Self::OutsideCache { .. }
             | Self::DigestMismatch { .. }
@@ -147,6 +187,10 @@ impl ModelError {
             | Self::NothingToImport { .. }
             | Self::ImportName { .. }
             | Self::Locked { .. }
+            | Self::Upstream(_)
+            | Self::DownloadMismatch { .. }
+            | Self::Abandoned { .. }
+            | Self::NoSpace { .. }
             | Self::Io { .. } => None,
         }
     }

@@ -124,6 +124,12 @@ impl Revision {
     }
 }
 
+impl From<Commit> for Revision {
+    fn from(commit: Commit) -> Self {
+        Self(commit.0)
+    }
+}
+
 impl Default for Revision {
     fn default() -> Self {
         Self("main".to_owned())

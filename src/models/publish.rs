@@ -49,6 +49,10 @@ pub(super) fn partial_dir(cache_dir: &Path, model_dir: &Path) -> Result<PathBuf,
 /// Removes what killed processes left: partial files that nobody holds locked.
 fn clear_dead(directory: &Path) {
     for entry in fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok) {
+        // A download's is kept: the next one goes on from there.
+        if !entry.file_name().to_string_lossy().ends_with(".incomplete") {
+            continue;
+        }
         let Ok(file) = open_file(&entry.path()) else {
             continue;
         };
@@ -170,7 +174,7 @@ pub(super) fn make_parent(path: &Path) -> Result<(), ModelError> {
     }
 }
 
-fn sync_parent(path: &Path) -> Result<(), ModelError> {
+pub(super) fn sync_parent(path: &Path) -> Result<(), ModelError> {
     let Some(parent) = path.parent() else {
         return Ok(());
     };

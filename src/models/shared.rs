@@ -10,7 +10,10 @@ use std::{
 
 use tokio::sync::{Semaphore, watch};
 
-use super::{FileName, ModelError, ModelId, ModelStore, ModelSummary, OpenModelFile, digest::FileKey, store::Opened};
+use super::{
+    FileName, ModelError, ModelId, ModelStore, ModelSummary, OpenModelFile, Upstream, digest::FileKey,
+    download::Downloads, listing::Listings, store::Opened,
+};
 
 /// Files that are hashed at the same time: more would only share the disk and the cores.
 const MAX_HASHING: usize = 2;
@@ -24,15 +27,26 @@ type Hashing = Arc<Mutex<BTreeMap<FileKey, watch::Receiver<()>>>>;
 /// The model cache for async code. Cloning shares it.
 #[derive(Debug, Clone)]
 pub struct SharedModels {
-    store: Arc<ModelStore>,
+    pub(super) store: Arc<ModelStore>,
+    pub(super) upstream: Arc<Upstream>,
+    pub(super) listings: Listings,
+    pub(super) downloads: Downloads,
     hashing: Hashing,
     places: Arc<Semaphore>,
 }
 
 impl SharedModels {
-    /// Shares a store.
-    pub fn new(store: ModelStore) -> Self {
-        Self { store: Arc::new(store), hashing: Hashing::default(), places: Arc::new(Semaphore::new(MAX_HASHING)) }
+    /// Shares a store, and fetches from `upstream` what it does not have.
+    pub fn new(store: ModelStore, upstream: Upstream) -> Self {
+        let (store, upstream) = (Arc::new(store), Arc::new(upstream));
+        Self {
+            downloads: Downloads::new(Arc::clone(&upstream), Arc::clone(&store)),
+            store,
+            upstream,
+            listings: Listings::default(),
+            hashing: Hashing::default(),
+            places: Arc::new(Semaphore::new(MAX_HASHING)),
+        }
     }
 
     /// The cache directory.
@@ -62,7 +76,7 @@ impl SharedModels {
     /// # Cancel safety
     ///
     /// A hash that has begun goes on, so that the next who asks has it sooner.
-    pub async fn open(&self, name: FileName) -> Result<Arc<OpenModelFile>, ModelError> {
+    pub async fn find(&self, name: FileName) -> Result<Arc<OpenModelFile>, ModelError> {
         let name = Arc::new(name);
         for _ in 0..MAX_TRIES {
             let wanted = Arc::clone(&name);
@@ -105,7 +119,7 @@ impl SharedModels {
     }
 
     /// Disk work, away from the tasks that carry pictures.
-    async fn blocking<T: Send + 'static>(
+    pub(super) async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&ModelStore) -> Result<T, ModelError> + Send + 'static,
     ) -> Result<T, ModelError> {
@@ -156,7 +170,7 @@ mod tests {
         ModelStore::new(options("one")).import(&source, &model_id, &ImportOptions::default()).unwrap();
 
         // With another memory the file is new.
-        let models = SharedModels::new(ModelStore::new(options("two")));
+        let models = SharedModels::new(ModelStore::new(options("two")), Upstream::off());
         let name = || FileName::parse("org/name", "large", "").unwrap();
         let waiting: Vec<_> = (0..600)
             .map(|_| {
@@ -180,7 +194,7 @@ mod tests {
     async fn errors_are_the_stores() {
         let dir = tempfile::tempdir().unwrap();
         let options = StoreOptions { cache_dir: dir.path().join("hub"), state_dir: dir.path().join("state") };
-        let models = SharedModels::new(ModelStore::new(options));
+        let models = SharedModels::new(ModelStore::new(options), Upstream::off());
         let error = models.open(FileName::parse("org/name", "a", "").unwrap()).await.unwrap_err();
         assert!(matches!(error, ModelError::ModelNotFound { .. }));
     }

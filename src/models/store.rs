@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    Commit, FileName, FilePath, ModelError, ModelId, Revision,
+    Commit, DescribedFile, FileName, FilePath, ModelError, ModelId, Revision,
     digest::{DigestMemory, Digests, FileKey},
     name::is_lower_hex,
     tree::Tree,
@@ -81,18 +81,29 @@ struct Candidate {
     commit: Commit,
 }
 
-impl OpenModelFile {
+impl ResolvedFile {
     /// The bytes from `offset` on, at most `length`, as far as the file goes. `offset` may be the file's size.
     ///
     /// # Errors
     ///
     /// [`ModelError::OffsetBeyondEnd`].
     pub fn range(&self, offset: u64, length: u64) -> Result<Range<u64>, ModelError> {
-        let size_bytes = self.resolved.size_bytes;
+        let size_bytes = self.size_bytes;
         if offset > size_bytes {
             return Err(ModelError::OffsetBeyondEnd { offset, size_bytes });
         }
         Ok(offset..offset.saturating_add(length).min(size_bytes))
+    }
+}
+
+impl OpenModelFile {
+    /// As [`ResolvedFile::range`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn range(&self, offset: u64, length: u64) -> Result<Range<u64>, ModelError> {
+        self.resolved.range(offset, length)
     }
 
     /// Reads `length` bytes from `offset` on, fewer only at the end of the file.
@@ -165,6 +176,15 @@ impl ModelStore {
         }
     }
 
+    /// What the cache promises of a file, whose bytes are not looked at; `None` if it promises nothing.
+    pub(super) fn describe(&self, name: &FileName) -> Result<Option<DescribedFile>, ModelError> {
+        let Candidate { file, path, target, commit } = self.find(name)?;
+        let size_bytes = file.metadata().map_err(ModelError::io("look at the file", &path))?.len();
+        let promised = etag_of(&path, &target, &self.model_dir(&name.model_id), &commit, &name.file_path);
+        let digest = promised.filter(|etag| is_lower_hex(etag, 64) || is_lower_hex(etag, 40));
+        Ok(digest.map(|etag| DescribedFile { size_bytes, etag, commit }))
+    }
+
     /// The file of that name, open, whatever its bytes are.
     fn find(&self, name: &FileName) -> Result<Candidate, ModelError> {
         let FileName { model_id, revision, file_path } = name;
@@ -208,7 +228,7 @@ impl ModelStore {
         Ok(self.snapshot(model_id, &commit))
     }
 
-    fn snapshot(&self, model_id: &ModelId, commit: &Commit) -> PathBuf {
+    pub(super) fn snapshot(&self, model_id: &ModelId, commit: &Commit) -> PathBuf {
         self.model_dir(model_id).join("snapshots").join(commit.as_str())
     }
 
@@ -249,6 +269,14 @@ impl ModelStore {
         } else {
             Err(ModelError::OutsideCache { path: path.to_owned() })
         }
+    }
+
+    /// A blob of that name whose bytes are what the name promises.
+    pub(super) fn whole_blob(&self, model_id: &ModelId, etag: &str, size_bytes: u64) -> Option<File> {
+        let file = open_file(&self.model_dir(model_id).join("blobs").join(etag)).ok()?;
+        let has_size = file.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() == size_bytes);
+        let (_, digests) = has_size.then(|| self.digests.digests(&file).ok()?)??;
+        (digests.sha256 == etag || digests.git_sha1 == etag).then_some(file)
     }
 
     fn hashed(&self, file: &File, path: &Path) -> Result<(FileKey, Digests), ModelError> {

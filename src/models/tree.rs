@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, io::Read, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-use super::store::open_file;
+use super::{digest::Hasher, store::open_file};
 
 /// The one format that there is. Source: huggingface_hub, `_tree_cache.py`.
 const FORMAT_VERSION: u32 = 1;
@@ -34,6 +34,12 @@ impl Tree {
         Self { format_version: FORMAT_VERSION, files }
     }
 
+    /// As it stands in a file.
+    pub(super) fn to_json(&self) -> Vec<u8> {
+        // Strings and numbers: nothing in it can fail.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
     /// The tree of a commit; `None` if there is none that can be understood.
     pub(super) fn read(model_dir: &Path, commit: &str) -> Option<Self> {
         let file = open_file(&model_dir.join("trees").join(format!("{commit}.json"))).ok()?;
@@ -44,6 +50,19 @@ impl Tree {
 }
 
 impl TreeFile {
+    /// A file that git holds itself.
+    pub(super) const fn small(git_sha1: String, size: u64) -> Self {
+        Self { size, blob_id: git_sha1, lfs_sha256: None, lfs_size: None }
+    }
+
+    /// A file that git holds a pointer for, and that is what its blob id names.
+    pub(super) fn large(sha256: String, size: u64) -> Self {
+        let pointer = lfs_pointer(&sha256, size);
+        let mut hasher = Hasher::new(pointer.len() as u64);
+        hasher.update(pointer.as_bytes());
+        Self { size, blob_id: hasher.finish().git_sha1, lfs_sha256: Some(sha256), lfs_size: Some(size) }
+    }
+
     /// The name of the file's bytes in `blobs`.
     pub(super) fn etag(&self) -> &str {
         self.lfs_sha256.as_deref().unwrap_or(&self.blob_id)
@@ -53,4 +72,9 @@ impl TreeFile {
     pub(super) fn true_size(&self) -> u64 {
         self.lfs_size.unwrap_or(self.size)
     }
+}
+
+/// What git holds for a large file. Source: Git LFS, specification of the pointer file, version 1.
+pub(super) fn lfs_pointer(sha256: &str, size: u64) -> String {
+    format!("version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {size}\n")
 }

@@ -1,18 +1,28 @@
 //! `models.list`, `models.open`, `models.read`: the cache, for an extension that pulls it through the native port.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use serde::Serialize;
 use serde_json::value::RawValue;
+use tokio::sync::watch;
 
 use super::{
-    Reply, Session, ok,
+    Outbound, Reply, Session, ok,
     requests::{MODEL_CHUNK_BYTES, Nothing},
 };
 use crate::{
     error::ErrorKind,
     message::{Failure, MessageError, Request, page},
-    models::{FileName, ModelError, ModelId, ModelSummary, OpenModelFile},
+    models::{
+        Commit, FileName, FilePath, ModelError, ModelFile, ModelId, ModelSummary, PullOptions, PullProgress, Revision,
+    },
 };
 
 /// Model files that one session may hold open.
@@ -21,8 +31,11 @@ const MAX_HANDLES: usize = 64;
 /// Files in one entry of a list; a model with more has several entries, which a client joins by model and revision.
 const FILES_PER_ENTRY: usize = 200;
 
+/// How often a client hears how far its pull is.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
+
 /// An open file, or the place of one that is being opened.
-pub(super) type OpenHandle = Arc<OnceLock<Arc<OpenModelFile>>>;
+pub(super) type OpenHandle = Arc<OnceLock<Arc<ModelFile>>>;
 
 #[derive(Serialize)]
 struct Listing {
@@ -56,6 +69,29 @@ struct Opened<'a> {
     commit: &'a str,
     verified: bool,
     chunk_bytes: usize,
+    /// For `fetch` with the session's token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Pulled<'a> {
+    model_id: &'a str,
+    revision: &'a str,
+    commit: &'a str,
+    files: usize,
+    size_bytes: u64,
+}
+
+#[derive(Serialize)]
+struct Progress<'a> {
+    model_id: &'a str,
+    revision: &'a str,
+    file_path: &'a str,
+    bytes_done: u64,
+    bytes_total: u64,
+    files_done: usize,
+    files_total: usize,
 }
 
 #[derive(Serialize)]
@@ -93,8 +129,10 @@ impl Session {
         let place = OpenHandle::default();
         self.handles.insert(handle, Arc::clone(&place));
         let models = self.hub.models().clone();
+        let address = self.hub.address();
+        let (model_id, file_path) = (name.model_id.clone(), name.file_path.clone());
         let work = async move {
-            let file = models.open(name).await?;
+            let file = Arc::new(models.stream(name).await?);
             let file = place.get_or_init(|| file);
             ok(&Opened {
                 handle,
@@ -104,6 +142,32 @@ impl Session {
                 commit: file.resolved.commit.as_str(),
                 verified: file.resolved.verified,
                 chunk_bytes: MODEL_CHUNK_BYTES,
+                url: address.map(|address| file_url(address, &model_id, &file.resolved.commit, &file_path)),
+            })
+        };
+        self.answer_later(request, work)
+    }
+
+    /// Pulls a model; events tell how far it is.
+    pub(super) fn models_pull(&mut self, request: &Request<'_>) -> Result<Reply, Failure> {
+        let model_id = ModelId::parse(&request.text("model_id")?)?;
+        let revision = request.optional::<String>("revision")?.map(|name| Revision::parse(&name)).transpose()?;
+        let revision = revision.unwrap_or_default();
+        let list = |field| request.optional::<Vec<String>>(field).map(Option::unwrap_or_default);
+        let options = PullOptions { include: list("include")?, exclude: list("exclude")? };
+        let (models, out) = (self.hub.models().clone(), self.out.clone());
+        let work = async move {
+            let (progress, news) = watch::channel(PullProgress::default());
+            let report = tokio::select! {
+                report = models.pull(&model_id, &revision, &options, &progress) => report?,
+                never = tell_progress(out, &model_id, &revision, news) => match never {},
+            };
+            ok(&Pulled {
+                model_id: model_id.as_str(),
+                revision: revision.as_str(),
+                commit: report.commit.as_str(),
+                files: report.files,
+                size_bytes: report.size_bytes,
             })
         };
         self.answer_later(request, work)
@@ -134,6 +198,13 @@ impl Session {
     }
 }
 
+/// Where the loopback port has a file: by its commit, so that the bytes behind it stay the same.
+fn file_url(address: SocketAddr, model_id: &ModelId, commit: &Commit, file_path: &FilePath) -> String {
+    let encoded = file_path.components().map(|part| utf8_percent_encode(part, NON_ALPHANUMERIC).to_string());
+    let path = encoded.collect::<Vec<_>>().join("/");
+    format!("http://{address}/{}/resolve/{}/{path}", model_id.as_str(), commit.as_str())
+}
+
 /// One entry of a list for every [`FILES_PER_ENTRY`] files.
 fn entries(model: ModelSummary) -> Vec<ModelEntry> {
     let entry = |files: Vec<FileEntry>| ModelEntry {
@@ -152,6 +223,32 @@ fn entries(model: ModelSummary) -> Vec<ModelEntry> {
         size_bytes: file.size_bytes,
     };
     model.files.chunks(FILES_PER_ENTRY).map(|files| entry(files.iter().map(file).collect())).collect()
+}
+
+/// Tells how far a pull is, a few times a second, as long as it is asked to.
+async fn tell_progress(
+    out: Outbound,
+    model_id: &ModelId,
+    revision: &Revision,
+    mut news: watch::Receiver<PullProgress>,
+) -> Infallible {
+    loop {
+        tokio::time::sleep(PROGRESS_INTERVAL).await;
+        if !news.has_changed().unwrap_or(false) {
+            continue;
+        }
+        let progress = news.borrow_and_update().clone();
+        let fields = Progress {
+            model_id: model_id.as_str(),
+            revision: revision.as_str(),
+            file_path: &progress.file_path,
+            bytes_done: progress.bytes_done,
+            bytes_total: progress.bytes_total,
+            files_done: progress.files_done,
+            files_total: progress.files_total,
+        };
+        out.event("models.progress", fields).await;
+    }
 }
 
 /// This session has no such handle.

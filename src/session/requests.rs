@@ -20,7 +20,7 @@ pub(super) const MODEL_CHUNK_BYTES: usize = 192 << 10;
 const _: () = assert!(MODEL_CHUNK_BYTES.div_ceil(3) * 4 + 4096 <= MAX_OUTBOUND_BODY);
 
 /// What this version can do; what it cannot is absent.
-const CAPABILITIES: [&str; 12] = [
+const CAPABILITIES: [&str; 14] = [
     "frame",
     "packet",
     "fragments",
@@ -33,6 +33,8 @@ const CAPABILITIES: [&str; 12] = [
     "subscribe",
     "result",
     "models",
+    "models.pull",
+    "models.url",
 ];
 
 /// Longest name of a client, in characters.
@@ -45,8 +47,9 @@ struct Hello<'a> {
     session: &'a str,
     limits: Limits,
     grpc: Option<String>,
+    http: Option<String>,
     token: &'a str,
-    capabilities: [&'a str; 12],
+    capabilities: [&'a str; 14],
 }
 
 #[derive(Serialize)]
@@ -92,6 +95,7 @@ impl Session {
             "models.open" => self.models_open(request),
             "models.read" => self.models_read(request),
             "models.close" => self.models_close(request),
+            "models.pull" => self.models_pull(request),
             unknown => Err(Failure::new(ErrorKind::Unimplemented, format!("unknown type {unknown:?}"))),
         }
     }
@@ -122,6 +126,7 @@ impl Session {
                 frame_credits: FRAME_CREDITS,
             },
             grpc: self.hub.address().map(|address| address.to_string()),
+            http: self.hub.address().map(|address| format!("http://{address}")),
             token: self.registration.token().as_str(),
             capabilities: CAPABILITIES,
         })

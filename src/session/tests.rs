@@ -13,7 +13,7 @@ use crate::{
     frame::{Format, PixelFormat, VideoFrame, fragment, packet},
     framing::encode_prefix,
     hub::HubSettings,
-    models::{ModelStore, StoreOptions},
+    models::{ModelStore, SharedModels, StoreOptions, Upstream},
     source::hanging::{Begun, Hanging},
     streams::SubscribeOptions,
 };
@@ -38,7 +38,8 @@ impl World {
     fn with(settings: HubSettings) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let options = StoreOptions { cache_dir: dir.path().join("hub"), state_dir: dir.path().join("state") };
-        Self { hub: Hub::new(ModelStore::new(options), settings).unwrap(), _dir: dir }
+        let models = SharedModels::new(ModelStore::new(options), Upstream::off());
+        Self { hub: Hub::new(models, settings).unwrap(), _dir: dir }
     }
 
     fn client(&self, outbound: usize) -> Client {

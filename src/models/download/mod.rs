@@ -1,0 +1,321 @@
+//! Files on their way from upstream into the cache, readable while they arrive.
+//!
+//! Belongs here: one download for each file however many wait, parts in parallel, resuming, checking, publishing.
+//! Does not belong here: what is asked of upstream (`upstream`), which files (`pull`, `served`).
+//!
+//! ```text
+//! <beside the cache>/framehost-partial/<model folder>.<etag>.part        the bytes so far, locked by who writes
+//!                                                           .part.done   how many from the start are there
+//! ```
+//!
+//! Invariants:
+//! - Nobody gets a file's last byte before all its bytes have been compared with their digest.
+//! - Nothing wrong is ever published, and nothing wrong is kept for the next try.
+//! - A download without anybody who waits for it ends; what has arrived is kept, and the next one goes on from there.
+//!
+//! Data path: `upstream` -> `fetch` (parts in parallel) -> `write` (one thread, another hashes) -> `publish`;
+//! [`Reader`] reads behind them.
+
+mod fetch;
+mod part;
+mod write;
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    os::unix::fs::FileExt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::sync::watch;
+
+use self::part::{Part, PartPlace};
+use super::{
+    Commit, FilePath, ModelError, ModelId, ModelStore,
+    digest::FileKey,
+    publish::{lock_for_publishing, make_cache_dir, make_parent, partial_dir},
+    upstream::Upstream,
+};
+
+/// How long a download goes on without anybody who waits for it: a client that lost its connection comes back.
+const ABANDON_AFTER: Duration = Duration::from_secs(10);
+
+/// How often another process that has the same file in work is looked at.
+const OTHERS_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Bytes that have to stay free on the disk (64 MiB).
+const SPARE_BYTES: u64 = 64 << 20;
+
+/// A file that upstream has.
+#[derive(Debug, Clone)]
+pub(super) struct Wanted {
+    pub(super) model_id: ModelId,
+    pub(super) commit: Commit,
+    pub(super) file_path: FilePath,
+    /// sha256 or git's sha1, in hex.
+    pub(super) etag: String,
+    pub(super) size_bytes: u64,
+}
+
+/// Every download of this process. Cloning shares them.
+#[derive(Debug, Clone)]
+pub(super) struct Downloads {
+    upstream: Arc<Upstream>,
+    store: Arc<ModelStore>,
+    /// By the model's folder and the etag.
+    running: Arc<Mutex<BTreeMap<(String, String), Arc<Download>>>>,
+}
+
+/// One file on its way.
+#[derive(Debug)]
+struct Download {
+    progress: watch::Receiver<Progress>,
+    /// Held by everybody who waits for it.
+    interest: Arc<()>,
+}
+
+/// How far a download is.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Progress {
+    /// Bytes from the start that are there.
+    pub(super) ready: u64,
+    /// They are all there, and right.
+    verified: bool,
+    /// The file that they are in.
+    file: Option<Arc<File>>,
+    /// It is in the cache, or it has failed.
+    end: Option<Result<(), Arc<ModelError>>>,
+}
+
+/// Reads a file while it arrives, and keeps its download alive.
+#[derive(Debug, Clone)]
+pub(super) struct Reader {
+    progress: watch::Receiver<Progress>,
+    size_bytes: u64,
+    _interest: Arc<()>,
+}
+
+/// Learns of a download's end without keeping it alive.
+#[derive(Debug, Clone)]
+pub(super) struct Ending {
+    progress: watch::Receiver<Progress>,
+}
+
+impl Downloads {
+    pub(super) fn new(upstream: Arc<Upstream>, store: Arc<ModelStore>) -> Self {
+        Self { upstream, store, running: Arc::default() }
+    }
+
+    /// Joins the download of a file, or begins it.
+    pub(super) fn get(&self, wanted: Wanted) -> Reader {
+        let key = (wanted.model_id.folder_name(), wanted.etag.clone());
+        let size_bytes = wanted.size_bytes;
+        let mut running = self.running();
+        let download = running.get(&key).cloned().unwrap_or_else(|| {
+            let (sender, progress) = watch::channel(Progress::default());
+            let download = Arc::new(Download { progress, interest: Arc::new(()) });
+            running.insert(key.clone(), Arc::clone(&download));
+            tokio::spawn(self.clone().run(key, wanted, sender, Arc::downgrade(&download.interest)));
+            download
+        });
+        Reader { progress: download.progress.clone(), size_bytes, _interest: Arc::clone(&download.interest) }
+    }
+
+    async fn run(
+        self,
+        key: (String, String),
+        wanted: Wanted,
+        progress: watch::Sender<Progress>,
+        interest: std::sync::Weak<()>,
+    ) {
+        let progress = Arc::new(progress);
+        let fetched = tokio::select! {
+            fetched = self.fetch(&wanted, &progress) => fetched,
+            () = abandoned(&interest) => Err(ModelError::Abandoned { file_path: wanted.file_path.as_str().to_owned() }),
+        };
+        // Whoever comes from here on finds it in the cache, or tries anew.
+        let finished = match fetched {
+            Ok(part) => self.publish(&wanted, part).await,
+            Err(error) => Err(error),
+        };
+        self.running().remove(&key);
+        if let Err(error) = &finished {
+            tracing::warn!(%error, model_id = key.0, file_path = wanted.file_path.as_str(), "a file was not fetched");
+        }
+        progress.send_modify(|progress| progress.end = Some(finished.map_err(Arc::new)));
+    }
+
+    /// Fetches and checks a file; `None` if somebody else has put it into the cache meanwhile.
+    async fn fetch(
+        &self,
+        wanted: &Wanted,
+        progress: &Arc<watch::Sender<Progress>>,
+    ) -> Result<Option<Part>, ModelError> {
+        let Some(part) = self.part(wanted, progress).await? else {
+            return Ok(None);
+        };
+        let part = fetch::fetch(&self.upstream, wanted, part, progress).await?;
+        progress.send_modify(|progress| progress.verified = true);
+        Ok(Some(part))
+    }
+
+    /// The partial file, once no other process writes to it; `None` if that one has finished.
+    async fn part(&self, wanted: &Wanted, progress: &Arc<watch::Sender<Progress>>) -> Result<Option<Part>, ModelError> {
+        loop {
+            let (looked_for, by) = (wanted.clone(), Arc::clone(&self.store));
+            let taken = blocking(move || {
+                let whole = || by.whole_blob(&looked_for.model_id, &looked_for.etag, looked_for.size_bytes);
+                if let Some(blob) = whole() {
+                    return Ok(Taken::Whole(blob));
+                }
+                let Some(part) = PartPlace::of(&by, &looked_for)?.take()? else {
+                    return Ok(Taken::Others);
+                };
+                // Again, now that nobody else can be at it.
+                Ok(match whole() {
+                    Some(blob) => {
+                        part.remove();
+                        Taken::Whole(blob)
+                    }
+                    None => Taken::Part(part),
+                })
+            });
+            match taken.await? {
+                Taken::Part(part) => {
+                    part.check_space(wanted.size_bytes, SPARE_BYTES)?;
+                    progress.send_modify(|progress| {
+                        progress.file = Some(Arc::clone(&part.file));
+                    });
+                    return Ok(Some(part));
+                }
+                Taken::Whole(blob) => {
+                    progress.send_modify(|progress| {
+                        progress.file = Some(Arc::new(blob));
+                        progress.ready = wanted.size_bytes;
+                        progress.verified = true;
+                    });
+                    return Ok(None);
+                }
+                Taken::Others => tokio::time::sleep(OTHERS_INTERVAL).await,
+            }
+        }
+    }
+
+    /// Moves a checked file to its final name.
+    async fn publish(&self, wanted: &Wanted, part: Option<Part>) -> Result<(), ModelError> {
+        let Some(part) = part else { return Ok(()) };
+        let (wanted, store) = (wanted.clone(), Arc::clone(&self.store));
+        blocking(move || {
+            make_cache_dir(store.cache_dir())?;
+            let model_dir = store.model_dir(&wanted.model_id);
+            // At once with its folder of snapshots: Python warns of a model without one.
+            make_parent(&model_dir.join("snapshots").join("any"))?;
+            let blob = model_dir.join("blobs").join(&wanted.etag);
+            make_parent(&blob)?;
+            // A Python process that fetches this very file from us holds the lock until it has it.
+            let _lock = lock_for_publishing(store.cache_dir(), &wanted.model_id.folder_name(), &wanted.etag)?;
+            let (file, digests) = part.publish(&blob)?;
+            let metadata = file.metadata().map_err(ModelError::io("look at a published file", &blob))?;
+            store.digests.remember(FileKey::of(&metadata), digests);
+            Ok(())
+        })
+        .await
+    }
+
+    fn running(&self) -> MutexGuard<'_, BTreeMap<(String, String), Arc<Download>>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+enum Taken {
+    Part(Part),
+    Whole(File),
+    /// Another process writes to it.
+    Others,
+}
+
+/// Waits until nobody has waited for a while.
+async fn abandoned(interest: &std::sync::Weak<()>) {
+    // One is the table's own.
+    let is_wanted = || interest.strong_count() > 1;
+    let mut quiet = 0;
+    let steps = 10;
+    while quiet < steps {
+        tokio::time::sleep(ABANDON_AFTER / steps).await;
+        quiet = if is_wanted() { 0 } else { quiet + 1 };
+    }
+}
+
+impl Reader {
+    /// From 1 to `length` bytes from `offset` on, as soon as some are there.
+    ///
+    /// `offset`: less than the file's size.
+    pub(super) async fn read(&mut self, offset: u64, length: usize) -> Result<Vec<u8>, ModelError> {
+        let size_bytes = self.size_bytes;
+        // Until all is compared, the last byte is held back.
+        let limit =
+            |progress: &Progress| if progress.verified { size_bytes } else { progress.ready.min(size_bytes - 1) };
+        let is_news = |progress: &Progress| limit(progress) > offset || (progress.end.is_some() && !progress.verified);
+        let progress = self.progress.wait_for(is_news).await.map_err(|_| ended())?.clone();
+        let Some(file) = progress.file.clone().filter(|_| limit(&progress) > offset) else {
+            return Err(failure(&progress));
+        };
+        // What fails in the meantime fails at the next read at the latest: the last byte is held back.
+        let available = usize::try_from(limit(&progress) - offset).unwrap_or(usize::MAX);
+        blocking(move || {
+            let mut bytes = vec![0; length.min(available)];
+            file.read_exact_at(&mut bytes, offset)
+                .map_err(ModelError::io("read a partial file", "framehost-partial"))?;
+            Ok(bytes)
+        })
+        .await
+    }
+
+    /// Bytes that have arrived.
+    pub(super) fn ready(&self) -> u64 {
+        self.progress.borrow().ready
+    }
+
+    /// Waits for more bytes, or the end.
+    pub(super) async fn changed(&mut self) {
+        // An error is the end, which `ended` tells.
+        let _ = self.progress.changed().await;
+    }
+
+    /// Learns of the end only.
+    pub(super) fn ending(&self) -> Ending {
+        Ending { progress: self.progress.clone() }
+    }
+}
+
+impl Ending {
+    /// Waits until the file is in the cache.
+    pub(super) async fn published(&mut self) -> Result<(), ModelError> {
+        let ended_progress = self.progress.wait_for(|progress| progress.end.is_some()).await.map_err(|_| ended())?;
+        match &ended_progress.end {
+            Some(Err(error)) => Err(ModelError::Shared(Arc::clone(error))),
+            Some(Ok(())) | None => Ok(()),
+        }
+    }
+}
+
+fn failure(progress: &Progress) -> ModelError {
+    match &progress.end {
+        Some(Err(error)) => ModelError::Shared(Arc::clone(error)),
+        Some(Ok(())) | None => ended(),
+    }
+}
+
+/// The hub is ending, and its tasks with it.
+fn ended() -> ModelError {
+    ModelError::Abandoned { file_path: String::new() }
+}
+
+/// Disk work, away from the tasks that carry pictures.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ModelError> + Send + 'static,
+) -> Result<T, ModelError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(ModelError::io("work", "framehost-partial")(std::io::Error::other(error))))
+}

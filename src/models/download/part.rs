@@ -1,0 +1,120 @@
+//! The partial file of a download, which the next one goes on from.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Read},
+    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::{ModelError, ModelStore, Wanted, partial_dir};
+use crate::models::{digest::Digests, publish::sync_parent};
+
+/// Digits of the number in the file beside it.
+const DONE_DIGITS: usize = 20;
+
+/// Where a download's partial file is.
+pub(super) struct PartPlace {
+    path: PathBuf,
+}
+
+/// A partial file that nobody else writes to.
+#[derive(Debug)]
+pub(super) struct Part {
+    path: PathBuf,
+    pub(super) file: Arc<File>,
+    done: File,
+    /// Of all its bytes, once they are there.
+    pub(super) digests: Option<Digests>,
+}
+
+impl PartPlace {
+    pub(super) fn of(store: &ModelStore, wanted: &Wanted) -> Result<Self, ModelError> {
+        let folder = wanted.model_id.folder_name();
+        let directory = partial_dir(store.cache_dir(), &store.model_dir(&wanted.model_id))?;
+        Ok(Self { path: directory.join(format!("{folder}.{}.part", wanted.etag)) })
+    }
+
+    /// The file, new or with what has arrived before; `None` while another process has it.
+    pub(super) fn take(&self) -> Result<Option<Part>, ModelError> {
+        let action = "open a partial file";
+        let open = |path: &Path| {
+            let mut options = OpenOptions::new();
+            options.read(true).write(true).create(true).truncate(false).mode(0o644);
+            // In a directory that others may write to, a link could be planted.
+            options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
+            options.open(path).map_err(ModelError::io(action, path))
+        };
+        let file = open(&self.path)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => return Ok(None),
+            Err(fs::TryLockError::Error(error)) => return Err(ModelError::io(action, &self.path)(error)),
+        }
+        // Who had the lock before may have published the file: then this is no partial file any more.
+        let own = file.metadata().map_err(ModelError::io(action, &self.path))?;
+        let is_still_there = fs::metadata(&self.path).is_ok_and(|there| there.ino() == own.ino());
+        if !is_still_there {
+            return Ok(None);
+        }
+        let done = open(&done_path(&self.path))?;
+        Ok(Some(Part { path: self.path.clone(), file: Arc::new(file), done, digests: None }))
+    }
+}
+
+impl Part {
+    /// Bytes from the start that have arrived, at most `size`.
+    pub(super) fn done(&self, size: u64) -> u64 {
+        let mut text = String::new();
+        let read = (&self.done).take(DONE_DIGITS as u64).read_to_string(&mut text);
+        let noted = read.ok().and_then(|_| text.parse().ok()).unwrap_or(0);
+        // Noted after it was written; still a crash may have taken what was written.
+        let there = self.file.metadata().map_or(0, |metadata| metadata.len());
+        if noted <= there && noted <= size { noted } else { 0 }
+    }
+
+    /// Notes how many bytes from the start have arrived.
+    pub(super) fn note_done(&self, done: u64) {
+        if let Err(error) = self.done.write_all_at(format!("{done:0DONE_DIGITS$}").as_bytes(), 0) {
+            tracing::debug!(%error, "a download could not be resumed from here");
+        }
+    }
+
+    /// Is there room for the rest?
+    pub(super) fn check_space(&self, size: u64, spare: u64) -> Result<(), ModelError> {
+        let there = self.file.metadata().map_or(0, |metadata| metadata.blocks() * 512);
+        let needed = size.saturating_sub(there);
+        // What cannot be asked is found out by writing.
+        let Ok(disk) = rustix::fs::fstatvfs(&*self.file) else { return Ok(()) };
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        if needed == 0 || free >= needed.saturating_add(spare) {
+            return Ok(());
+        }
+        Err(ModelError::NoSpace { needed, free, path: self.path.clone() })
+    }
+
+    /// Throws away what is there: it is wrong.
+    pub(super) fn remove(self) {
+        let _ = fs::remove_file(done_path(&self.path));
+        if let Err(error) = fs::remove_file(&self.path) {
+            tracing::warn!(%error, path = %self.path.display(), "a wrong partial file stays behind");
+        }
+    }
+
+    /// Moves the file to its final name, whole and on the disk, whatever was there before.
+    pub(super) fn publish(self, target: &Path) -> Result<(Arc<File>, Digests), ModelError> {
+        let unhashed = || ModelError::io("publish a file", target)(io::Error::other("it was not hashed"));
+        let digests = self.digests.ok_or_else(unhashed)?;
+        self.file.sync_all().map_err(ModelError::io("sync a file", &self.path))?;
+        fs::rename(&self.path, target).map_err(ModelError::io("publish a file", target))?;
+        sync_parent(target)?;
+        let _ = fs::remove_file(done_path(&self.path));
+        let _ = self.file.unlock();
+        Ok((self.file, digests))
+    }
+}
+
+fn done_path(part: &Path) -> PathBuf {
+    part.with_extension("part.done")
+}

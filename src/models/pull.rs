@@ -1,0 +1,263 @@
+//! Pulling a model: every file of a revision that is wanted, verified, and then the name moved to it.
+
+use std::{path::PathBuf, sync::Arc};
+
+use glob::{MatchOptions, Pattern};
+use sha1::{Digest as _, Sha1};
+use tokio::{
+    sync::{Semaphore, watch},
+    task::JoinSet,
+};
+
+use super::{
+    Commit, FileName, FilePath, ModelError, ModelId, ModelStore, Revision, SharedModels,
+    digest::hex,
+    download::Wanted,
+    publish::{lock_for_publishing, partial_dir, publish_bytes, publish_link},
+    store::read_ref,
+    upstream::Listing,
+};
+
+/// Files that one pull fetches at once.
+const FILES_AT_ONCE: usize = 4;
+
+/// Which files of a model are pulled.
+#[derive(Debug, Clone, Default)]
+pub struct PullOptions {
+    /// Only those that match one of these; all if there are none. `*` also stands for `/`, as in huggingface_hub.
+    pub include: Vec<String>,
+    /// None of those that match one of these.
+    pub exclude: Vec<String>,
+}
+
+/// How far a pull is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PullProgress {
+    /// What is being fetched; empty before the first file.
+    pub file_path: String,
+    /// Bytes that are here, of all files.
+    pub bytes_done: u64,
+    /// Bytes of all files; 0 before they are known.
+    pub bytes_total: u64,
+    /// Files that are whole.
+    pub files_done: usize,
+    /// Files that are wanted.
+    pub files_total: usize,
+    /// What is pulled; empty before it is known.
+    pub commit: String,
+}
+
+/// What a pull has brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PullReport {
+    /// What the revision stands for now.
+    pub commit: Commit,
+    /// The directory of its files.
+    pub snapshot_dir: PathBuf,
+    /// Files that were wanted.
+    pub files: usize,
+    /// Their bytes.
+    pub size_bytes: u64,
+}
+
+/// The choice of files, read once.
+struct Choice {
+    include: Vec<Pattern>,
+    exclude: Vec<Pattern>,
+}
+
+impl SharedModels {
+    /// Brings a revision as upstream has it now into the cache, and moves its name there when all is whole.
+    ///
+    /// Downloads are shared with whoever wants the same files. `progress` is told as files arrive.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`]: what upstream refuses, a wrong pattern, a full disk.
+    ///
+    /// # Cancel safety
+    ///
+    /// What has arrived is kept; the next pull goes on from there.
+    pub async fn pull(
+        &self,
+        model_id: &ModelId,
+        revision: &Revision,
+        options: &PullOptions,
+        progress: &watch::Sender<PullProgress>,
+    ) -> Result<PullReport, ModelError> {
+        let choice = Choice::new(options)?;
+        let listing = self.upstream_listing(model_id, revision, std::time::Duration::ZERO).await?;
+        let wanted = wanted(model_id, &listing, &choice)?;
+        let (files, size_bytes) = (wanted.len(), wanted.iter().map(|file| file.size_bytes).sum());
+        progress.send_replace(PullProgress {
+            bytes_total: size_bytes,
+            files_total: files,
+            commit: listing.commit.as_str().to_owned(),
+            ..PullProgress::default()
+        });
+        let places = Arc::new(Semaphore::new(FILES_AT_ONCE));
+        let mut fetching = JoinSet::new();
+        for file in wanted {
+            let (models, listing, places) = (self.clone(), Arc::clone(&listing), Arc::clone(&places));
+            let (progress, revision) = (progress.clone(), revision.clone());
+            fetching.spawn(async move {
+                // The semaphore is never closed.
+                let _place = places.acquire_owned().await;
+                models.pull_file(file, revision, listing, &progress).await
+            });
+        }
+        while let Some(ended) = fetching.join_next().await {
+            ended.map_err(|error| ModelError::io("pull", self.cache_dir())(std::io::Error::other(error)))??;
+        }
+        let (id, name, moved) = (model_id.clone(), revision.clone(), Arc::clone(&listing));
+        self.blocking(move |store| store.name_commit(&id, &name, &moved, Move::Always)).await?;
+        let snapshot_dir = self.store.snapshot(model_id, &listing.commit);
+        Ok(PullReport { commit: listing.commit.clone(), snapshot_dir, files, size_bytes })
+    }
+
+    async fn pull_file(
+        &self,
+        wanted: Wanted,
+        revision: Revision,
+        listing: Arc<Listing>,
+        progress: &watch::Sender<PullProgress>,
+    ) -> Result<(), ModelError> {
+        let size = wanted.size_bytes;
+        let name = FileName { model_id: wanted.model_id.clone(), revision, file_path: wanted.file_path.clone() };
+        let mut reader = self.downloads.get(wanted);
+        let mut ending = reader.ending();
+        let mut counted = 0;
+        let mut count = |ready: u64| {
+            progress.send_modify(|progress| {
+                progress.bytes_done += ready - counted;
+                progress.file_path = name.file_path.as_str().to_owned();
+            });
+            counted = ready;
+        };
+        let published = ending.published();
+        tokio::pin!(published);
+        loop {
+            tokio::select! {
+                ended = &mut published => break ended?,
+                () = reader.changed() => count(reader.ready().min(size)),
+            }
+        }
+        count(size);
+        self.blocking(move |store| store.link_file(&name, &listing)).await?;
+        progress.send_modify(|progress| progress.files_done += 1);
+        Ok(())
+    }
+}
+
+/// May a name that stands for something else be moved?
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Move {
+    Always,
+    OnlyNew,
+}
+
+impl ModelStore {
+    /// Puts a fetched file under its name, and gives its commit the name that it was asked for by, if that is new.
+    pub(super) fn link_fetched(&self, name: &FileName, listing: &Listing) -> Result<(), ModelError> {
+        self.link_file(name, listing)?;
+        self.name_commit(&name.model_id, &name.revision, listing, Move::OnlyNew)
+    }
+
+    fn link_file(&self, name: &FileName, listing: &Listing) -> Result<(), ModelError> {
+        let Some(listed) = listing.file(name.file_path.as_str()) else { return Ok(()) };
+        let snapshot = self.snapshot(&name.model_id, &listing.commit);
+        let depth = name.file_path.components().count();
+        publish_link(&snapshot.join(name.file_path.relative_path()), depth, listed.etag)
+    }
+
+    fn name_commit(
+        &self,
+        model_id: &ModelId,
+        revision: &Revision,
+        listing: &Listing,
+        may_move: Move,
+    ) -> Result<(), ModelError> {
+        let model_dir = self.model_dir(model_id);
+        if listing.is_whole {
+            self.note_tree(model_id, &listing.commit, &listing.tree)?;
+        }
+        if Commit::parse(revision.as_str()).is_some() {
+            return Ok(());
+        }
+        let reference = model_dir.join("refs").join(revision.relative_path());
+        let is_done = |present: Option<Commit>| match present {
+            Some(present) => present == listing.commit || may_move == Move::OnlyNew,
+            None => false,
+        };
+        if is_done(read_ref(&reference)?) {
+            return Ok(());
+        }
+        // A revision may be longer than a file's name.
+        let lock_name = format!("ref.{}", hex(&Sha1::digest(revision.as_str())));
+        let _lock = lock_for_publishing(self.cache_dir(), &model_id.folder_name(), &lock_name)?;
+        if is_done(read_ref(&reference)?) {
+            return Ok(());
+        }
+        publish_bytes(&reference, listing.commit.as_str().as_bytes(), &partial_dir(self.cache_dir(), &model_dir)?)
+    }
+}
+
+/// The files of a listing that are to be pulled.
+fn wanted(model_id: &ModelId, listing: &Listing, choice: &Choice) -> Result<Vec<Wanted>, ModelError> {
+    let chosen = listing.files().filter(|file| choice.has(file.file_path));
+    chosen
+        .map(|file| {
+            Ok(Wanted {
+                model_id: model_id.clone(),
+                commit: listing.commit.clone(),
+                file_path: FilePath::parse(file.file_path)?,
+                etag: file.etag.to_owned(),
+                size_bytes: file.size_bytes,
+            })
+        })
+        .collect()
+}
+
+impl Choice {
+    fn new(options: &PullOptions) -> Result<Self, ModelError> {
+        let read = |field: &'static str, patterns: &[String]| {
+            let pattern = |text: &String| {
+                // A folder stands for what is in it. Source: huggingface_hub, `filter_repo_objects`.
+                let whole = if text.ends_with('/') { format!("{text}*") } else { text.clone() };
+                Pattern::new(&whole).map_err(|error| ModelError::Name {
+                    field,
+                    value: text.clone(),
+                    problem: error.msg,
+                })
+            };
+            patterns.iter().map(pattern).collect::<Result<Vec<_>, _>>()
+        };
+        Ok(Self { include: read("include", &options.include)?, exclude: read("exclude", &options.exclude)? })
+    }
+
+    fn has(&self, file_path: &str) -> bool {
+        let options = MatchOptions { require_literal_separator: false, ..MatchOptions::new() };
+        let matches = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches_with(file_path, options));
+        (self.include.is_empty() || matches(&self.include)) && !matches(&self.exclude)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_choose_as_in_huggingface_hub() {
+        let check = |include: &[&str], exclude: &[&str], path: &str| {
+            let owned = |patterns: &[&str]| patterns.iter().map(|&text| text.to_owned()).collect();
+            Choice::new(&PullOptions { include: owned(include), exclude: owned(exclude) }).unwrap().has(path)
+        };
+        assert!(check(&[], &[], "a/b.json"));
+        assert!(check(&["*.json"], &[], "a/b.json"), "* stands for / too");
+        assert!(check(&["onnx/"], &[], "onnx/model.onnx"));
+        assert!(!check(&["onnx/"], &[], "model.onnx"));
+        assert!(!check(&[], &["*.bin"], "pytorch_model.bin"));
+        assert!(!check(&["*.bin"], &["*_model*"], "pytorch_model.bin"));
+        assert!(Choice::new(&PullOptions { include: vec!["[".to_owned()], ..PullOptions::default() }).is_err());
+    }
+}

@@ -1,0 +1,283 @@
+//! Files for whoever asks: from the cache, else from upstream while they arrive.
+
+use std::{ops::Range, sync::Arc};
+
+use super::{
+    Commit, FileName, ModelError, ModelId, OpenModelFile, ResolvedFile, SharedModels,
+    download::{Reader, Wanted},
+    name::is_lower_hex,
+    tree::lfs_pointer,
+    upstream::Listing,
+};
+
+/// Files up to this size are waited for (1 MiB): they are there at once, and then everything about them is known.
+const WAITED_FOR_BYTES: u64 = 1 << 20;
+
+/// What is known of a file without reading it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DescribedFile {
+    /// Of the file.
+    pub size_bytes: u64,
+    /// The name of its bytes in the cache.
+    pub etag: String,
+    /// What the revision stands for.
+    pub commit: Commit,
+}
+
+impl DescribedFile {
+    /// What git holds in its place, where it is a large file.
+    pub fn pointer(&self) -> Option<String> {
+        is_lower_hex(&self.etag, 64).then(|| lfs_pointer(&self.etag, self.size_bytes))
+    }
+}
+
+/// A model file that is in the cache, or on its way into it.
+#[derive(Debug)]
+pub struct ModelFile {
+    /// What it is. Of one that is on its way, this is what its last byte vouches for.
+    pub resolved: ResolvedFile,
+    source: Source,
+}
+
+#[derive(Debug)]
+enum Source {
+    Whole(Arc<OpenModelFile>),
+    Arriving(Reader),
+}
+
+impl SharedModels {
+    /// What a file is, without reading or fetching it.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`]: neither the cache nor upstream knows it.
+    ///
+    /// # Cancel safety
+    ///
+    /// The question is asked anew.
+    pub async fn describe(&self, name: FileName) -> Result<DescribedFile, ModelError> {
+        let looked_for = name.clone();
+        let missing = match self.blocking(move |store| store.describe(&looked_for)).await {
+            Ok(Some(described)) => return Ok(described),
+            // Nothing promises anything of its bytes: they have to be read.
+            Ok(None) => {
+                let ResolvedFile { size_bytes, etag, commit, .. } = self.find(name).await?.resolved.clone();
+                return Ok(DescribedFile { size_bytes, etag, commit });
+            }
+            Err(missing) if self.may_fetch(&missing) => missing,
+            Err(error) => return Err(error),
+        };
+        let listing = self.listing_with(&name, missing).await?;
+        let Some(listed) = listing.file(name.file_path.as_str()) else {
+            return Err(absent(&name, &listing.commit));
+        };
+        Ok(DescribedFile {
+            size_bytes: listed.size_bytes,
+            etag: listed.etag.to_owned(),
+            commit: listing.commit.clone(),
+        })
+    }
+
+    /// The names of a model's commits that the cache knows.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::ModelNotFound`].
+    ///
+    /// # Cancel safety
+    ///
+    /// The work goes on for nobody.
+    pub async fn names(&self, model_id: &ModelId) -> Result<Vec<(String, String)>, ModelError> {
+        let id = model_id.clone();
+        self.blocking(move |store| store.names(&id)).await
+    }
+
+    /// A file, whole: from the cache, or fetched into it first.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`]: neither the cache nor upstream has it, or it is damaged.
+    ///
+    /// # Cancel safety
+    ///
+    /// Downloads and hashes go on for a while, so that the next who asks has it sooner.
+    pub async fn open(&self, name: FileName) -> Result<Arc<OpenModelFile>, ModelError> {
+        match self.find(name.clone()).await {
+            Err(missing) if self.may_fetch(&missing) => {
+                let (reader, listing) = self.begin(&name, missing).await?;
+                reader.ending().published().await?;
+                drop(reader);
+                self.link(name.clone(), listing).await?;
+                self.find(name).await
+            }
+            found => found,
+        }
+    }
+
+    /// A file: from the cache, or from upstream while it arrives.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As there.
+    pub async fn stream(&self, name: FileName) -> Result<ModelFile, ModelError> {
+        let missing = match self.find(name.clone()).await {
+            Err(missing) if self.may_fetch(&missing) => missing,
+            found => return found.map(ModelFile::whole),
+        };
+        let (reader, listing) = self.begin(&name, missing).await?;
+        let resolved = listing.file(name.file_path.as_str()).map(|listed| ResolvedFile {
+            path: self.store.snapshot(&name.model_id, &listing.commit).join(name.file_path.relative_path()),
+            size_bytes: listed.size_bytes,
+            sha256: listed.etag.to_owned(),
+            etag: listed.etag.to_owned(),
+            commit: listing.commit.clone(),
+            verified: true,
+        });
+        match resolved {
+            Some(resolved) if is_lower_hex(&resolved.etag, 64) && resolved.size_bytes > WAITED_FOR_BYTES => {
+                let (models, mut ending) = (self.clone(), reader.ending());
+                // Whoever asked may leave; the file is to be found under its name all the same.
+                tokio::spawn(async move {
+                    let linked = match ending.published().await {
+                        Ok(()) => models.link(name, listing).await,
+                        // The download has told the log.
+                        Err(_) => Ok(()),
+                    };
+                    if let Err(error) = linked {
+                        tracing::warn!(%error, "a fetched file is not under its name");
+                    }
+                });
+                Ok(ModelFile { resolved, source: Source::Arriving(reader) })
+            }
+            Some(_) | None => {
+                reader.ending().published().await?;
+                self.link(name.clone(), listing).await?;
+                self.find(name).await.map(ModelFile::whole)
+            }
+        }
+    }
+
+    /// Could upstream have what the cache has not, or has damaged?
+    fn may_fetch(&self, missing: &ModelError) -> bool {
+        let is_missing = matches!(
+            missing,
+            ModelError::ModelNotFound { .. }
+                | ModelError::RevisionNotFound { .. }
+                | ModelError::FileNotFound { .. }
+                | ModelError::DigestMismatch { .. }
+        );
+        is_missing && !self.upstream.is_off()
+    }
+
+    /// Begins to fetch a file. `missing`: why the cache cannot serve it.
+    async fn begin(&self, name: &FileName, missing: ModelError) -> Result<(Reader, Arc<Listing>), ModelError> {
+        let listing = self.listing_with(name, missing).await?;
+        let Some(listed) = listing.file(name.file_path.as_str()) else {
+            return Err(absent(name, &listing.commit));
+        };
+        let wanted = Wanted {
+            model_id: name.model_id.clone(),
+            commit: listing.commit.clone(),
+            file_path: name.file_path.clone(),
+            etag: listed.etag.to_owned(),
+            size_bytes: listed.size_bytes,
+        };
+        Ok((self.downloads.get(wanted), listing))
+    }
+
+    /// The listing that has the file. `missing`: why the cache cannot serve it, which is the answer if upstream cannot
+    /// either.
+    async fn listing_with(&self, name: &FileName, missing: ModelError) -> Result<Arc<Listing>, ModelError> {
+        let listing = match self.listing(&name.model_id, &name.revision).await {
+            Ok(listing) => listing,
+            // Something of the model is here: that this is missing is the better answer.
+            Err(ModelError::Upstream(error)) if error.is_offline() && !is_unknown(&missing) => return Err(missing),
+            Err(error) => return Err(error),
+        };
+        let file_path = name.file_path.as_str();
+        match listing.file(file_path) {
+            Some(_) => Ok(listing),
+            None if listing.is_whole => Err(absent(name, &listing.commit)),
+            None => Err(missing),
+        }
+    }
+
+    /// Puts a file that is in the cache under its name.
+    async fn link(&self, name: FileName, listing: Arc<Listing>) -> Result<(), ModelError> {
+        self.blocking(move |store| store.link_fetched(&name, &listing)).await
+    }
+}
+
+/// Does the cache know nothing of the model's revision?
+const fn is_unknown(missing: &ModelError) -> bool {
+    matches!(missing, ModelError::ModelNotFound { .. } | ModelError::RevisionNotFound { .. })
+}
+
+fn absent(name: &FileName, commit: &Commit) -> ModelError {
+    ModelError::FileAbsent {
+        model_id: name.model_id.as_str().to_owned(),
+        commit: commit.as_str().to_owned(),
+        file_path: name.file_path.as_str().to_owned(),
+    }
+}
+
+impl ModelFile {
+    fn whole(file: Arc<OpenModelFile>) -> Self {
+        Self { resolved: file.resolved.clone(), source: Source::Whole(file) }
+    }
+
+    /// As [`OpenModelFile::range`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn range(&self, offset: u64, length: u64) -> Result<Range<u64>, ModelError> {
+        self.resolved.range(offset, length)
+    }
+
+    /// Some bytes from the start of `range` on, as soon as they are there: at least one, unless it is empty.
+    ///
+    /// # Errors
+    ///
+    /// As [`OpenModelFile::read_at`], and why the file could not be fetched.
+    ///
+    /// # Cancel safety
+    ///
+    /// The read goes on for nobody.
+    pub async fn read_some(&self, range: Range<u64>) -> Result<Vec<u8>, ModelError> {
+        if range.is_empty() {
+            return Ok(Vec::new());
+        }
+        match &self.source {
+            Source::Whole(file) => Arc::clone(file).read(range).await,
+            Source::Arriving(reader) => {
+                let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+                reader.clone().read(range.start, length).await
+            }
+        }
+    }
+
+    /// All bytes of a range that is no longer than what may be held at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::read_some`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As there.
+    pub async fn read(&self, range: Range<u64>) -> Result<Vec<u8>, ModelError> {
+        let mut bytes = self.read_some(range.clone()).await?;
+        loop {
+            let next = range.start + bytes.len() as u64;
+            if next >= range.end {
+                return Ok(bytes);
+            }
+            bytes.extend(self.read_some(next..range.end).await?);
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Looking through a directory for the files of a model.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use sha1::{Digest as _, Sha1};
+
+use super::{
+    Commit, FilePath, ModelError,
+    digest::{DigestMemory, Digests, FileKey, hex},
+    store::open_file,
+    tree::{Tree, TreeFile},
+};
+
+/// Files above this are stored under their sha256, like the Hub's large files, in bytes (10 MiB: the Hub's own limit).
+const LARGE_FILE_BYTES: u64 = 10 << 20;
+
+/// Files of these kinds are stored so whatever their size. Source: the `.gitattributes` that the Hub gives new models.
+const LARGE_FILE_SUFFIXES: [&str; 27] = [
+    "7z",
+    "arrow",
+    "bin",
+    "bz2",
+    "ckpt",
+    "ftz",
+    "gguf",
+    "gz",
+    "h5",
+    "joblib",
+    "lite",
+    "mlmodel",
+    "model",
+    "msgpack",
+    "npy",
+    "npz",
+    "onnx",
+    "onnx_data",
+    "parquet",
+    "pb",
+    "pickle",
+    "pkl",
+    "pt",
+    "pth",
+    "safetensors",
+    "tflite",
+    "zip",
+];
+
+/// Folders and files that are no part of a model, on whatever level.
+const LEFT_OUT: [&str; 3] = [".git", ".cache", ".DS_Store"];
+
+/// A file that may become part of a model.
+pub(super) struct Source {
+    pub(super) path: PathBuf,
+    pub(super) file_path: FilePath,
+    pub(super) key: FileKey,
+    pub(super) size_bytes: u64,
+    pub(super) digests: Digests,
+}
+
+impl Source {
+    fn is_large(&self) -> bool {
+        let suffix = self.file_path.as_str().rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
+        self.size_bytes > LARGE_FILE_BYTES || LARGE_FILE_SUFFIXES.contains(&suffix.as_str())
+    }
+
+    /// The name of the bytes in the cache.
+    pub(super) fn etag(&self) -> &str {
+        if self.is_large() { &self.digests.sha256 } else { &self.digests.git_sha1 }
+    }
+
+    fn tree_file(&self) -> TreeFile {
+        if self.is_large() {
+            TreeFile::large(self.digests.sha256.clone(), self.size_bytes)
+        } else {
+            TreeFile::small(self.digests.git_sha1.clone(), self.size_bytes)
+        }
+    }
+}
+
+/// The files below a directory, hashed and sorted by path.
+///
+/// `cache_dir`: a cache that is no part of the model, and into which links may lead.
+pub(super) fn find_sources(
+    directory: &Path,
+    cache_dir: Option<&Path>,
+    digests: &DigestMemory,
+) -> Result<Vec<Source>, ModelError> {
+    let root = fs::canonicalize(directory).map_err(ModelError::io("find the directory to import", directory))?;
+    // One that is not there yet holds nothing.
+    let cache_dir = cache_dir.and_then(|cache_dir| fs::canonicalize(cache_dir).ok());
+    let is_in_cache = |path: &Path| cache_dir.as_ref().is_some_and(|cache_dir| path.starts_with(cache_dir));
+    let mut sources = Vec::new();
+    let mut folders = vec![(root.clone(), String::new())];
+    while let Some((folder, prefix)) = folders.pop() {
+        let action = "read the directory to import";
+        for entry in fs::read_dir(&folder).map_err(ModelError::io(action, &folder))? {
+            let entry = entry.map_err(ModelError::io(action, &folder))?;
+            let path = entry.path();
+            let bad_name = |problem| ModelError::ImportName { problem, path: path.clone() };
+            let name = entry.file_name().into_string().map_err(|_| bad_name("it is not UTF-8"))?;
+            if LEFT_OUT.contains(&name.as_str()) || name.ends_with(".incomplete") {
+                continue;
+            }
+            let target = fs::canonicalize(&path).map_err(ModelError::io(action, &path))?;
+            if cache_dir.as_ref() == Some(&target) {
+                continue;
+            }
+            if !target.starts_with(&root) && !is_in_cache(&target) {
+                tracing::warn!(path = %path.display(), "not imported: it leads out of the directory");
+                continue;
+            }
+            let name = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
+            let kind = entry.file_type().map_err(ModelError::io(action, &path))?;
+            if kind.is_dir() {
+                folders.push((path, name));
+            } else if target.is_file() {
+                let file_path = FilePath::parse(&name).map_err(|error| match error {
+                    ModelError::Name { problem, .. } => bad_name(problem),
+                    other => other,
+                })?;
+                sources.push(hashed_source(path, file_path, digests)?);
+            }
+        }
+    }
+    if sources.is_empty() {
+        return Err(ModelError::NothingToImport { path: directory.to_owned() });
+    }
+    sources.sort_by(|one, other| one.file_path.cmp(&other.file_path));
+    Ok(sources)
+}
+
+fn hashed_source(path: PathBuf, file_path: FilePath, digests: &DigestMemory) -> Result<Source, ModelError> {
+    let action = "read a file to import";
+    let file = open_file(&path).map_err(ModelError::io(action, &path))?;
+    let digests = digests.digests(&file).map_err(ModelError::io(action, &path))?;
+    let (key, digests) = digests.ok_or_else(|| ModelError::Changing { path: path.clone() })?;
+    Ok(Source { key, size_bytes: key.size, path, file_path, digests })
+}
+
+/// A commit that depends on nothing but names and bytes.
+pub(super) fn commit_of(sources: &[Source]) -> Result<Commit, ModelError> {
+    let mut hasher = Sha1::new();
+    hasher.update("framehost import 1\n");
+    for Source { file_path, size_bytes, digests, .. } in sources {
+        hasher.update(format!("{} {size_bytes} {}\n", digests.sha256, file_path.as_str()));
+    }
+    let commit = hex(&hasher.finalize());
+    // Sha1's digest has 40 hex digits.
+    Commit::parse(&commit).ok_or(ModelError::Name { field: "revision", value: commit, problem: "40 hex digits" })
+}
+
+/// What a commit of these files consists of.
+pub(super) fn tree_of(sources: &[Source]) -> Tree {
+    Tree::new(sources.iter().map(|source| (source.file_path.as_str().to_owned(), source.tree_file())).collect())
+}

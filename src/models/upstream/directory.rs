@@ -1,0 +1,105 @@
+//! A directory with one folder for each model (`org/name`): a shared drive, a stick, a checkout.
+
+use std::{
+    io::Read,
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::{FileBytes, UpstreamError};
+use crate::models::{
+    Commit, FilePath, ModelError, ModelId, Revision,
+    digest::DigestMemory,
+    sources::{commit_of, find_sources, tree_of},
+    store::open_file,
+    tree::Tree,
+};
+
+/// Bytes read at once.
+const READ_BYTES: u64 = 1 << 20;
+
+/// Reads ahead of who takes the bytes.
+const READS_AHEAD: usize = 2;
+
+pub(super) struct Directory {
+    root: PathBuf,
+}
+
+impl Directory {
+    pub(super) const fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn model_dir(&self, model_id: &ModelId) -> PathBuf {
+        model_id.as_str().split('/').fold(self.root.clone(), |path, part| path.join(part))
+    }
+
+    /// The folder as it is now: its commit is derived from its files, as an import's is.
+    pub(super) async fn listing(
+        &self,
+        model_id: &ModelId,
+        revision: &Revision,
+        digests: &DigestMemory,
+    ) -> Result<(Commit, Tree), UpstreamError> {
+        let (folder, digests) = (self.model_dir(model_id), digests.clone());
+        let url = folder.display().to_string();
+        if !folder.is_dir() {
+            return Err(UpstreamError::ModelNotFound { model_id: model_id.as_str().to_owned(), url });
+        }
+        let listed = tokio::task::spawn_blocking(move || -> Result<_, ModelError> {
+            let sources = find_sources(&folder, None, &digests)?;
+            Ok((commit_of(&sources)?, tree_of(&sources)))
+        });
+        let (commit, tree) = match listed.await {
+            Ok(listed) => listed.map_err(|error| UpstreamError::Directory { problem: error.to_string() })?,
+            Err(error) => return Err(UpstreamError::Directory { problem: error.to_string() }),
+        };
+        // There is one revision, whatever it is called; a commit is that one or none.
+        if Commit::parse(revision.as_str()).is_some_and(|asked| asked != commit) {
+            let (model_id, revision) = (model_id.as_str().to_owned(), revision.as_str().to_owned());
+            return Err(UpstreamError::RevisionNotFound { model_id, revision, url });
+        }
+        Ok((commit, tree))
+    }
+
+    pub(super) fn read(&self, model_id: &ModelId, file_path: &FilePath, range: Range<u64>) -> FileBytes {
+        let path = file_path.components().fold(self.model_dir(model_id), |path, part| path.join(part));
+        let (sender, receiver) = mpsc::channel(READS_AHEAD);
+        let offset = range.start;
+        tokio::task::spawn_blocking(move || read_into(&path, range, &sender));
+        FileBytes { offset, is_range: true, bytes: Box::pin(ReceiverStream::new(receiver)) }
+    }
+}
+
+/// Reads until the range is done, the file ends, or nobody listens.
+fn read_into(path: &Path, range: Range<u64>, sender: &mpsc::Sender<Result<Bytes, UpstreamError>>) {
+    let read = || -> std::io::Result<()> {
+        let file = Arc::new(open_file(path)?);
+        let mut offset = range.start;
+        while offset < range.end {
+            let mut buffer = Vec::new();
+            let mut from = &*file;
+            std::io::Seek::seek(&mut from, std::io::SeekFrom::Start(offset))?;
+            from.take(READ_BYTES.min(range.end - offset)).read_to_end(&mut buffer)?;
+            offset += buffer.len() as u64;
+            if buffer.is_empty() || sender.blocking_send(Ok(buffer.into())).is_err() {
+                break;
+            }
+        }
+        Ok(())
+    };
+    if let Err(error) = read() {
+        let problem = format!("{error}: {}", path.display());
+        // A failed send: nobody wants to know.
+        let _ = sender.blocking_send(Err(UpstreamError::Directory { problem }));
+    }
+}

@@ -1,0 +1,382 @@
+//! A hub over HTTP: the Hugging Face Hub, a mirror of it, or another that speaks its read protocol.
+//!
+//! A revision is resolved to a commit first, and everything after that is asked for by commit. Files are described by
+//! the commit's listing alone, so that no answer about a single file can change what is expected of it.
+
+use std::{
+    collections::BTreeMap,
+    ops::Range,
+    sync::{Arc, Once, OnceLock},
+    time::{Duration, SystemTime},
+};
+
+use http::{HeaderMap, StatusCode, header};
+use reqwest::{Client, Response, Url};
+use serde::Deserialize;
+use tokio_stream::StreamExt;
+
+use super::{Backoff, FileBytes, TokenFile, UpstreamError};
+use crate::models::{
+    Commit, FilePath, ModelId, Revision,
+    name::is_lower_hex,
+    tree::{Tree, TreeFile},
+};
+
+/// How long a connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long upstream may be silent: in front of an answer and within a body.
+const SILENCE_LIMIT: Duration = Duration::from_secs(10);
+
+/// Longest answer about a model, in bytes (64 MiB, all pages of its listing together).
+const MAX_API_BYTES: usize = 64 << 20;
+
+/// Pages of one listing: each has a thousand files as a rule.
+const MAX_PAGES: usize = 1000;
+
+pub(super) struct Hub {
+    endpoint: Url,
+    token: TokenFile,
+    /// Made when it is first needed: it reads the system's certificates.
+    client: OnceLock<Client>,
+}
+
+#[derive(Deserialize)]
+struct Info {
+    sha: String,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    #[serde(rename = "type")]
+    kind: String,
+    path: String,
+    #[serde(default)]
+    size: u64,
+    #[serde(default)]
+    oid: String,
+    lfs: Option<Lfs>,
+}
+
+#[derive(Deserialize)]
+struct Lfs {
+    oid: String,
+    size: u64,
+}
+
+/// What was asked about, for the words of an error.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    model_id: &'a ModelId,
+    revision: &'a str,
+}
+
+impl Hub {
+    pub(super) const fn new(endpoint: Url, token: TokenFile) -> Self {
+        Self { endpoint, token, client: OnceLock::new() }
+    }
+
+    pub(super) const fn endpoint(&self) -> &Url {
+        &self.endpoint
+    }
+
+    pub(super) async fn listing(
+        &self,
+        model_id: &ModelId,
+        revision: &Revision,
+    ) -> Result<(Commit, Tree), UpstreamError> {
+        let asked = Asked { model_id, revision: revision.as_str() };
+        let url = self.url(&["api", "models"], model_id, &["revision", revision.as_str()], None);
+        let info: Info = self.json(self.get(&url, None, asked).await?, &mut MAX_API_BYTES.clone()).await?;
+        let commit = Commit::parse(&info.sha)
+            .ok_or_else(|| wrong(&url, format!("the commit {:?} is not 40 lower-case hex digits", info.sha)))?;
+
+        let mut files = BTreeMap::new();
+        let mut left = MAX_API_BYTES;
+        let mut next = Some(self.url(&["api", "models"], model_id, &["tree", commit.as_str()], None));
+        if let Some(url) = &mut next {
+            url.set_query(Some("recursive=true&expand=false"));
+        }
+        for _ in 0..MAX_PAGES {
+            let Some(url) = next.take() else { break };
+            let response = self.get(&url, None, asked).await?;
+            next = next_page(&self.endpoint, &url, response.headers())?;
+            let entries: Vec<Entry> = self.json(response, &mut left).await?;
+            for entry in entries.into_iter().filter(|entry| entry.kind == "file") {
+                let (path, file) = described(entry, &url)?;
+                files.insert(path, file);
+            }
+        }
+        match next {
+            Some(url) => Err(wrong(&url, format!("the listing has more than {MAX_PAGES} pages"))),
+            None => Ok((commit, Tree::new(files))),
+        }
+    }
+
+    pub(super) async fn read(
+        &self,
+        model_id: &ModelId,
+        commit: &Commit,
+        file_path: &FilePath,
+        range: Range<u64>,
+        size: u64,
+    ) -> Result<FileBytes, UpstreamError> {
+        let url = self.url(&[], model_id, &["resolve", commit.as_str()], Some(file_path));
+        let asked = Asked { model_id, revision: commit.as_str() };
+        // Of an empty file no range can be asked for.
+        let wanted = (range.start < range.end).then_some(&range);
+        let response = self.get_once(&url, wanted, asked).await?;
+        let headers = response.headers();
+        if let Some(other) = headers.get("x-repo-commit").filter(|other| other.as_bytes() != commit.as_str().as_bytes())
+        {
+            return Err(wrong(&url, format!("it is of commit {other:?}, asked for was {}", commit.as_str())));
+        }
+        if headers.contains_key(header::CONTENT_ENCODING) {
+            return Err(wrong(&url, "it is encoded, which was not asked for".to_owned()));
+        }
+        let is_range = response.status() == StatusCode::PARTIAL_CONTENT;
+        let offset = match response.status() {
+            StatusCode::PARTIAL_CONTENT => {
+                let is_right = content_range(headers) == Some((range.start, size));
+                if !is_right {
+                    let found = headers.get(header::CONTENT_RANGE);
+                    return Err(wrong(&url, format!("Content-Range {found:?} for {range:?} of {size} bytes")));
+                }
+                range.start
+            }
+            StatusCode::OK => {
+                let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+                if length.is_some_and(|length: u64| length != size) {
+                    return Err(wrong(&url, format!("it has {} bytes, listed were {size}", length.unwrap_or(0))));
+                }
+                0
+            }
+            status => return Err(UpstreamError::Status { status: status.as_u16(), url: url.into() }),
+        };
+        let url: Arc<str> = url.as_str().into();
+        let bytes = response.bytes_stream().map(move |chunk| chunk.map_err(|error| unreachable(&error, &url)));
+        Ok(FileBytes { offset, is_range, bytes: Box::pin(bytes) })
+    }
+
+    /// `prefix/org/name/middle/file/path`, each component encoded, slashes within one too.
+    fn url(&self, prefix: &[&str], model_id: &ModelId, middle: &[&str], file_path: Option<&FilePath>) -> Url {
+        let mut url = self.endpoint.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(prefix).extend(model_id.as_str().split('/')).extend(middle);
+            if let Some(file_path) = file_path {
+                segments.extend(file_path.components());
+            }
+        }
+        url
+    }
+
+    /// An answer with status 200 or 206, asked for again while upstream is busy or cannot be reached.
+    async fn get(&self, url: &Url, range: Option<&Range<u64>>, asked: Asked<'_>) -> Result<Response, UpstreamError> {
+        let mut backoff = Backoff::default();
+        loop {
+            let error = match self.get_once(url, range, asked).await {
+                Ok(response) => return Ok(response),
+                Err(error) => error,
+            };
+            match backoff.after(&error) {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => return Err(error),
+            }
+        }
+    }
+
+    async fn get_once(
+        &self,
+        url: &Url,
+        range: Option<&Range<u64>>,
+        asked: Asked<'_>,
+    ) -> Result<Response, UpstreamError> {
+        let mut request = self.client()?.get(url.clone()).header(header::ACCEPT_ENCODING, "identity");
+        if let Some(range) = range {
+            request = request.header(header::RANGE, format!("bytes={}-{}", range.start, range.end.saturating_sub(1)));
+        }
+        // In the clear only to this machine.
+        let is_private = url.scheme() == "https" || url.host_str().is_some_and(is_loopback);
+        if let Some(token) = self.token.read().filter(|_| is_private) {
+            request = request.bearer_auth(token);
+        }
+        let response = tokio::time::timeout(CONNECT_TIMEOUT + SILENCE_LIMIT, request.send())
+            .await
+            .map_err(|_| UpstreamError::Unreachable { problem: "no answer in time".to_owned(), url: url.to_string() })?
+            .map_err(|error| unreachable(&error, url.as_str()))?;
+        if response.status().is_success() { Ok(response) } else { Err(refusal(&response, url, asked)) }
+    }
+
+    fn client(&self) -> Result<&Client, UpstreamError> {
+        static PROVIDER: Once = Once::new();
+        PROVIDER.call_once(|| {
+            // It fails if somebody else in this process has chosen one, which is as good.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        });
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        let built = Client::builder()
+            .user_agent(concat!("framehost/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(CONNECT_TIMEOUT)
+            .read_timeout(SILENCE_LIMIT)
+            .build()
+            .map_err(|error| unreachable(&error, self.endpoint.as_str()))?;
+        Ok(self.client.get_or_init(|| built))
+    }
+
+    /// A JSON body of at most `left` bytes, which are taken off.
+    async fn json<T: for<'a> Deserialize<'a>>(
+        &self,
+        mut response: Response,
+        left: &mut usize,
+    ) -> Result<T, UpstreamError> {
+        let url = response.url().clone();
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(&error, url.as_str()))? {
+            *left = left
+                .checked_sub(chunk.len())
+                .ok_or_else(|| wrong(&url, format!("it is longer than {MAX_API_BYTES} bytes")))?;
+            body.extend_from_slice(&chunk);
+        }
+        serde_json::from_slice(&body).map_err(|error| wrong(&url, format!("no JSON as expected: {error}")))
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host == "127.0.0.1" || host == "[::1]"
+}
+
+/// A listed file: where, and what it has to be.
+fn described(entry: Entry, url: &Url) -> Result<(String, TreeFile), UpstreamError> {
+    let refuse = |problem: &str| wrong(url, format!("{problem}: {:?}", entry.path));
+    // Not a path that this cache could hold: nobody could ask for it either.
+    FilePath::parse(&entry.path).map_err(|_| refuse("a file name that cannot be"))?;
+    if !is_lower_hex(&entry.oid, 40) {
+        return Err(refuse("a file without its git digest"));
+    }
+    let file = match entry.lfs {
+        Some(lfs) if !is_lower_hex(&lfs.oid, 64) => return Err(refuse("a large file without its sha256")),
+        Some(lfs) => {
+            TreeFile { size: entry.size, blob_id: entry.oid, lfs_sha256: Some(lfs.oid), lfs_size: Some(lfs.size) }
+        }
+        None => TreeFile { size: entry.size, blob_id: entry.oid, lfs_sha256: None, lfs_size: None },
+    };
+    Ok((entry.path, file))
+}
+
+/// The next page of a listing, which has to be the same server's: the token goes along.
+fn next_page(endpoint: &Url, url: &Url, headers: &HeaderMap) -> Result<Option<Url>, UpstreamError> {
+    let Some(link) = headers.get(header::LINK).and_then(|link| link.to_str().ok()) else {
+        return Ok(None);
+    };
+    let next = link.split(',').find(|part| part.contains("rel=\"next\""));
+    let Some(target) = next.and_then(|part| part.split_once('<')?.1.split_once('>')).map(|(target, _)| target) else {
+        return Ok(None);
+    };
+    match url.join(target) {
+        Ok(next) if next.origin() == endpoint.origin() => Ok(Some(next)),
+        Ok(_) | Err(_) => Err(wrong(url, format!("the next page is elsewhere: {target}"))),
+    }
+}
+
+/// First byte and size of `bytes 0-99/1000`.
+fn content_range(headers: &HeaderMap) -> Option<(u64, u64)> {
+    let value = headers.get(header::CONTENT_RANGE)?.to_str().ok()?.strip_prefix("bytes ")?;
+    let (range, size) = value.split_once('/')?;
+    Some((range.split_once('-')?.0.parse().ok()?, size.parse().ok()?))
+}
+
+/// What an answer that is no success means. Source: huggingface_hub, `utils/_http.py`, `hf_raise_for_status`.
+fn refusal(response: &Response, url: &Url, asked: Asked<'_>) -> UpstreamError {
+    let (status, url) = (response.status(), url.to_string());
+    let model_id = asked.model_id.as_str().to_owned();
+    let code = response.headers().get("x-error-code").and_then(|code| code.to_str().ok()).unwrap_or_default();
+    match (status, code) {
+        (_, "GatedRepo") | (StatusCode::FORBIDDEN, _) => UpstreamError::Gated { model_id, url },
+        (_, "RevisionNotFound") => {
+            UpstreamError::RevisionNotFound { model_id, revision: asked.revision.to_owned(), url }
+        }
+        (_, "EntryNotFound") => UpstreamError::FileNotFound { url },
+        (_, "RepoNotFound") | (StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND, _) => {
+            UpstreamError::ModelNotFound { model_id, url }
+        }
+        (StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT, _) => busy(response, url),
+        (status, _) if status.is_server_error() => busy(response, url),
+        (status, _) => UpstreamError::Status { status: status.as_u16(), url },
+    }
+}
+
+fn busy(response: &Response, url: String) -> UpstreamError {
+    let value = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+    UpstreamError::Busy { status: response.status().as_u16(), retry_after: value.and_then(retry_after), url }
+}
+
+/// Seconds, or a date.
+fn retry_after(value: &str) -> Option<Duration> {
+    if let Ok(seconds) = value.trim().parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    Some(date.duration_since(SystemTime::now()).unwrap_or_default())
+}
+
+fn unreachable(error: &reqwest::Error, url: &str) -> UpstreamError {
+    // The error's own words end with what it was about, and begin with which call failed.
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    let problem = if error.is_timeout() { "it fell silent".to_owned() } else { cause.to_string() };
+    UpstreamError::Unreachable { problem, url: url.to_owned() }
+}
+
+fn wrong(url: &Url, problem: String) -> UpstreamError {
+    UpstreamError::Answer { problem, url: url.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(name: header::HeaderName, value: &str) -> HeaderMap {
+        [(name, value.parse().unwrap())].into_iter().collect()
+    }
+
+    #[test]
+    fn urls_are_encoded_component_by_component() {
+        let hub = Hub::new(Url::parse("https://mirror.example/hf/").unwrap(), TokenFile::default());
+        let model_id = ModelId::parse("org/name").unwrap();
+        let file_path = FilePath::parse("onnx/a b#?.bin").unwrap();
+        let url = hub.url(&[], &model_id, &["resolve", "refs/pr/1"], Some(&file_path));
+        assert_eq!(url.as_str(), "https://mirror.example/hf/org/name/resolve/refs%2Fpr%2F1/onnx/a%20b%23%3F.bin");
+    }
+
+    #[test]
+    fn the_next_page_is_on_the_same_server() {
+        let endpoint = Url::parse("https://hub.example").unwrap();
+        let url = Url::parse("https://hub.example/api/models/m/tree/c").unwrap();
+        let next = |value: &str| next_page(&endpoint, &url, &headers(header::LINK, value));
+        let same = next("<https://hub.example/api/models/m/tree/c?cursor=x>; rel=\"next\"").unwrap().unwrap();
+        assert_eq!(same.query(), Some("cursor=x"));
+        assert!(next("</api?c=1>; rel=\"prev\"").unwrap().is_none());
+        assert!(next("<https://evil.example/x>; rel=\"next\"").is_err());
+        assert!(next("<http://hub.example/x>; rel=\"next\"").is_err());
+    }
+
+    #[test]
+    fn content_ranges_are_read() {
+        let read = |value: &str| content_range(&headers(header::CONTENT_RANGE, value));
+        assert_eq!(read("bytes 5-9/10"), Some((5, 10)));
+        for wrong in ["bytes */10", "5-9/10", "bytes 5-9", "bytes 5/10"] {
+            assert_eq!(read(wrong), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_retry_is_asked_for_in_seconds_or_by_date() {
+        assert_eq!(retry_after("7"), Some(Duration::from_secs(7)));
+        assert_eq!(retry_after("Wed, 21 Oct 2015 07:28:00 GMT"), Some(Duration::ZERO));
+        assert_eq!(retry_after("soon"), None);
+    }
+}
