@@ -86,7 +86,7 @@ export FRAMEHOST_BIN=$repo/target/release/framehost
 world=$(mktemp -d "${TMPDIR:-/tmp}/framehost-demo.XXXXXX") || exit 1
 mkdir -m 700 "$world/run" "$world/config" "$world/cache" || exit 1
 export FRAMEHOST_RUNTIME_DIR=$world/run FRAMEHOST_CONFIG_DIR=$world/config FRAMEHOST_PORT=0
-export FRAMEHOST_IDLE_EXIT=5 HF_HUB_CACHE=$world/cache
+export FRAMEHOST_IDLE_EXIT=5 HF_HUB_CACHE=$world/cache FRAMEHOST_UPSTREAM=off
 mkdir -p "$out" || exit 1
 rm -f "$out"/*.json "$out"/*.png "$out"/*.log "$out"/summary.txt
 

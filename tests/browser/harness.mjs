@@ -145,6 +145,7 @@ export class World {
       FRAMEHOST_PORT: '0',
       FRAMEHOST_IDLE_EXIT: String(IDLE_EXIT),
       HF_HUB_CACHE: join(world.root, 'cache'),
+      FRAMEHOST_UPSTREAM: 'off',
       ...env,
     };
     return world;

@@ -62,6 +62,7 @@ impl World {
             .env("FRAMEHOST_PORT", "0")
             .env("FRAMEHOST_IDLE_EXIT", self.idle_exit_s)
             .env("HF_HUB_CACHE", self.cache_dir())
+            .env("FRAMEHOST_UPSTREAM", "off")
             .env("HOME", self.dir.path())
             .env_remove("XDG_CONFIG_HOME");
         command

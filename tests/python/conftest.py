@@ -26,7 +26,7 @@ START_TIMEOUT = 20
 class Hub:
     """`framehost hub` in the foreground, with directories, a port and a cache of its own."""
 
-    def __init__(self, binary, root, port="0"):
+    def __init__(self, binary, root, port="0", upstream="off"):
         self.binary = binary
         self.root = Path(root)
         self.runtime_dir = self.root / "run"
@@ -43,6 +43,7 @@ class Hub:
             "FRAMEHOST_RUNTIME_DIR": str(self.runtime_dir),
             "FRAMEHOST_CONFIG_DIR": str(self.config_dir),
             "HF_HUB_CACHE": str(self.cache),
+            "FRAMEHOST_UPSTREAM": upstream,
         }
         if port is not None:
             self.env["FRAMEHOST_PORT"] = port
@@ -165,9 +166,9 @@ def make_hub(binary):
     """Makes hubs: `make_hub(port="0", start=True)`. Their directories go when the test ends."""
     hubs = []
 
-    def make(port="0", start=True):
+    def make(port="0", start=True, upstream="off"):
         # Not pytest's tmp_path: a socket's path must stay under 108 bytes.
-        hub = Hub(binary, tempfile.mkdtemp(prefix="framehost-"), port)
+        hub = Hub(binary, tempfile.mkdtemp(prefix="framehost-"), port, upstream)
         hubs.append(hub)
         return hub.start() if start else hub
 

@@ -1,0 +1,329 @@
+"""Models from upstream: verified or refused, once for everybody, and never half."""
+
+import fcntl
+import json
+import os
+import resource
+import signal
+import subprocess
+import threading
+import time
+import urllib.request
+
+import grpc
+import pytest
+
+import client
+import hf_cache
+from hub_stand_in import HubStandIn
+from stubs import pb, pb_grpc
+
+MODEL = "org/name"
+# Three parts of 16 MiB, the last one short; a file of one part; files that git holds itself.
+FILES = {
+    "model.safetensors": os.urandom((40 << 20) + 12345),
+    "onnx/model.onnx": os.urandom(3 << 20),
+    "config.json": b'{"model_type": "test"}',
+    "empty.txt": b"",
+    "vocab ü.txt": "ü\n".encode(),
+}
+BIG = "model.safetensors"
+
+
+@pytest.fixture
+def upstream():
+    with HubStandIn({MODEL: dict(FILES)}) as stand_in:
+        yield stand_in
+
+
+def repo(hub, model_id=MODEL):
+    return hub.cache / ("models--" + model_id.replace("/", "--"))
+
+
+def snapshot(hub, commit, model_id=MODEL):
+    folder = repo(hub, model_id) / "snapshots" / commit
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def blobs(hub):
+    """Every blob, which has to be what its name says."""
+    found = {path.name: path.read_bytes() for path in repo(hub).glob("blobs/*")}
+    for name, data in found.items():
+        assert name in (hf_cache.sha256(data), hf_cache.git_sha1(data)), name
+    return found
+
+
+def leftovers(hub):
+    return [path.name for path in hub.root.rglob("framehost-partial/*")]
+
+
+def pull(hub, *arguments, timeout=120):
+    return hub.run("models", "pull", MODEL, *arguments, timeout=timeout)
+
+
+def get(hub, path, headers=None):
+    request = urllib.request.Request(f"http://{hub.address}/{path}", headers=headers or {})
+    return urllib.request.urlopen(request, timeout=60)
+
+
+def test_a_pulled_model_is_whole_verified_and_named(make_hub, upstream):
+    upstream.page = 2
+    hub = make_hub(start=False, upstream=upstream.url)
+    done = pull(hub, "--json")
+    assert done.returncode == 0, done.stderr
+    last = json.loads(done.stdout.splitlines()[-1])
+    commit = upstream.commit(MODEL)
+    assert last["commit"] == commit and last["files"] == len(FILES)
+    assert snapshot(hub, commit) == FILES
+    assert (repo(hub) / "refs/main").read_text() == commit
+    assert len(blobs(hub)) == len(FILES)
+    assert leftovers(hub) == []
+    assert upstream.sent[BIG] == len(FILES[BIG]), "each byte came once"
+    listed = json.loads(hub.run("models", "list", "--json").stdout)["models"]
+    assert [(model["revision"], model["complete"]) for model in listed] == [("main", True)]
+
+    asked = len(upstream.requests)
+    assert pull(hub).returncode == 0
+    assert {path.split("/")[1] for _, path in upstream.requests[asked:]} == {"api"}, "nothing is fetched twice"
+
+
+def test_a_moved_revision_is_followed_by_a_pull_alone(make_hub, upstream):
+    hub = make_hub(upstream=upstream.url)
+    assert pull(hub).returncode == 0
+    first = upstream.commit(MODEL)
+    upstream.models[MODEL]["config.json"] = b'{"model_type": "other"}'
+    upstream.move(MODEL)
+    assert get(hub, f"{MODEL}/resolve/main/config.json").headers["X-Repo-Commit"] == first
+    assert pull(hub).returncode == 0
+    answer = get(hub, f"{MODEL}/resolve/main/config.json")
+    assert answer.headers["X-Repo-Commit"] == upstream.commit(MODEL) != first
+    assert answer.read() == b'{"model_type": "other"}'
+    assert get(hub, f"{MODEL}/resolve/{first}/config.json").read() == FILES["config.json"]
+
+
+def test_files_are_chosen_by_patterns(make_hub, upstream):
+    hub = make_hub(start=False, upstream=upstream.url)
+    done = pull(hub, "--include", "*.json", "--include", "onnx/*", "--exclude", "*config*")
+    assert done.returncode == 0, done.stderr
+    assert set(snapshot(hub, upstream.commit(MODEL))) == {"onnx/model.onnx"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "succeeds"),
+    [
+        ("cut", True),
+        ("stall", True),
+        ("busy", True),
+        ("down", True),
+        ("redirect", True),
+        ("no ranges", True),
+        ("no commit", True),
+        ("no etag", True),
+        ("forbidden", False),
+        ("wrong bytes", False),
+        ("wrong size", False),
+        ("other commit", False),
+    ],
+)
+def test_a_fault_of_upstream_ends_verified_or_refused_and_the_next_try_succeeds(make_hub, upstream, kind, succeeds):
+    upstream.fault(BIG, kind)
+    hub = make_hub(start=False, upstream=upstream.url)
+    done = pull(hub)
+    assert (done.returncode == 0) == succeeds, done.stderr
+    if not succeeds:
+        assert hf_cache.sha256(FILES[BIG]) not in blobs(hub)
+        assert not (repo(hub) / "refs/main").exists(), "a name stands for what is whole"
+        assert pull(hub).returncode == 0
+    assert snapshot(hub, upstream.commit(MODEL)) == FILES
+    assert leftovers(hub) == []
+    assert len(blobs(hub)) == len(FILES)
+
+
+@pytest.mark.parametrize(("kind", "succeeds"), [("busy", True), ("down", True), ("nonsense", False)])
+@pytest.mark.parametrize("route", ["/revision", "/tree"])
+def test_a_fault_of_the_api_is_named(make_hub, upstream, route, kind, succeeds):
+    upstream.fault(route, kind)
+    hub = make_hub(start=False, upstream=upstream.url)
+    done = pull(hub, "--include", "*.json")
+    assert (done.returncode == 0) == succeeds, done.stderr
+    if not succeeds:
+        assert "upstream's answer is wrong" in done.stderr and upstream.url in done.stderr
+        assert pull(hub, "--include", "*.json").returncode == 0
+
+
+def test_what_upstream_does_not_give_is_named(make_hub, upstream):
+    hub = make_hub(upstream=upstream.url)
+    upstream.models["org/gated"] = {"a": b"a"}
+    upstream.gated.add("org/gated")
+    for arguments, words in [
+        (["org/none"], "upstream has no model org/none"),
+        (["org/gated"], "granted by its authors"),
+        ([MODEL, "--revision", "v9"], 'no revision "v9"'),
+        ([MODEL, "--include", "["], "include"),
+    ]:
+        done = hub.run("models", "pull", *arguments)
+        assert done.returncode == 1 and words in done.stderr, done.stderr
+    upstream.stop()
+    done = pull(hub)
+    assert done.returncode == 1 and "cannot reach upstream" in done.stderr
+
+
+def test_a_token_goes_to_upstream_and_into_no_log(make_hub, upstream):
+    hub = make_hub(start=False, upstream=upstream.url)
+    hub.env |= {"HF_TOKEN": "hf_secret", "FRAMEHOST_LOG": "trace"}
+    done = pull(hub)
+    assert done.returncode == 0
+    assert set(upstream.tokens) == {"Bearer hf_secret"}
+    assert "hf_secret" not in done.stdout + done.stderr
+
+
+def test_many_who_want_one_cold_file_cause_one_download(make_hub, upstream):
+    hub = make_hub(upstream=upstream.url)
+    upstream.gate = threading.Event()
+    results = []
+
+    def by_http():
+        results.append(get(hub, f"{MODEL}/resolve/main/{BIG}").read())
+
+    def by_grpc():
+        with client.channel(hub.address, local_subchannels=True) as channel:
+            results.append(client.fetch_model(channel, MODEL, BIG)[1])
+
+    threads = [threading.Thread(target=target) for target in [by_http] * 5 + [by_grpc] * 3]
+    for thread in threads:
+        thread.start()
+    first = get(hub, f"{MODEL}/resolve/main/{BIG}")
+    assert first.read(100_000) == FILES[BIG][:100_000], "bytes leave while upstream holds the rest back"
+    assert first.headers["ETag"] == f'"{hf_cache.sha256(FILES[BIG])}"'
+    assert upstream.sent[BIG] < len(FILES[BIG])
+    upstream.gate.set()
+    for thread in threads:
+        thread.join(60)
+    assert first.read() == FILES[BIG][100_000:]
+    assert len(results) == len(threads) and all(data == FILES[BIG] for data in results)
+    assert upstream.sent[BIG] == len(FILES[BIG])
+    assert len([path for path in upstream.requests if "/revision/" in path[1]]) == 1
+
+
+def test_a_body_whose_bytes_turn_out_wrong_is_cut_and_not_kept(make_hub, upstream):
+    hub = make_hub(upstream=upstream.url)
+    upstream.fault("onnx/model.onnx", "wrong bytes")
+    with pytest.raises(Exception, match="IncompleteRead|closed|reset"):
+        get(hub, f"{MODEL}/resolve/main/onnx/model.onnx").read()
+    assert blobs(hub) == {}
+    assert get(hub, f"{MODEL}/resolve/main/onnx/model.onnx").read() == FILES["onnx/model.onnx"]
+    with client.channel(hub.address, local_subchannels=True) as channel:
+        upstream.fault(BIG, "wrong bytes")
+        with pytest.raises(grpc.RpcError) as caught:
+            client.fetch_model(channel, MODEL, BIG)
+        assert caught.value.code() == grpc.StatusCode.DATA_LOSS
+        assert client.fetch_model(channel, MODEL, BIG)[1] == FILES[BIG]
+
+
+def test_a_killed_pull_goes_on_where_it_was(make_hub, upstream):
+    hub = make_hub(start=False, upstream=upstream.url)
+    upstream.gate = threading.Event()
+    arguments = [hub.binary, "models", "pull", MODEL, "--include", BIG]
+    process = subprocess.Popen(arguments, env=hub.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    # The gate holds each part back in its middle.
+    deadline = time.monotonic() + 30
+    while upstream.sent[BIG] < 20 << 20 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    upstream.gate.set()
+    time.sleep(0.2)
+    upstream.gate = None
+    assert blobs(hub) == {}
+    sent = upstream.sent[BIG]
+    done = pull(hub, "--include", BIG)
+    assert done.returncode == 0, done.stderr
+    assert snapshot(hub, upstream.commit(MODEL)) == {BIG: FILES[BIG]}
+    assert upstream.sent[BIG] - sent <= len(FILES[BIG])
+    assert leftovers(hub) == []
+
+
+def test_two_processes_fetch_a_file_once(make_hub, upstream):
+    hub = make_hub(start=False, upstream=upstream.url)
+    arguments = [hub.binary, "models", "pull", MODEL]
+    processes = [subprocess.Popen(arguments, env=hub.env, stdout=subprocess.DEVNULL) for _ in range(3)]
+    assert [process.wait(60) for process in processes] == [0, 0, 0]
+    assert upstream.sent[BIG] == len(FILES[BIG])
+    assert snapshot(hub, upstream.commit(MODEL)) == FILES
+    assert leftovers(hub) == []
+
+
+def test_a_full_disk_is_named_and_leaves_nothing_behind(make_hub, upstream):
+    hub = make_hub(start=False, upstream=upstream.url)
+
+    def limit():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20 << 20, 20 << 20))
+
+    arguments = [hub.binary, "models", "pull", MODEL]
+    done = subprocess.run(arguments, env=hub.env, capture_output=True, text=True, timeout=60, preexec_fn=limit)
+    assert done.returncode == 1 and "cannot write a partial file" in done.stderr
+    assert hf_cache.sha256(FILES[BIG]) not in blobs(hub)
+    assert pull(hub).returncode == 0
+    assert snapshot(hub, upstream.commit(MODEL)) == FILES
+
+
+def test_a_lock_that_somebody_holds_delays_publishing_and_no_reader(make_hub, upstream):
+    hub = make_hub(upstream=upstream.url)
+    lock = hub.cache / ".locks" / repo(hub).name / f"{hf_cache.sha256(FILES[BIG])}.lock"
+    lock.parent.mkdir(parents=True)
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert get(hub, f"{MODEL}/resolve/main/{BIG}").read() == FILES[BIG]
+        assert hf_cache.sha256(FILES[BIG]) not in blobs(hub)
+    with client.channel(hub.address, local_subchannels=True) as channel:
+        request = pb.ResolveModelFileRequest(model_id=MODEL, file_path=BIG)
+        resolved = pb_grpc.ModelManagementServiceStub(channel).ResolveModelFile(request, timeout=30)
+    assert open(resolved.path, "rb").read() == FILES[BIG]
+
+
+def test_grpc_pulls_with_progress(make_hub, upstream):
+    hub = make_hub(upstream=upstream.url)
+    with client.channel(hub.address, local_subchannels=True) as channel:
+        stub = pb_grpc.ModelManagementServiceStub(channel)
+        messages = list(stub.PullModel(pb.PullModelRequest(model_id=MODEL), timeout=60))
+        done = [message.bytes_done for message in messages]
+        assert done == sorted(done) and done[-1] == messages[-1].bytes_total == sum(map(len, FILES.values()))
+        assert messages[-1].files_done == messages[-1].files_total == len(FILES)
+        folder = messages[-1].snapshot_path
+        assert {name: open(f"{folder}/{name}", "rb").read() for name in FILES} == FILES
+        with pytest.raises(grpc.RpcError) as caught:
+            list(stub.PullModel(pb.PullModelRequest(model_id="org/none"), timeout=60))
+        assert caught.value.code() == grpc.StatusCode.NOT_FOUND
+
+
+def test_an_extension_pulls_with_progress_and_gets_a_url(make_hub, upstream):
+    hub = make_hub(upstream=upstream.url)
+    with hub.native() as native:
+        hello = native.request("hello", protocol=1)
+        upstream.gate = threading.Event()
+        threading.Timer(1, upstream.gate.set).start()
+        answer = native.request("models.pull", model_id=MODEL, include=["*.safetensors"])
+        assert answer["commit"] == upstream.commit(MODEL)
+        progress = [event for event in native.events if event["event"] == "models.progress"]
+        assert progress and progress[0]["bytes_total"] == len(FILES[BIG])
+        opened = native.request("models.open", model_id=MODEL, file_path="vocab ü.txt")
+        assert opened["url"].startswith(hello["http"])
+        browser = {"Sec-Fetch-Site": "none", "Authorization": f"Bearer {hello['token']}"}
+        request = urllib.request.Request(opened["url"], headers=browser)
+        assert urllib.request.urlopen(request, timeout=10).read() == FILES["vocab ü.txt"]
+
+
+def test_a_directory_can_be_upstream(make_hub, tmp_path):
+    folder = tmp_path / "models" / "org" / "name"
+    for name, data in FILES.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    hub = make_hub(upstream=f"file://{tmp_path}/models")
+    assert get(hub, f"{MODEL}/resolve/main/{BIG}").read() == FILES[BIG]
+    done = pull(hub)
+    assert done.returncode == 0, done.stderr
+    commit = (repo(hub) / "refs/main").read_text()
+    assert snapshot(hub, commit) == FILES
+    done = hub.run("models", "pull", "org/none")
+    assert done.returncode == 1 and "no model org/none" in done.stderr
