@@ -14,7 +14,10 @@ use super::{
     arguments::{EnvArguments, Shell},
     say,
 };
-use crate::{config::Paths, hub::RuntimeFile};
+use crate::{
+    config::Paths,
+    hub::{RuntimeFile, lock},
+};
 
 /// How long a hub that this command has started stays without anything to do (1 hour): whoever set the variables will
 /// use them.
@@ -44,8 +47,9 @@ pub(super) fn run(arguments: &EnvArguments) -> anyhow::Result<ExitCode> {
 /// The hub that runs. A file that a killed one has left names nobody.
 fn find(paths: &Paths) -> Option<RuntimeFile> {
     let running = RuntimeFile::read(&paths.runtime_dir)?;
-    let socket = paths.runtime_dir.join(crate::link::SOCKET_FILE);
-    std::os::unix::net::UnixStream::connect(socket).ok().map(|_| running)
+    // Whoever gets the lock is alone.
+    let is_free = lock::try_lock(&paths.runtime_dir).is_ok_and(|lock| lock.is_some());
+    (!is_free).then_some(running)
 }
 
 fn start(paths: &Paths) -> anyhow::Result<RuntimeFile> {

@@ -138,6 +138,17 @@ impl SharedModels {
 }
 
 impl Listings {
+    /// The names that upstream has given a commit.
+    pub(super) fn names(&self, model_id: &ModelId, commit: &Commit) -> Vec<Revision> {
+        let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_model = answers.iter().filter(|((id, _), _)| id == model_id);
+        let names = of_model.filter(|(_, answer)| {
+            let answer = answer.try_lock();
+            answer.is_ok_and(|answer| matches!(&*answer, Some((_, Ok(listing))) if listing.commit == *commit))
+        });
+        names.map(|((_, revision), _)| revision.clone()).collect()
+    }
+
     fn answer(&self, model_id: &ModelId, revision: &Revision) -> Answer {
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         if answers.len() >= MAX_REMEMBERED {

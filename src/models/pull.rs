@@ -157,10 +157,18 @@ enum Move {
 }
 
 impl ModelStore {
-    /// Puts a fetched file under its name, and gives its commit the name that it was asked for by, if that is new.
-    pub(super) fn link_fetched(&self, name: &FileName, listing: &Listing) -> Result<(), ModelError> {
+    /// Puts a fetched file under its name, and gives its commit the names that it is known by, if they are new.
+    pub(super) fn link_fetched(
+        &self,
+        name: &FileName,
+        known_by: &[Revision],
+        listing: &Listing,
+    ) -> Result<(), ModelError> {
         self.link_file(name, listing)?;
-        self.name_commit(&name.model_id, &name.revision, listing, Move::OnlyNew)
+        for revision in known_by.iter().chain([&name.revision]) {
+            self.name_commit(&name.model_id, revision, listing, Move::OnlyNew)?;
+        }
+        Ok(())
     }
 
     fn link_file(&self, name: &FileName, listing: &Listing) -> Result<(), ModelError> {

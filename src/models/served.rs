@@ -129,36 +129,34 @@ impl SharedModels {
             found => return found.map(ModelFile::whole),
         };
         let (reader, listing) = self.begin(&name, missing).await?;
-        let resolved = listing.file(name.file_path.as_str()).map(|listed| ResolvedFile {
+        let Some(listed) = listing.file(name.file_path.as_str()) else {
+            return Err(absent(&name, &listing.commit));
+        };
+        // Not until it is in the cache: a Python process that asks for it may hold the lock around its publishing.
+        let is_waited_for = !is_lower_hex(listed.etag, 64) || listed.size_bytes <= WAITED_FOR_BYTES;
+        let sha256 =
+            if is_waited_for { reader.ending().checked().await?.sha256 } else { listed.etag.to_owned() };
+        let resolved = ResolvedFile {
             path: self.store.snapshot(&name.model_id, &listing.commit).join(name.file_path.relative_path()),
             size_bytes: listed.size_bytes,
-            sha256: listed.etag.to_owned(),
+            sha256,
             etag: listed.etag.to_owned(),
             commit: listing.commit.clone(),
             verified: true,
+        };
+        let (models, mut ending, listing) = (self.clone(), reader.ending(), Arc::clone(&listing));
+        // Whoever asked may leave; the file is to be found under its name all the same.
+        tokio::spawn(async move {
+            let linked = match ending.published().await {
+                Ok(()) => models.link(name, listing).await,
+                // The download has told the log.
+                Err(_) => Ok(()),
+            };
+            if let Err(error) = linked {
+                tracing::warn!(%error, "a fetched file is not under its name");
+            }
         });
-        match resolved {
-            Some(resolved) if is_lower_hex(&resolved.etag, 64) && resolved.size_bytes > WAITED_FOR_BYTES => {
-                let (models, mut ending) = (self.clone(), reader.ending());
-                // Whoever asked may leave; the file is to be found under its name all the same.
-                tokio::spawn(async move {
-                    let linked = match ending.published().await {
-                        Ok(()) => models.link(name, listing).await,
-                        // The download has told the log.
-                        Err(_) => Ok(()),
-                    };
-                    if let Err(error) = linked {
-                        tracing::warn!(%error, "a fetched file is not under its name");
-                    }
-                });
-                Ok(ModelFile { resolved, source: Source::Arriving(reader) })
-            }
-            Some(_) | None => {
-                reader.ending().published().await?;
-                self.link(name.clone(), listing).await?;
-                self.find(name).await.map(ModelFile::whole)
-            }
-        }
+        Ok(ModelFile { resolved, source: Source::Arriving(reader) })
     }
 
     /// Could upstream have what the cache has not, or has damaged?
@@ -208,7 +206,9 @@ impl SharedModels {
 
     /// Puts a file that is in the cache under its name.
     async fn link(&self, name: FileName, listing: Arc<Listing>) -> Result<(), ModelError> {
-        self.blocking(move |store| store.link_fetched(&name, &listing)).await
+        // Clients ask what `main` is, and from there on by commit: who asks for `main` later, and offline, is to find it.
+        let names = self.listings.names(&name.model_id, &listing.commit);
+        self.blocking(move |store| store.link_fetched(&name, &names, &listing)).await
     }
 }
 

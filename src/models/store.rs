@@ -272,11 +272,11 @@ impl ModelStore {
     }
 
     /// A blob of that name whose bytes are what the name promises.
-    pub(super) fn whole_blob(&self, model_id: &ModelId, etag: &str, size_bytes: u64) -> Option<File> {
+    pub(super) fn whole_blob(&self, model_id: &ModelId, etag: &str, size_bytes: u64) -> Option<(File, Digests)> {
         let file = open_file(&self.model_dir(model_id).join("blobs").join(etag)).ok()?;
         let has_size = file.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() == size_bytes);
         let (_, digests) = has_size.then(|| self.digests.digests(&file).ok()?)??;
-        (digests.sha256 == etag || digests.git_sha1 == etag).then_some(file)
+        (digests.sha256 == etag || digests.git_sha1 == etag).then_some((file, digests))
     }
 
     fn hashed(&self, file: &File, path: &Path) -> Result<(FileKey, Digests), ModelError> {

@@ -33,7 +33,7 @@ use tokio::sync::watch;
 use self::part::{Part, PartPlace};
 use super::{
     Commit, FilePath, ModelError, ModelId, ModelStore,
-    digest::FileKey,
+    digest::{Digests, FileKey},
     publish::{lock_for_publishing, make_cache_dir, make_parent, partial_dir},
     upstream::Upstream,
 };
@@ -80,8 +80,8 @@ struct Download {
 pub(super) struct Progress {
     /// Bytes from the start that are there.
     pub(super) ready: u64,
-    /// They are all there, and right.
-    verified: bool,
+    /// They are all there, and right: what they were found to be.
+    checked: Option<Digests>,
     /// The file that they are in.
     file: Option<Arc<File>>,
     /// It is in the cache, or it has failed.
@@ -156,7 +156,7 @@ impl Downloads {
             return Ok(None);
         };
         let part = fetch::fetch(&self.upstream, wanted, part, progress).await?;
-        progress.send_modify(|progress| progress.verified = true);
+        progress.send_modify(|progress| progress.checked.clone_from(&part.digests));
         Ok(Some(part))
     }
 
@@ -166,17 +166,17 @@ impl Downloads {
             let (looked_for, by) = (wanted.clone(), Arc::clone(&self.store));
             let taken = blocking(move || {
                 let whole = || by.whole_blob(&looked_for.model_id, &looked_for.etag, looked_for.size_bytes);
-                if let Some(blob) = whole() {
-                    return Ok(Taken::Whole(blob));
+                if let Some((blob, digests)) = whole() {
+                    return Ok(Taken::Whole(blob, digests));
                 }
                 let Some(part) = PartPlace::of(&by, &looked_for)?.take()? else {
                     return Ok(Taken::Others);
                 };
                 // Again, now that nobody else can be at it.
                 Ok(match whole() {
-                    Some(blob) => {
+                    Some((blob, digests)) => {
                         part.remove();
-                        Taken::Whole(blob)
+                        Taken::Whole(blob, digests)
                     }
                     None => Taken::Part(part),
                 })
@@ -189,11 +189,11 @@ impl Downloads {
                     });
                     return Ok(Some(part));
                 }
-                Taken::Whole(blob) => {
+                Taken::Whole(blob, digests) => {
                     progress.send_modify(|progress| {
                         progress.file = Some(Arc::new(blob));
                         progress.ready = wanted.size_bytes;
-                        progress.verified = true;
+                        progress.checked = Some(digests);
                     });
                     return Ok(None);
                 }
@@ -230,7 +230,7 @@ impl Downloads {
 
 enum Taken {
     Part(Part),
-    Whole(File),
+    Whole(File, Digests),
     /// Another process writes to it.
     Others,
 }
@@ -255,8 +255,8 @@ impl Reader {
         let size_bytes = self.size_bytes;
         // Until all is compared, the last byte is held back.
         let limit =
-            |progress: &Progress| if progress.verified { size_bytes } else { progress.ready.min(size_bytes - 1) };
-        let is_news = |progress: &Progress| limit(progress) > offset || (progress.end.is_some() && !progress.verified);
+            |progress: &Progress| if progress.checked.is_some() { size_bytes } else { progress.ready.min(size_bytes - 1) };
+        let is_news = |progress: &Progress| limit(progress) > offset || (progress.end.is_some() && progress.checked.is_none());
         let progress = self.progress.wait_for(is_news).await.map_err(|_| ended())?.clone();
         let Some(file) = progress.file.clone().filter(|_| limit(&progress) > offset) else {
             return Err(failure(&progress));
@@ -290,6 +290,13 @@ impl Reader {
 }
 
 impl Ending {
+    /// Waits until all bytes are there and have been compared, whether or not they are in the cache yet.
+    pub(super) async fn checked(&mut self) -> Result<Digests, ModelError> {
+        let is_over = |progress: &Progress| progress.checked.is_some() || progress.end.is_some();
+        let progress = self.progress.wait_for(is_over).await.map_err(|_| ended())?;
+        progress.checked.clone().ok_or_else(|| failure(&progress))
+    }
+
     /// Waits until the file is in the cache.
     pub(super) async fn published(&mut self) -> Result<(), ModelError> {
         let ended_progress = self.progress.wait_for(|progress| progress.end.is_some()).await.map_err(|_| ended())?;
