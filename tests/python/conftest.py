@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import socket
 import stat
 import subprocess
@@ -202,3 +203,29 @@ def minilm():
     directory = Path(spec.origin).parent / "model"
     assert (directory / "model.safetensors").stat().st_size == 90_868_376
     return directory
+
+
+@pytest.fixture(scope="session")
+def python_client(tmp_path_factory):
+    """The Python client, installed from its wheels."""
+    import installed_client
+
+    wheels = installed_client.build(tmp_path_factory.mktemp("client-sources"))
+    return installed_client.InstalledClient(tmp_path_factory.mktemp("client"), wheels)
+
+
+@pytest.fixture
+def startable(make_hub):
+    """A world without a hub, in which the client may start one; the hub is ended afterwards."""
+    world = make_hub(start=False)
+    env = {**world.env, "FRAMEHOST_BIN": world.binary, "FRAMEHOST_UPSTREAM": "off"}
+    yield env
+    try:
+        info = json.loads((world.runtime_dir / "hub.json").read_text())
+    except FileNotFoundError:
+        return
+    os.kill(info["pid"], signal.SIGTERM)
+    deadline = time.monotonic() + 20
+    while (world.runtime_dir / "hub.json").exists():
+        assert time.monotonic() < deadline, "the hub does not end"
+        time.sleep(0.02)

@@ -1,0 +1,1 @@
+"""What ML services used to import from their own `core`: the same names, served by framehost."""

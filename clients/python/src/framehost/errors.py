@@ -1,0 +1,144 @@
+"""What can go wrong, one class for each thing that a program would handle differently."""
+
+import re
+
+import grpc
+
+
+class FramehostError(Exception):
+    """Whatever goes wrong between this process and the hub.
+
+    `code`: gRPC's name of the class of failure ("not_found"), empty where no call was made.
+    `reason`: a word for programs, or empty. Of a source that failed the hub's own ("device_busy"); of a model that was
+    not found what it was of "model", "revision" and "file"; "gated" where a model's authors grant access.
+    """
+
+    def __init__(self, message, *, code="", reason=""):
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+
+
+class HubNotInstalled(FramehostError, FileNotFoundError):
+    """No hub runs, and the program that would be one was not found."""
+
+
+class HubUnavailable(FramehostError, ConnectionError):
+    """Nobody answers at the hub's address, or the hub cannot reach what it needs."""
+
+
+class ModelNotFound(FramehostError, FileNotFoundError):
+    """The host has no such model, revision or file."""
+
+
+class ModelDamaged(FramehostError, OSError):
+    """The file's bytes are not those that its digest stands for. It is not served."""
+
+
+class Denied(FramehostError, PermissionError):
+    """This process may not have that."""
+
+
+class InvalidRequest(FramehostError, ValueError):
+    """A name, number or range that cannot be."""
+
+
+class SourceError(FramehostError):
+    """A camera, screen or file cannot be opened, or has failed. `reason` says why."""
+
+
+class DeviceNotFound(SourceError, LookupError):
+    """No such camera, screen or window."""
+
+
+class DeviceBusy(SourceError):
+    """Another program has the device."""
+
+
+class DeviceLost(SourceError, ConnectionError):
+    """The device has gone."""
+
+
+class DeviceDenied(SourceError, PermissionError):
+    """The system or the user does not let this user have the device."""
+
+
+class NoDisplay(SourceError):
+    """There is no desktop to capture."""
+
+
+class UnsupportedMode(SourceError, ValueError):
+    """The device has no such size, or no such rate or format."""
+
+
+class RegionOutside(SourceError, ValueError):
+    """The region is not on the screen."""
+
+
+class VideoNotFound(SourceError, FileNotFoundError):
+    """No such video file."""
+
+
+class NotAVideo(SourceError, ValueError):
+    """The file is none that ffmpeg can read pictures of."""
+
+
+class OpenTimeout(SourceError, TimeoutError):
+    """The device or program does not answer."""
+
+
+_BY_REASON = {
+    "no_such_device": DeviceNotFound,
+    "device_busy": DeviceBusy,
+    "device_lost": DeviceLost,
+    "permission_denied": DeviceDenied,
+    "no_display": NoDisplay,
+    "unsupported_mode": UnsupportedMode,
+    "region_outside": RegionOutside,
+    "not_a_video": NotAVideo,
+    "open_timeout": OpenTimeout,
+    "ffmpeg_hangs": OpenTimeout,
+}
+
+_BY_CODE = {
+    grpc.StatusCode.NOT_FOUND: ModelNotFound,
+    grpc.StatusCode.DATA_LOSS: ModelDamaged,
+    grpc.StatusCode.PERMISSION_DENIED: Denied,
+    grpc.StatusCode.UNAUTHENTICATED: Denied,
+    grpc.StatusCode.INVALID_ARGUMENT: InvalidRequest,
+    grpc.StatusCode.OUT_OF_RANGE: InvalidRequest,
+    grpc.StatusCode.UNAVAILABLE: HubUnavailable,
+}
+
+
+def _said(error):
+    return error.details() or error.code().name.lower(), error.code().name.lower()
+
+
+# How the hub says what was not found, as there is one code for all of them.
+_WHAT = (
+    ("file", re.compile(r"has no file |no such file")),
+    ("revision", re.compile(r"no revision ")),
+    ("model", re.compile(r"^model \S+ is not in the cache|has no model ")),
+    ("gated", re.compile(r"is granted by its authors")),
+)
+
+
+def of_model(error):
+    """A failed call about models as an error of this module."""
+    message, code = _said(error)
+    reason = ""
+    if error.code() in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.PERMISSION_DENIED):
+        reason = next((what for what, pattern in _WHAT if pattern.search(message)), "")
+    return _BY_CODE.get(error.code(), FramehostError)(message, code=code, reason=reason)
+
+
+def of_source(error):
+    """A failed call about streams as an error of this module."""
+    message, code = _said(error)
+    reason = found.group(1) if (found := re.match(r"([a-z]+(?:_[a-z]+)*): ", message)) else ""
+    if reason == "file" and error.code() == grpc.StatusCode.NOT_FOUND:
+        return VideoNotFound(message, code=code, reason=reason)
+    if reason or error.code() == grpc.StatusCode.NOT_FOUND:
+        return _BY_REASON.get(reason, SourceError)(message, code=code, reason=reason)
+    return _BY_CODE.get(error.code(), FramehostError)(message, code=code)
