@@ -2,6 +2,9 @@
 
     import framehost
 
+    path = framehost.load("org/name")                        # a model's directory in the host's cache, nothing is copied
+    framehost.RustFileProvider().install()                   # from_pretrained("org/name") gets models from the host
+
     with framehost.connect() as hub:                         # every call of the contract
         hub.streams.ListStreams(framehost.messages.ListStreamsRequest())
 
@@ -14,9 +17,11 @@ from .errors import FramehostError, HubNotInstalled, HubUnavailable, ModelDamage
 from .frames import planes, to_numpy
 from .hub import Hub, find
 from .messages import VideoFrame
+from .models import load
+from .provider import RustFileProvider
 
 __all__ = [
     "CHANNEL_OPTIONS", "Connection", "FramehostError", "Hub", "HubNotInstalled", "HubUnavailable", "ModelDamaged",
-    "ModelNotFound", "SourceError", "VideoFrame", "channel", "connect", "errors",
-    "find", "messages", "planes", "services", "to_numpy",
+    "ModelNotFound", "RustFileProvider", "SourceError", "VideoFrame", "channel", "connect", "errors",
+    "find", "load", "messages", "planes", "services", "to_numpy",
 ]

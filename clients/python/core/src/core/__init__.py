@@ -1,1 +1,5 @@
 """What ML services used to import from their own `core`: the same names, served by framehost."""
+
+from framehost import RustFileProvider
+
+__all__ = ["RustFileProvider"]
