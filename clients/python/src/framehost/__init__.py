@@ -2,13 +2,15 @@
 
     import framehost
 
-    path = framehost.load("org/name")                        # a model's directory in the host's cache, nothing is copied
+    path = framehost.load("org/name")                        # a model's directory in the host's cache, no copy
     framehost.RustFileProvider().install()                   # from_pretrained("org/name") gets models from the host
+    async for frame in framehost.StreamHandler().capture_camera():
+        picture = framehost.to_numpy(frame)                  # height x width x 3
 
     with framehost.connect() as hub:                         # every call of the contract
         hub.streams.ListStreams(framehost.messages.ListStreamsRequest())
 
-The hub is found by an address that is named (also FRAMEHOST_ADDRESS) or by its runtime file, and started where none runs.
+The hub is found by an address (also FRAMEHOST_ADDRESS) or by its runtime file, and started where none runs.
 """
 
 from . import errors, messages, services
@@ -19,9 +21,28 @@ from .hub import Hub, find
 from .messages import VideoFrame
 from .models import load
 from .provider import RustFileProvider
+from .stream_handler import StreamHandler
 
 __all__ = [
-    "CHANNEL_OPTIONS", "Connection", "FramehostError", "Hub", "HubNotInstalled", "HubUnavailable", "ModelDamaged",
-    "ModelNotFound", "RustFileProvider", "SourceError", "VideoFrame", "channel", "connect", "errors",
-    "find", "load", "messages", "planes", "services", "to_numpy",
+    "CHANNEL_OPTIONS",
+    "Connection",
+    "FramehostError",
+    "Hub",
+    "HubNotInstalled",
+    "HubUnavailable",
+    "ModelDamaged",
+    "ModelNotFound",
+    "RustFileProvider",
+    "SourceError",
+    "StreamHandler",
+    "VideoFrame",
+    "channel",
+    "connect",
+    "errors",
+    "find",
+    "load",
+    "messages",
+    "planes",
+    "services",
+    "to_numpy",
 ]

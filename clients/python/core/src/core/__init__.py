@@ -1,5 +1,5 @@
 """What ML services used to import from their own `core`: the same names, served by framehost."""
 
-from framehost import RustFileProvider
+from framehost import RustFileProvider, StreamHandler
 
-__all__ = ["RustFileProvider"]
+__all__ = ["RustFileProvider", "StreamHandler"]

@@ -1,0 +1,5 @@
+"""Where `StreamHandler` used to be."""
+
+from framehost import StreamHandler
+
+__all__ = ["StreamHandler"]
