@@ -77,4 +77,5 @@ def _models_of(given):
         raise TypeError(f"a channel of grpc or grpc.aio, a stub or an address, not {type(given).__name__}")
     # Stubs of other generated code take other classes of messages than ours, but each call knows its channel.
     target = target_of(given.GetModelFile)
-    return Models(target=target) if target is not None else Models(stub=given)
+    is_asynchronous = isinstance(given.GetModelFile, grpc.aio.UnaryStreamMultiCallable)
+    return Models(target=target) if target is not None or is_asynchronous else Models(stub=given)
