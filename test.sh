@@ -22,7 +22,7 @@ END
 # before it, what it is. How it is done: the function stage_NAME below, run from here with no input and no terminal.
 unit=(fmt docs clippy clippy_bare doc test js)
 full=("${unit[@]}" build python portal camera browser bench demo)
-long=("${full[@]}" windows macos proptest repeat)
+long=("${full[@]}" windows macos kills proptest repeat)
 
 declare -A limit=() needs=() after=() about=()
 stage() { limit[$1]=$2 needs[$1]=$3 after[$1]=$4 about[$1]=$5; }
@@ -42,6 +42,7 @@ stage bench 2400 bench build "benchmarks run (their numbers are not judged)"
 stage demo 600 demo build "the demo"
 stage windows 3600 windows "" "the library on Windows: built with mingw, run in Wine"
 stage macos 1800 macos "" "the library on macOS: type-checked"
+stage kills 3600 browser build "200 pulls and imports killed at random moments"
 stage proptest 3600 rust_tests "" "Rust property tests, many more cases"
 stage repeat 3600 everything build "Python and browser tests five times, to find what fails now and then"
 
@@ -80,6 +81,8 @@ need_devices() {
 need_bench() {
     need_rust_tests
     need_python_peers
+    need_command nginx nginx-light
+    need_command curl curl
 }
 need_everything() {
     need_browser
@@ -90,14 +93,14 @@ need_demo() {
     need_browser
 }
 
-stage_fmt() { cargo fmt --check; }
+stage_fmt() { cargo fmt --all --check; }
 stage_docs() {
     python3 scripts/check-docs.py && shellcheck --external-sources --severity=style test.sh demo.sh .ci/run scripts/*.sh installer/*.sh tests/camera/run.sh tests/{windows,macos}/*.sh benches/peers/*.sh
 }
-stage_clippy() { cargo clippy --locked --all-targets --all-features -- -D warnings; }
-stage_clippy_bare() { cargo clippy --locked --all-targets --no-default-features -- -D warnings; }
-stage_doc() { RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps; }
-stage_test() { cargo test --locked; }
+stage_clippy() { cargo clippy --locked --workspace --all-targets --all-features -- -D warnings; }
+stage_clippy_bare() { cargo clippy --locked --workspace --all-targets --no-default-features -- -D warnings; }
+stage_doc() { RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps; }
+stage_test() { cargo test --locked --workspace; }
 stage_js() { node_test tests/js; }
 stage_build() { cargo build --locked --release; }
 stage_python() { "$python" -m pytest tests/python --ignore=tests/python/test_portal.py; }
@@ -109,7 +112,8 @@ stage_portal() {
 }
 stage_camera() { tests/camera/run.sh; }
 stage_browser() { node_test tests/browser; }
-stage_bench() { FRAMEHOST_BENCH=quick cargo bench --locked; }
+stage_bench() { FRAMEHOST_BENCH=quick cargo bench --locked && "$python" benches/models.py --quick; }
+stage_kills() { FRAMEHOST_KILLS=200 "$python" -m pytest -s --timeout 3000 tests/python/test_kills.py; }
 stage_demo() { ./demo.sh; }
 stage_windows() { tests/windows/run.sh; }
 stage_macos() { tests/macos/check.sh; }

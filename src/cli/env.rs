@@ -1,7 +1,6 @@
 //! `framehost env`.
 
 use std::{
-    os::unix::process::CommandExt,
     process::{Command, ExitCode, Stdio},
     thread,
     time::{Duration, Instant},
@@ -57,7 +56,7 @@ fn start(paths: &Paths) -> anyhow::Result<RuntimeFile> {
     let program = std::env::current_exe().context("cannot find this program")?;
     let idle_exit = IDLE_EXIT_S.to_string();
     let mut command = Command::new(program);
-    command.args(["hub", "--detached", "--idle-exit", &idle_exit]).process_group(0);
+    command.args(["hub", "--detached", "--idle-exit", &idle_exit]);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut hub = command.spawn().context("cannot start the hub")?;
     let began = Instant::now();

@@ -1,35 +1,19 @@
 //! A stream's pictures from a running hub, for commands of the same user.
 //!
-//! Its transport is hyper's own HTTP/2 connection: tonic's channel brings reconnecting and balancing, which one call over
-//! loopback has no use for, and the crates for them.
+//! Its transport is that of the client for others, `clients/rust`.
 
-use std::{
-    future::Future,
-    pin::Pin,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::time::Duration;
 
-use http::{HeaderValue, Uri, header};
-use hyper::{body::Incoming, client::conn::http2};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::{net::TcpStream, time::timeout};
-use tonic::{Code, Request, Status, Streaming, body::Body, codegen::Service, metadata::MetadataValue};
+use framehost_client::Transport;
+use http::{HeaderValue, header};
+use tokio::time::timeout;
+use tonic::{Code, Request, Status, Streaming, metadata::MetadataValue};
 
 use super::{MAX_MESSAGE_BYTES, convert, pb};
 use crate::{error::ErrorKind, frame::VideoFrame};
 
-/// How long the hub may take to accept, and for each answer that is no stream.
+/// How long the hub may take for each answer that is no stream.
 const TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How often a silent connection is tried, and how long the hub may take to show that it is there.
-const KEEP_ALIVE: Duration = Duration::from_secs(10);
-
-/// What may be under way: a raw 1080p picture and more.
-const WINDOW_BYTES: u32 = 8 << 20;
-
-/// Largest piece of a picture in one HTTP/2 frame.
-const MAX_HTTP_FRAME_BYTES: u32 = 1 << 20;
 
 /// Why the hub does not give what is asked for.
 #[non_exhaustive]
@@ -67,6 +51,15 @@ impl ClientError {
     }
 }
 
+impl From<framehost_client::ClientError> for ClientError {
+    fn from(error: framehost_client::ClientError) -> Self {
+        let framehost_client::ClientError::Unreachable { problem } = error else {
+            return Self::Unreachable { problem: error.to_string() };
+        };
+        Self::Unreachable { problem }
+    }
+}
+
 impl From<Status> for ClientError {
     fn from(status: Status) -> Self {
         let is_transport = std::error::Error::source(&status).is_some();
@@ -80,7 +73,7 @@ impl From<Status> for ClientError {
 /// A connection to a hub.
 #[derive(Debug)]
 pub struct Client {
-    service: pb::stream_service_client::StreamServiceClient<Connection>,
+    service: pb::stream_service_client::StreamServiceClient<Transport>,
     token: HeaderValue,
 }
 
@@ -110,33 +103,11 @@ impl Client {
     /// [`ClientError::Unreachable`].
     pub async fn connect(address: &str, token: &str) -> Result<Self, ClientError> {
         let unreachable = |problem: String| ClientError::Unreachable { problem };
-        let in_time = timeout(TIMEOUT, TcpStream::connect(address)).await;
-        let socket = in_time
-            .map_err(|_| unreachable(format!("no connection within {TIMEOUT:?}")))?
-            .map_err(|error| unreachable(error.to_string()))?;
-        let mut builder = http2::Builder::new(TokioExecutor::new());
-        builder
-            .timer(TokioTimer::new())
-            .initial_stream_window_size(WINDOW_BYTES)
-            .initial_connection_window_size(WINDOW_BYTES)
-            .max_frame_size(MAX_HTTP_FRAME_BYTES)
-            .keep_alive_interval(KEEP_ALIVE)
-            .keep_alive_timeout(KEEP_ALIVE)
-            .keep_alive_while_idle(true);
-        let greeting = timeout(TIMEOUT, builder.handshake(TokioIo::new(socket))).await;
-        let (sender, connection) = greeting
-            .map_err(|_| unreachable(format!("no greeting within {TIMEOUT:?}")))?
-            .map_err(|error| unreachable(error.to_string()))?;
-        // It ends with its sender; what breaks it, the calls are told.
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "the connection to the hub has broken");
-            }
-        });
-        let origin: Uri = format!("http://{address}").parse().map_err(|error| unreachable(format!("{error}")))?;
+        let transport = Transport::connect(address).await?;
+        let origin = transport.origin();
         let bearer = HeaderValue::from_str(&format!("Bearer {token}"));
         let token = bearer.map_err(|error| unreachable(error.to_string()))?;
-        let service = pb::stream_service_client::StreamServiceClient::with_origin(Connection(sender), origin)
+        let service = pb::stream_service_client::StreamServiceClient::with_origin(transport, origin)
             .max_decoding_message_size(MAX_MESSAGE_BYTES);
         Ok(Self { service, token })
     }
@@ -201,23 +172,5 @@ impl Pictures {
     /// Pictures that the subscription had lost before the last one that came.
     pub const fn dropped(&self) -> u64 {
         self.dropped
-    }
-}
-
-/// hyper's connection as tonic wants it.
-#[derive(Debug)]
-struct Connection(http2::SendRequest<Body>);
-
-impl Service<http::Request<Body>> for Connection {
-    type Response = http::Response<Incoming>;
-    type Error = hyper::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.0.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        Box::pin(self.0.send_request(request))
     }
 }

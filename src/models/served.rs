@@ -134,8 +134,7 @@ impl SharedModels {
         };
         // Not until it is in the cache: a Python process that asks for it may hold the lock around its publishing.
         let is_waited_for = !is_lower_hex(listed.etag, 64) || listed.size_bytes <= WAITED_FOR_BYTES;
-        let sha256 =
-            if is_waited_for { reader.ending().checked().await?.sha256 } else { listed.etag.to_owned() };
+        let sha256 = if is_waited_for { reader.ending().checked().await?.sha256 } else { listed.etag.to_owned() };
         let resolved = ResolvedFile {
             path: self.store.snapshot(&name.model_id, &listing.commit).join(name.file_path.relative_path()),
             size_bytes: listed.size_bytes,

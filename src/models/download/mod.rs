@@ -254,9 +254,11 @@ impl Reader {
     pub(super) async fn read(&mut self, offset: u64, length: usize) -> Result<Vec<u8>, ModelError> {
         let size_bytes = self.size_bytes;
         // Until all is compared, the last byte is held back.
-        let limit =
-            |progress: &Progress| if progress.checked.is_some() { size_bytes } else { progress.ready.min(size_bytes - 1) };
-        let is_news = |progress: &Progress| limit(progress) > offset || (progress.end.is_some() && progress.checked.is_none());
+        let limit = |progress: &Progress| {
+            if progress.checked.is_some() { size_bytes } else { progress.ready.min(size_bytes - 1) }
+        };
+        let is_news =
+            |progress: &Progress| limit(progress) > offset || (progress.end.is_some() && progress.checked.is_none());
         let progress = self.progress.wait_for(is_news).await.map_err(|_| ended())?.clone();
         let Some(file) = progress.file.clone().filter(|_| limit(&progress) > offset) else {
             return Err(failure(&progress));

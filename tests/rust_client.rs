@@ -1,0 +1,78 @@
+//! Models through the Rust client, of a hub that runs as users run it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test panics")]
+
+mod common;
+
+use common::World;
+use framehost_client::{ErrorClass, RustFileProvider};
+
+/// Some chunks of the hub's.
+fn weights() -> Vec<u8> {
+    (0..2_500_000_u32).flat_map(|number| number.to_le_bytes()).collect()
+}
+
+async fn connect(world: &World) -> RustFileProvider {
+    let address: serde_json::Value = serde_json::from_str(&world.run(&["env", "--shell", "json"])).unwrap();
+    // The address as `framehost env` has it, with its scheme.
+    RustFileProvider::connect(address["HF_ENDPOINT"].as_str().unwrap()).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_file_comes_whole_in_parts_as_a_stream_and_by_path() {
+    let world = World::new();
+    world.import("org/name", &[("model.bin", &weights()), ("empty.txt", b"")]);
+    let provider = connect(&world).await;
+    let bytes = provider.get_file("org/name", "model.bin").await.unwrap();
+    assert!(bytes == weights());
+    assert!(provider.get_file("org/name", "empty.txt").await.unwrap().is_empty());
+    let path = provider.get_file_path("org/name", "model.bin").await.unwrap();
+    assert!(path.starts_with(world.cache_dir()) && std::fs::read(path).unwrap() == bytes);
+    let end = bytes.len() as u64;
+    for range in [0..1, 600_000..1_700_000, end - 3..end + 100, end..end + 1, 5..5] {
+        let read = provider.read_range("org/name", "model.bin", range.clone()).await.unwrap();
+        let (from, to) = (range.start as usize, range.end.min(end) as usize);
+        assert!(read == bytes[from..to], "{range:?}");
+    }
+    let mut stream = provider.stream_file("org/name", "model.bin").await.unwrap();
+    assert_eq!((stream.size_bytes(), stream.sha256().len(), stream.commit().len()), (end, 64, 40));
+    let commit = stream.commit().to_owned();
+    let mut received = 0;
+    while let Some(chunk) = stream.next().await.unwrap() {
+        received += chunk.len() as u64;
+    }
+    assert_eq!(received, end);
+    let pinned = provider.clone().with_revision(&commit);
+    assert!(pinned.read_range("org/name", "model.bin", 0..4).await.unwrap() == bytes[..4]);
+}
+
+#[tokio::test]
+async fn errors_have_their_class_and_the_connection_goes_on() {
+    let world = World::new();
+    world.import("org/name", &[("model.bin", &weights())]);
+    let provider = connect(&world).await;
+    for (model_id, file_path, class) in [
+        ("org/name", "none", ErrorClass::NotFound),
+        ("org/none", "model.bin", ErrorClass::NotFound),
+        ("org/name", "../model.bin", ErrorClass::InvalidArgument),
+    ] {
+        let error = provider.get_file(model_id, file_path).await.unwrap_err();
+        assert_eq!(error.class(), class, "{error}");
+        let error = provider.get_file_path(model_id, file_path).await.unwrap_err();
+        assert_eq!(error.class(), class, "{error}");
+    }
+    let beyond = u64::from(u32::MAX)..u64::MAX;
+    let error = provider.read_range("org/name", "model.bin", beyond).await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::OutOfRange, "{error}");
+    // One that is begun and left ends alone.
+    drop(provider.stream_file("org/name", "model.bin").await.unwrap());
+    assert_eq!(provider.get_file("org/name", "model.bin").await.unwrap().len(), weights().len());
+    world.signal_hub(rustix::process::Signal::KILL);
+    let gone = loop {
+        if let Err(error) = provider.get_file("org/name", "model.bin").await {
+            break error;
+        }
+    };
+    assert_eq!(gone.class(), ErrorClass::Unavailable, "{gone}");
+    assert!(RustFileProvider::connect("127.0.0.1:1").await.is_err());
+}
