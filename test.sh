@@ -79,6 +79,7 @@ need_devices() {
     need_sway
 }
 need_bench() {
+    need_python
     need_rust_tests
     need_python_peers
     need_command nginx nginx-light
