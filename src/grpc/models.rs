@@ -2,7 +2,6 @@
 
 use std::{pin::Pin, time::Duration};
 
-use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status};
@@ -143,7 +142,7 @@ async fn send_chunks(
             sha256: if is_first { file.resolved.sha256.clone() } else { String::new() },
             commit: if is_first { file.resolved.commit.as_str().to_owned() } else { String::new() },
             verified: is_first && file.resolved.verified,
-            data: Bytes::from(data),
+            data,
         };
         // A failed send: the client has left.
         if chunks.send(Ok(chunk)).await.is_err() || next == range.end {

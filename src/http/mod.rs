@@ -10,6 +10,7 @@
 //!
 //! Data path: accept -> `Peer::of` -> preface -> hyper -> `Access::check` -> gRPC routes, `hub_protocol`, or `/healthz`.
 
+mod gathered;
 mod hub_protocol;
 mod preface;
 
@@ -200,15 +201,17 @@ async fn serve_http2(stream: Rewound, connection: Arc<Connection>, service: Serv
     if resets.is_some() {
         builder.max_pending_accept_reset_streams(resets);
     }
-    let served = builder
+    let (stream, flusher) = gathered::gathered(stream);
+    let connection = builder
         .timer(TokioTimer::new())
         .initial_stream_window_size(WINDOW_BYTES)
         .initial_connection_window_size(WINDOW_BYTES)
         .keep_alive_interval(KEEP_ALIVE)
-        .serve_connection(TokioIo::new(stream), answer)
-        .await;
-    if let Err(error) = served {
-        tracing::debug!(%error, "an HTTP/2 connection ended");
+        .serve_connection(TokioIo::new(stream), answer);
+    match flusher.drive(connection).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "an HTTP/2 connection ended"),
+        Err(error) => tracing::debug!(%error, "an HTTP/2 connection broke"),
     }
 }
 

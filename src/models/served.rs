@@ -2,6 +2,8 @@
 
 use std::{ops::Range, sync::Arc};
 
+use bytes::Bytes;
+
 use super::{
     Commit, FileName, ModelError, ModelId, OpenModelFile, ResolvedFile, SharedModels,
     download::{Reader, Wanted},
@@ -9,6 +11,7 @@ use super::{
     tree::lfs_pointer,
     upstream::Listing,
 };
+use crate::frame::Pool;
 
 /// Files up to this size are waited for (1 MiB): they are there at once, and then everything about them is known.
 const WAITED_FOR_BYTES: u64 = 1 << 20;
@@ -37,6 +40,8 @@ pub struct ModelFile {
     /// What it is. Of one that is on its way, this is what its last byte vouches for.
     pub resolved: ResolvedFile,
     source: Source,
+    /// Fresh memory costs more in page faults than reading does.
+    pool: Pool,
 }
 
 #[derive(Debug)]
@@ -155,7 +160,7 @@ impl SharedModels {
                 tracing::warn!(%error, "a fetched file is not under its name");
             }
         });
-        Ok(ModelFile { resolved, source: Source::Arriving(reader) })
+        Ok(ModelFile { resolved, source: Source::Arriving(reader), pool: Pool::default() })
     }
 
     /// Could upstream have what the cache has not, or has damaged?
@@ -226,7 +231,7 @@ fn absent(name: &FileName, commit: &Commit) -> ModelError {
 
 impl ModelFile {
     fn whole(file: Arc<OpenModelFile>) -> Self {
-        Self { resolved: file.resolved.clone(), source: Source::Whole(file) }
+        Self { resolved: file.resolved.clone(), source: Source::Whole(file), pool: Pool::default() }
     }
 
     /// As [`OpenModelFile::range`].
@@ -247,16 +252,14 @@ impl ModelFile {
     /// # Cancel safety
     ///
     /// The read goes on for nobody.
-    pub async fn read_some(&self, range: Range<u64>) -> Result<Vec<u8>, ModelError> {
+    pub async fn read_some(&self, range: Range<u64>) -> Result<Bytes, ModelError> {
         if range.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Bytes::new());
         }
+        let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
         match &self.source {
-            Source::Whole(file) => Arc::clone(file).read(range).await,
-            Source::Arriving(reader) => {
-                let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
-                reader.clone().read(range.start, length).await
-            }
+            Source::Whole(file) => Arc::clone(file).read(range.start, length, self.pool.clone()).await,
+            Source::Arriving(reader) => reader.clone().read(range.start, length, self.pool.clone()).await,
         }
     }
 
@@ -269,14 +272,17 @@ impl ModelFile {
     /// # Cancel safety
     ///
     /// As there.
-    pub async fn read(&self, range: Range<u64>) -> Result<Vec<u8>, ModelError> {
-        let mut bytes = self.read_some(range.clone()).await?;
-        loop {
-            let next = range.start + bytes.len() as u64;
-            if next >= range.end {
-                return Ok(bytes);
-            }
-            bytes.extend(self.read_some(next..range.end).await?);
+    pub async fn read(&self, range: Range<u64>) -> Result<Bytes, ModelError> {
+        let first = self.read_some(range.clone()).await?;
+        let mut next = range.start + first.len() as u64;
+        if next >= range.end {
+            return Ok(first);
         }
+        let mut bytes = first.to_vec();
+        while next < range.end {
+            bytes.extend_from_slice(&self.read_some(next..range.end).await?);
+            next = range.start + bytes.len() as u64;
+        }
+        Ok(bytes.into())
     }
 }

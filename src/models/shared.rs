@@ -8,12 +8,14 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use bytes::Bytes;
 use tokio::sync::{Semaphore, watch};
 
 use super::{
     FileName, ModelError, ModelId, ModelStore, ModelSummary, OpenModelFile, Upstream, digest::FileKey,
     download::Downloads, listing::Listings, store::Opened,
 };
+use crate::frame::Pool;
 
 /// Files that are hashed at the same time: more would only share the disk and the cores.
 const MAX_HASHING: usize = 2;
@@ -130,7 +132,7 @@ impl SharedModels {
 }
 
 impl OpenModelFile {
-    /// As [`Self::read_at`], for a range of [`Self::range`] that is no longer than what may be held at once.
+    /// As [`Self::read_at`], for what may be held at once.
     ///
     /// # Errors
     ///
@@ -139,10 +141,9 @@ impl OpenModelFile {
     /// # Cancel safety
     ///
     /// The read goes on for nobody.
-    pub async fn read(self: Arc<Self>, range: std::ops::Range<u64>) -> Result<Vec<u8>, ModelError> {
+    pub async fn read(self: Arc<Self>, offset: u64, length: usize, pool: Pool) -> Result<Bytes, ModelError> {
         let path = self.resolved.path.clone();
-        let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
-        let done = tokio::task::spawn_blocking(move || self.read_at(range.start, length)).await;
+        let done = tokio::task::spawn_blocking(move || self.read_at(offset, length, &pool)).await;
         done.unwrap_or_else(|error| Err(ModelError::io("read the file", path)(io::Error::other(error))))
     }
 }

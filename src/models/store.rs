@@ -8,12 +8,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use bytes::Bytes;
+
 use super::{
     Commit, DescribedFile, FileName, FilePath, ModelError, ModelId, Revision,
     digest::{DigestMemory, Digests, FileKey},
     name::is_lower_hex,
     tree::Tree,
 };
+use crate::frame::Pool;
 
 /// Longest file in `refs`, in bytes: 40 digits, and room for a stray newline.
 const MAX_REF_BYTES: u64 = 64;
@@ -106,21 +109,21 @@ impl OpenModelFile {
         self.resolved.range(offset, length)
     }
 
-    /// Reads `length` bytes from `offset` on, fewer only at the end of the file.
+    /// Reads `length` bytes from `offset` on, fewer only at the end of the file. `pool`: for the memory.
     ///
     /// # Errors
     ///
     /// [`ModelError::Truncated`] if somebody shortened the file, [`ModelError::Changing`] if somebody wrote to it since
     /// it was hashed, [`ModelError::Io`].
-    pub fn read_at(&self, offset: u64, length: usize) -> Result<Vec<u8>, ModelError> {
+    pub fn read_at(&self, offset: u64, length: usize, pool: &Pool) -> Result<Bytes, ModelError> {
         let ResolvedFile { path, size_bytes, .. } = &self.resolved;
         let left = usize::try_from(size_bytes.saturating_sub(offset)).unwrap_or(usize::MAX);
-        let mut bytes = vec![0; length.min(left)];
+        let mut bytes = pool.take(length.min(left));
         match self.file.read_exact_at(&mut bytes, offset) {
             Ok(()) => {
                 let metadata = self.file.metadata().map_err(ModelError::io("look at the file", path))?;
                 let is_unchanged = FileKey::of(&metadata).has_same_bytes(&self.key);
-                if is_unchanged { Ok(bytes) } else { Err(ModelError::Changing { path: path.clone() }) }
+                if is_unchanged { Ok(bytes.freeze()) } else { Err(ModelError::Changing { path: path.clone() }) }
             }
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 Err(ModelError::Truncated { offset, size_bytes: *size_bytes, path: path.clone() })

@@ -8,6 +8,7 @@ use std::{
 use tempfile::TempDir;
 
 use super::*;
+use crate::frame::Pool;
 
 const ID: &str = "org/name";
 
@@ -105,9 +106,9 @@ fn an_imported_model_is_listed_resolved_and_read() {
     assert_eq!(open.range(2, 3).unwrap(), 2..5);
     assert_eq!(open.range(7, u64::MAX).unwrap(), 7..7);
     assert_eq!(open.range(8, 1).unwrap_err().kind(), ErrorKind::OutOfRange);
-    assert_eq!(open.read_at(2, 3).unwrap(), b"igh");
-    assert_eq!(open.read_at(5, 100).unwrap(), b"ts");
-    assert_eq!(open.read_at(7, 1).unwrap(), b"");
+    assert_eq!(open.read_at(2, 3, &Pool::default()).unwrap(), &b"igh"[..]);
+    assert_eq!(open.read_at(5, 100, &Pool::default()).unwrap(), &b"ts"[..]);
+    assert_eq!(open.read_at(7, 1, &Pool::default()).unwrap(), &b""[..]);
 }
 
 #[test]
@@ -276,9 +277,9 @@ fn a_file_that_is_shortened_while_it_is_read_is_data_loss() {
     world.import(&[("a", b"1234")]).unwrap();
     let open = world.store.open(&name("a", "main")).unwrap();
     fs::write(fs::canonicalize(&open.resolved.path).unwrap(), b"1").unwrap();
-    assert_eq!(open.read_at(0, 4).unwrap_err().kind(), ErrorKind::DataLoss);
+    assert_eq!(open.read_at(0, 4, &Pool::default()).unwrap_err().kind(), ErrorKind::DataLoss);
     fs::write(fs::canonicalize(&open.resolved.path).unwrap(), b"5678").unwrap();
-    assert!(matches!(open.read_at(0, 4), Err(ModelError::Changing { .. })), "other bytes of the same length");
+    assert!(matches!(open.read_at(0, 4, &Pool::default()), Err(ModelError::Changing { .. })), "other bytes of the same length");
 }
 
 #[test]
@@ -287,7 +288,7 @@ fn a_file_that_is_removed_while_it_is_read_is_read_to_its_end() {
     world.import(&[("a", b"1234")]).unwrap();
     let open = world.store.open(&name("a", "main")).unwrap();
     fs::remove_dir_all(world.store.cache_dir()).unwrap();
-    assert_eq!(open.read_at(1, 9).unwrap(), b"234");
+    assert_eq!(open.read_at(1, 9, &Pool::default()).unwrap(), &b"234"[..]);
 }
 
 #[test]

@@ -254,3 +254,20 @@ class HubStandIn:
             request.send_header(name, value)
         request.send_header("Content-Length", str(length))
         request.end_headers()
+
+
+def main():
+    """`hub_stand_in.py MODEL_ID DIRECTORY`: serves a directory, prints its address; a line of JSON for each line read."""
+    import sys
+    from pathlib import Path
+
+    model_id, directory = sys.argv[1], Path(sys.argv[2])
+    files = {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+    with HubStandIn({model_id: files}) as hub:
+        print(hub.url, flush=True)
+        for _ in sys.stdin:
+            print(json.dumps({"sent": hub.sent, "requests": hub.requests, "commit": hub.commit(model_id)}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -36,7 +36,7 @@ async fn read(file: ModelFile, range: Range<u64>, sender: mpsc::Sender<Result<By
         let (read, is_end) = match read {
             Ok(bytes) => {
                 offset += bytes.len() as u64;
-                (Ok(Bytes::from(bytes)), false)
+                (Ok(bytes), false)
             }
             Err(error) => {
                 tracing::warn!(%error, "a file is cut for its client");

@@ -28,6 +28,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use tokio::sync::watch;
 
 use self::part::{Part, PartPlace};
@@ -37,6 +38,7 @@ use super::{
     publish::{lock_for_publishing, make_cache_dir, make_parent, partial_dir},
     upstream::Upstream,
 };
+use crate::frame::Pool;
 
 /// How long a download goes on without anybody who waits for it: a client that lost its connection comes back.
 const ABANDON_AFTER: Duration = Duration::from_secs(10);
@@ -251,7 +253,7 @@ impl Reader {
     /// From 1 to `length` bytes from `offset` on, as soon as some are there.
     ///
     /// `offset`: less than the file's size.
-    pub(super) async fn read(&mut self, offset: u64, length: usize) -> Result<Vec<u8>, ModelError> {
+    pub(super) async fn read(&mut self, offset: u64, length: usize, pool: Pool) -> Result<Bytes, ModelError> {
         let size_bytes = self.size_bytes;
         // Until all is compared, the last byte is held back.
         let limit = |progress: &Progress| {
@@ -266,10 +268,10 @@ impl Reader {
         // What fails in the meantime fails at the next read at the latest: the last byte is held back.
         let available = usize::try_from(limit(&progress) - offset).unwrap_or(usize::MAX);
         blocking(move || {
-            let mut bytes = vec![0; length.min(available)];
+            let mut bytes = pool.take(length.min(available));
             file.read_exact_at(&mut bytes, offset)
                 .map_err(ModelError::io("read a partial file", "framehost-partial"))?;
-            Ok(bytes)
+            Ok(bytes.freeze())
         })
         .await
     }
