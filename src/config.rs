@@ -12,10 +12,11 @@
 use std::{
     env,
     ffi::OsString,
-    fs, io,
+    fs,
+    io::{self, Write},
     os::unix::{
         ffi::OsStrExt,
-        fs::{DirBuilderExt, MetadataExt},
+        fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     },
     path::{Path, PathBuf},
 };
@@ -165,7 +166,10 @@ impl Config {
         let temporary = paths.config_dir.join(format!("config.json.{}", std::process::id()));
         let write = || -> io::Result<()> {
             fs::create_dir_all(&paths.config_dir)?;
-            fs::write(&temporary, serde_json::to_vec_pretty(self)?)?;
+            // The upstream's address may hold a password.
+            let mut file =
+                fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+            file.write_all(&serde_json::to_vec_pretty(self)?)?;
             fs::rename(&temporary, &path)
         };
         write().map_err(|source| ConfigError::Directory { source, path: path.clone() })

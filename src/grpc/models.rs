@@ -15,6 +15,9 @@ const CHUNK_BYTES: u64 = 512 << 10;
 /// Chunks read ahead of a client: enough to read the disk while one is sent.
 const CHUNKS_AHEAD: usize = 2;
 
+/// How long a client may take no chunk of a file.
+const STALL_LIMIT: Duration = Duration::from_secs(600);
+
 /// How often the client of a pull hears how far it is.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -145,7 +148,9 @@ async fn send_chunks(
             data,
         };
         // A failed send: the client has left.
-        if chunks.send(Ok(chunk)).await.is_err() || next == range.end {
+        // One that takes nothing for so long has stopped, and gives the file and its memory back.
+        let sent = tokio::time::timeout(STALL_LIMIT, chunks.send(Ok(chunk))).await;
+        if !matches!(sent, Ok(Ok(()))) || next == range.end {
             return;
         }
         offset = next;

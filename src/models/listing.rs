@@ -6,6 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::time::timeout;
+
 use super::{
     Commit, ModelError, ModelId, ModelStore, Revision, SharedModels,
     list::walk,
@@ -18,10 +20,13 @@ use super::{
 const FRESH: Duration = Duration::from_secs(60);
 
 /// How long a refusal holds: somebody may be setting the network, or the model, right.
-const REFUSED: Duration = Duration::from_secs(10);
+const REFUSED: Duration = Duration::from_secs(30);
+
+/// How long upstream is waited for where the cache has something: clients give a HEAD ten seconds in all.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Answers that are remembered; with more, the memory begins anew.
-const MAX_REMEMBERED: usize = 256;
+const MAX_REMEMBERED: usize = 64;
 
 /// One answer of upstream, or the place of one that is being waited for.
 type Answer = Arc<tokio::sync::Mutex<Option<(Instant, Result<Arc<Listing>, UpstreamError>)>>>;
@@ -51,6 +56,13 @@ impl Listing {
     /// The files, sorted by path.
     pub fn files(&self) -> impl Iterator<Item = ListedFile<'_>> {
         self.tree.files.iter().map(|(path, file)| listed(path, file))
+    }
+
+    /// Is there a folder of that path?
+    pub fn has_folder(&self, path: &str) -> bool {
+        let prefix = format!("{path}/");
+        let next = self.tree.files.range(prefix.clone()..).next();
+        next.is_some_and(|(file_path, _)| file_path.starts_with(&prefix))
     }
 
     /// One file.
@@ -94,7 +106,10 @@ impl SharedModels {
         };
         // Somebody else has put it here without its listing, which upstream knows.
         let by_commit = Revision::from(commit.clone());
-        match self.upstream_listing(model_id, &by_commit, FRESH).await {
+        let listed = timeout(PATIENCE, self.upstream_listing(model_id, &by_commit, FRESH)).await;
+        let silent =
+            |_| Err(UpstreamError::Unreachable { problem: "no answer yet".to_owned(), url: self.upstream.to_string() });
+        match listed.unwrap_or_else(silent) {
             Ok(listing) => {
                 let (id, written) = (model_id.clone(), Arc::clone(&listing));
                 let noted = self.blocking(move |store| store.note_tree(&id, &written.commit, &written.tree)).await;
@@ -118,7 +133,21 @@ impl SharedModels {
         revision: &Revision,
         max_age: Duration,
     ) -> Result<Arc<Listing>, UpstreamError> {
-        let answer = self.listings.answer(model_id, revision);
+        let asking = self.clone().ask(model_id.clone(), revision.clone(), max_age);
+        // In a task of its own: who has no patience leaves, and the answer is remembered all the same.
+        tokio::spawn(asking).await.unwrap_or_else(|error| {
+            let problem = format!("the question was lost: {error}");
+            Err(UpstreamError::Unreachable { problem, url: self.upstream.to_string() })
+        })
+    }
+
+    async fn ask(
+        self,
+        model_id: ModelId,
+        revision: Revision,
+        max_age: Duration,
+    ) -> Result<Arc<Listing>, UpstreamError> {
+        let answer = self.listings.answer(&model_id, &revision);
         let mut answer = answer.lock().await;
         if let Some((at, said)) = &*answer {
             let holds = match said {
@@ -131,7 +160,7 @@ impl SharedModels {
                 return said.clone();
             }
         }
-        let said = self.upstream.listing(model_id, revision, &self.store.digests).await.map(Arc::new);
+        let said = self.upstream.listing(&model_id, &revision, &self.store.digests).await.map(Arc::new);
         *answer = Some((Instant::now(), said.clone()));
         said
     }

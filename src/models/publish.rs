@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions, Permissions, TryLockError},
     io::{self, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, symlink},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink},
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -68,16 +68,28 @@ fn clear_dead(directory: &Path) {
 fn find_partial_dir(cache_dir: &Path, model_dir: &Path) -> Result<PathBuf, ModelError> {
     let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev());
     if let Some(beside) = cache_dir.parent().map(|parent| parent.join("framehost-partial"))
-        && fs::create_dir_all(&beside).is_ok()
+        && fs::DirBuilder::new().recursive(true).mode(0o700).create(&beside).is_ok()
+        // Whoever could write into it could change a file after it was checked.
+        && is_own(&beside)
         && matches!((device(&beside), device(cache_dir)), (Ok(one), Ok(other)) if one == other)
-        // In a shared cache it may be another user's.
-        && rustix::fs::access(&beside, rustix::fs::Access::WRITE_OK).is_ok()
     {
         return Ok(beside);
     }
-    let inside = model_dir.join(".framehost-partial");
-    fs::create_dir_all(&inside).map_err(ModelError::io("make a directory for partial files", &inside))?;
+    let inside = model_dir.join(format!(".framehost-partial-{}", rustix::process::geteuid().as_raw()));
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&inside)
+        .map_err(ModelError::io("make a directory for partial files", &inside))?;
     Ok(inside)
+}
+
+/// A directory of this user's, which nobody else may write to.
+fn is_own(path: &Path) -> bool {
+    let is_own = |metadata: &fs::Metadata| {
+        metadata.is_dir() && metadata.uid() == rustix::process::geteuid().as_raw() && metadata.mode() & 0o022 == 0
+    };
+    fs::symlink_metadata(path).is_ok_and(|metadata| is_own(&metadata))
 }
 
 /// A file that is not visible yet, locked as long as somebody writes to it. Dropping it removes it.

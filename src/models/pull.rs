@@ -88,7 +88,8 @@ impl SharedModels {
         let choice = Choice::new(options)?;
         let listing = self.upstream_listing(model_id, revision, std::time::Duration::ZERO).await?;
         let wanted = wanted(model_id, &listing, &choice)?;
-        let (files, size_bytes) = (wanted.len(), wanted.iter().map(|file| file.size_bytes).sum());
+        let (files, size_bytes) =
+            (wanted.len(), wanted.iter().fold(0, |sum: u64, file| sum.saturating_add(file.size_bytes)));
         progress.send_replace(PullProgress {
             bytes_total: size_bytes,
             files_total: files,

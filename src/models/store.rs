@@ -185,6 +185,13 @@ impl ModelStore {
         let size_bytes = file.metadata().map_err(ModelError::io("look at the file", &path))?.len();
         let promised = etag_of(&path, &target, &self.model_dir(&name.model_id), &commit, &name.file_path);
         let digest = promised.filter(|etag| is_lower_hex(etag, 64) || is_lower_hex(etag, 40));
+        // One of another size is damaged, and what is said of it here would make it look whole.
+        let tree = Tree::read(&self.model_dir(&name.model_id), commit.as_str());
+        let listed = tree.as_ref().and_then(|tree| tree.files.get(name.file_path.as_str()));
+        if let Some(listed) = listed.filter(|listed| listed.true_size() != size_bytes) {
+            let (expected, actual) = (listed.etag().to_owned(), format!("{size_bytes} bytes"));
+            return Err(ModelError::DigestMismatch { expected, actual, path });
+        }
         Ok(digest.map(|etag| DescribedFile { size_bytes, etag, commit }))
     }
 

@@ -279,7 +279,10 @@ fn a_file_that_is_shortened_while_it_is_read_is_data_loss() {
     fs::write(fs::canonicalize(&open.resolved.path).unwrap(), b"1").unwrap();
     assert_eq!(open.read_at(0, 4, &Pool::default()).unwrap_err().kind(), ErrorKind::DataLoss);
     fs::write(fs::canonicalize(&open.resolved.path).unwrap(), b"5678").unwrap();
-    assert!(matches!(open.read_at(0, 4, &Pool::default()), Err(ModelError::Changing { .. })), "other bytes of the same length");
+    assert!(
+        matches!(open.read_at(0, 4, &Pool::default()), Err(ModelError::Changing { .. })),
+        "other bytes of the same length"
+    );
 }
 
 #[test]

@@ -15,6 +15,9 @@ use crate::models::{ListedFile, SharedModels};
 /// Longest body of a question, in bytes (1 MiB).
 const MAX_QUESTION_BYTES: usize = 1 << 20;
 
+/// Paths in one question.
+const MAX_PATHS: usize = 1000;
+
 /// The model, and the names of its files; with `blobs=true` sizes and digests too.
 pub(super) async fn info(models: &SharedModels, route: &Route, query: &str) -> Result<Response<Body>, Failed> {
     let listing = models.listing(&route.model_id, &route.revision).await?;
@@ -87,14 +90,15 @@ pub(super) async fn paths_info(
         parts.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
     let paths = if is_json { paths_of_json(&body)? } else { paths_of_form(&body) };
     let listing = models.listing(&route.model_id, &route.revision).await?;
+    let paths: BTreeSet<&str> = paths.iter().map(|path| path.trim_matches('/')).collect();
+    if paths.len() > MAX_PATHS {
+        return Err(Failed::bad_request(format!("at most {MAX_PATHS} paths")));
+    }
     let mut entries = Vec::new();
-    for path in &paths {
-        let path = path.trim_matches('/');
-        let is_folder =
-            || listing.files().any(|file| file.file_path.strip_prefix(path).is_some_and(|rest| rest.starts_with('/')));
+    for path in paths {
         match listing.file(path) {
             Some(file) => entries.push(entry(file)),
-            None if is_folder() => entries.push(folder_entry(listing.commit.as_str(), path)),
+            None if listing.has_folder(path) => entries.push(folder_entry(listing.commit.as_str(), path)),
             None => {}
         }
     }

@@ -1,6 +1,6 @@
 //! Bytes of a file, read a little ahead of the client.
 
-use std::ops::Range;
+use std::{ops::Range, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::StreamBody;
@@ -16,6 +16,9 @@ const READ_BYTES: u64 = 512 << 10;
 
 /// Reads ahead of a client: enough to read the disk while one is sent.
 const READS_AHEAD: usize = 2;
+
+/// How long a client may take nothing of a body.
+const STALL_LIMIT: Duration = Duration::from_secs(600);
 
 /// The body of a range. It ends early, and so too short, if the bytes turn out to be wrong.
 pub(super) fn body(file: ModelFile, range: Range<u64>) -> Body {
@@ -43,7 +46,9 @@ async fn read(file: ModelFile, range: Range<u64>, sender: mpsc::Sender<Result<By
                 (Err(error), true)
             }
         };
-        if sender.send(read).await.is_err() || is_end {
+        // One that takes nothing for so long has stopped, and gives the file and its memory back.
+        let sent = tokio::time::timeout(STALL_LIMIT, sender.send(read)).await;
+        if !matches!(sent, Ok(Ok(()))) || is_end {
             return;
         }
     }

@@ -53,9 +53,10 @@ pub(super) async fn resolve(
     };
     describe(response.headers_mut(), &described, &etag);
     response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(range.end - range.start));
-    if parts.method == Method::GET && !range.is_empty() {
+    // An empty file has no bytes to send, and is to be in the cache all the same.
+    if parts.method == Method::GET && (!range.is_empty() || size == 0) {
         let file = models.stream(name).await?;
-        if file.resolved.etag != described.etag {
+        if file.resolved.etag != described.etag || file.resolved.size_bytes != size {
             // It was moved in between: what has been said about it is no longer true.
             return Err(Failed::changed());
         }

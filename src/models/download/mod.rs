@@ -25,11 +25,11 @@ use std::{
     fs::File,
     os::unix::fs::FileExt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use self::part::{Part, PartPlace};
 use super::{
@@ -45,6 +45,12 @@ const ABANDON_AFTER: Duration = Duration::from_secs(10);
 
 /// How often another process that has the same file in work is looked at.
 const OTHERS_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How long that process may make no progress.
+const OTHERS_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Files that are fetched at the same time; more wait.
+const DOWNLOADS_AT_ONCE: usize = 8;
 
 /// Bytes that have to stay free on the disk (64 MiB).
 const SPARE_BYTES: u64 = 64 << 20;
@@ -65,9 +71,13 @@ pub(super) struct Wanted {
 pub(super) struct Downloads {
     upstream: Arc<Upstream>,
     store: Arc<ModelStore>,
-    /// By the model's folder and the etag.
-    running: Arc<Mutex<BTreeMap<(String, String), Arc<Download>>>>,
+    running: Arc<Mutex<BTreeMap<Key, Arc<Download>>>>,
+    /// For those that fetch: each has connections and threads of its own.
+    places: Arc<Semaphore>,
 }
+
+/// The model's folder, the etag, and the size: a listing may be wrong about any of them.
+type Key = (String, String, u64);
 
 /// One file on its way.
 #[derive(Debug)]
@@ -106,13 +116,13 @@ pub(super) struct Ending {
 
 impl Downloads {
     pub(super) fn new(upstream: Arc<Upstream>, store: Arc<ModelStore>) -> Self {
-        Self { upstream, store, running: Arc::default() }
+        Self { upstream, store, running: Arc::default(), places: Arc::new(Semaphore::new(DOWNLOADS_AT_ONCE)) }
     }
 
     /// Joins the download of a file, or begins it.
     pub(super) fn get(&self, wanted: Wanted) -> Reader {
-        let key = (wanted.model_id.folder_name(), wanted.etag.clone());
         let size_bytes = wanted.size_bytes;
+        let key = (wanted.model_id.folder_name(), wanted.etag.clone(), size_bytes);
         let mut running = self.running();
         let download = running.get(&key).cloned().unwrap_or_else(|| {
             let (sender, progress) = watch::channel(Progress::default());
@@ -124,24 +134,34 @@ impl Downloads {
         Reader { progress: download.progress.clone(), size_bytes, _interest: Arc::clone(&download.interest) }
     }
 
-    async fn run(
-        self,
-        key: (String, String),
-        wanted: Wanted,
-        progress: watch::Sender<Progress>,
-        interest: std::sync::Weak<()>,
-    ) {
+    async fn run(self, key: Key, wanted: Wanted, progress: watch::Sender<Progress>, interest: std::sync::Weak<()>) {
         let progress = Arc::new(progress);
-        let fetched = tokio::select! {
-            fetched = self.fetch(&wanted, &progress) => fetched,
-            () = abandoned(&interest) => Err(ModelError::Abandoned { file_path: wanted.file_path.as_str().to_owned() }),
+        let fetched = {
+            let fetch = self.fetch(&wanted, &progress);
+            tokio::pin!(fetch);
+            loop {
+                tokio::select! {
+                    fetched = &mut fetch => break fetched,
+                    () = abandoned(&interest) => {}
+                }
+                // Whoever comes now finds it gone, and begins anew; who has come in this moment keeps it.
+                let mut running = self.running();
+                if interest.strong_count() <= 1 {
+                    running.remove(&key);
+                    let file_path = wanted.file_path.as_str().to_owned();
+                    break Err(ModelError::Abandoned { file_path });
+                }
+            }
         };
+        let was_abandoned = matches!(fetched, Err(ModelError::Abandoned { .. }));
         // Whoever comes from here on finds it in the cache, or tries anew.
         let finished = match fetched {
             Ok(part) => self.publish(&wanted, part).await,
             Err(error) => Err(error),
         };
-        self.running().remove(&key);
+        if !was_abandoned {
+            self.running().remove(&key);
+        }
         if let Err(error) = &finished {
             tracing::warn!(%error, model_id = key.0, file_path = wanted.file_path.as_str(), "a file was not fetched");
         }
@@ -154,6 +174,8 @@ impl Downloads {
         wanted: &Wanted,
         progress: &Arc<watch::Sender<Progress>>,
     ) -> Result<Option<Part>, ModelError> {
+        // The semaphore is never closed.
+        let _place = self.places.acquire().await;
         let Some(part) = self.part(wanted, progress).await? else {
             return Ok(None);
         };
@@ -164,6 +186,7 @@ impl Downloads {
 
     /// The partial file, once no other process writes to it; `None` if that one has finished.
     async fn part(&self, wanted: &Wanted, progress: &Arc<watch::Sender<Progress>>) -> Result<Option<Part>, ModelError> {
+        let mut seen = (0, Instant::now());
         loop {
             let (looked_for, by) = (wanted.clone(), Arc::clone(&self.store));
             let taken = blocking(move || {
@@ -171,8 +194,9 @@ impl Downloads {
                 if let Some((blob, digests)) = whole() {
                     return Ok(Taken::Whole(blob, digests));
                 }
-                let Some(part) = PartPlace::of(&by, &looked_for)?.take()? else {
-                    return Ok(Taken::Others);
+                let place = PartPlace::of(&by, &looked_for)?;
+                let Some(part) = place.take()? else {
+                    return Ok(Taken::Others(place));
                 };
                 // Again, now that nobody else can be at it.
                 Ok(match whole() {
@@ -199,7 +223,15 @@ impl Downloads {
                     });
                     return Ok(None);
                 }
-                Taken::Others => tokio::time::sleep(OTHERS_INTERVAL).await,
+                Taken::Others(place) => {
+                    let there = place.bytes_there();
+                    if there != seen.0 {
+                        seen = (there, Instant::now());
+                    } else if seen.1.elapsed() > OTHERS_PATIENCE {
+                        return Err(place.held(OTHERS_PATIENCE));
+                    }
+                    tokio::time::sleep(OTHERS_INTERVAL).await;
+                }
             }
         }
     }
@@ -225,7 +257,7 @@ impl Downloads {
         .await
     }
 
-    fn running(&self) -> MutexGuard<'_, BTreeMap<(String, String), Arc<Download>>> {
+    fn running(&self) -> MutexGuard<'_, BTreeMap<Key, Arc<Download>>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -234,7 +266,7 @@ enum Taken {
     Part(Part),
     Whole(File, Digests),
     /// Another process writes to it.
-    Others,
+    Others(PartPlace),
 }
 
 /// Waits until nobody has waited for a while.
@@ -257,7 +289,7 @@ impl Reader {
         let size_bytes = self.size_bytes;
         // Until all is compared, the last byte is held back.
         let limit = |progress: &Progress| {
-            if progress.checked.is_some() { size_bytes } else { progress.ready.min(size_bytes - 1) }
+            if progress.checked.is_some() { size_bytes } else { progress.ready.min(size_bytes.saturating_sub(1)) }
         };
         let is_news =
             |progress: &Progress| limit(progress) > offset || (progress.end.is_some() && progress.checked.is_none());

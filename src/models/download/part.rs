@@ -6,6 +6,7 @@ use std::{
     os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use super::{ModelError, ModelStore, Wanted, partial_dir};
@@ -36,6 +37,16 @@ impl PartPlace {
         Ok(Self { path: directory.join(format!("{folder}.{}.part", wanted.etag)) })
     }
 
+    /// How much is there, and how often it was written: something that changes while somebody writes.
+    pub(super) fn bytes_there(&self) -> u64 {
+        fs::metadata(&self.path).map_or(0, |metadata| metadata.blocks().wrapping_add(metadata.mtime().unsigned_abs()))
+    }
+
+    /// Another process has it and does not go on.
+    pub(super) fn held(self, waited: Duration) -> ModelError {
+        ModelError::Locked { waited_s: waited.as_secs(), path: self.path }
+    }
+
     /// The file, new or with what has arrived before; `None` while another process has it.
     pub(super) fn take(&self) -> Result<Option<Part>, ModelError> {
         let action = "open a partial file";
@@ -54,12 +65,26 @@ impl PartPlace {
         }
         // Who had the lock before may have published the file: then this is no partial file any more.
         let own = file.metadata().map_err(ModelError::io(action, &self.path))?;
+        // One that somebody else has put there stays theirs, and writable for them, under its final name.
+        if own.uid() != rustix::process::geteuid().as_raw() || own.nlink() > 1 {
+            let theirs = io::Error::new(io::ErrorKind::PermissionDenied, "it is another user's, or has other names");
+            return Err(ModelError::io(action, &self.path)(theirs));
+        }
         let is_still_there = fs::metadata(&self.path).is_ok_and(|there| there.ino() == own.ino());
         if !is_still_there {
             return Ok(None);
         }
         let done = open(&done_path(&self.path))?;
         Ok(Some(Part { path: self.path.clone(), file: Arc::new(file), done, digests: None }))
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        // Whoever reads behind it may keep the file open for long, and the lock with it.
+        if let Err(error) = self.file.unlock() {
+            tracing::debug!(%error, "a partial file stays locked");
+        }
     }
 }
 
@@ -105,13 +130,12 @@ impl Part {
     /// Moves the file to its final name, whole and on the disk, whatever was there before.
     pub(super) fn publish(self, target: &Path) -> Result<(Arc<File>, Digests), ModelError> {
         let unhashed = || ModelError::io("publish a file", target)(io::Error::other("it was not hashed"));
-        let digests = self.digests.ok_or_else(unhashed)?;
+        let digests = self.digests.clone().ok_or_else(unhashed)?;
         self.file.sync_all().map_err(ModelError::io("sync a file", &self.path))?;
         fs::rename(&self.path, target).map_err(ModelError::io("publish a file", target))?;
         sync_parent(target)?;
         let _ = fs::remove_file(done_path(&self.path));
-        let _ = self.file.unlock();
-        Ok((self.file, digests))
+        Ok((Arc::clone(&self.file), digests))
     }
 }
 

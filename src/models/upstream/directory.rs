@@ -63,8 +63,7 @@ impl Directory {
             Ok(listed) => listed.map_err(|error| UpstreamError::Directory { problem: error.to_string() })?,
             Err(error) => return Err(UpstreamError::Directory { problem: error.to_string() }),
         };
-        // There is one revision, whatever it is called; a commit is that one or none.
-        if Commit::parse(revision.as_str()).is_some_and(|asked| asked != commit) {
+        if *revision != Revision::default() && revision.as_str() != commit.as_str() {
             let (model_id, revision) = (model_id.as_str().to_owned(), revision.as_str().to_owned());
             return Err(UpstreamError::RevisionNotFound { model_id, revision, url });
         }

@@ -11,7 +11,8 @@ use std::{
 };
 
 use http::{HeaderMap, StatusCode, header};
-use reqwest::{Client, Response, Url};
+use percent_encoding::percent_decode_str;
+use reqwest::{Client, Response, Url, redirect::Policy};
 use serde::Deserialize;
 use tokio_stream::StreamExt;
 
@@ -28,14 +29,25 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long upstream may be silent: in front of an answer and within a body.
 const SILENCE_LIMIT: Duration = Duration::from_secs(10);
 
-/// Longest answer about a model, in bytes (64 MiB, all pages of its listing together).
-const MAX_API_BYTES: usize = 64 << 20;
+/// Longest answer about a model, in bytes (16 MiB, all pages of its listing together: some hundred thousand files).
+const MAX_API_BYTES: usize = 16 << 20;
+
+/// Folders in each other; a cache is not walked deeper.
+const MAX_FOLDERS: usize = 16;
+
+/// Largest file that can be, in bytes (2^53: what JavaScript counts exactly).
+const MAX_FILE_BYTES: u64 = 1 << 53;
+
+/// Redirects of one request, as huggingface_hub follows them.
+const MAX_REDIRECTS: usize = 20;
 
 /// Pages of one listing: each has a thousand files as a rule.
 const MAX_PAGES: usize = 1000;
 
 pub(super) struct Hub {
     endpoint: Url,
+    /// User and password that stood in the address.
+    login: Option<(String, String)>,
     token: TokenFile,
     /// Made when it is first needed: it reads the system's certificates.
     client: OnceLock<Client>,
@@ -72,8 +84,15 @@ struct Asked<'a> {
 }
 
 impl Hub {
-    pub(super) const fn new(endpoint: Url, token: TokenFile) -> Self {
-        Self { endpoint, token, client: OnceLock::new() }
+    pub(super) fn new(mut endpoint: Url, token: TokenFile) -> Self {
+        // Off the address: it stands in errors and logs.
+        let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+        let login = (!endpoint.username().is_empty())
+            .then(|| (decoded(endpoint.username()), decoded(endpoint.password().unwrap_or_default())));
+        // They fail for addresses that have none.
+        let _ = endpoint.set_username("");
+        let _ = endpoint.set_password(None);
+        Self { endpoint, login, token, client: OnceLock::new() }
     }
 
     pub(super) const fn endpoint(&self) -> &Url {
@@ -197,7 +216,9 @@ impl Hub {
         }
         // In the clear only to this machine.
         let is_private = url.scheme() == "https" || url.host_str().is_some_and(is_loopback);
-        if let Some(token) = self.token.read().filter(|_| is_private) {
+        if let Some((user, password)) = &self.login {
+            request = request.basic_auth(user, Some(password));
+        } else if let Some(token) = self.token.read().filter(|_| is_private) {
             request = request.bearer_auth(token);
         }
         let response = tokio::time::timeout(CONNECT_TIMEOUT + SILENCE_LIMIT, request.send())
@@ -216,12 +237,24 @@ impl Hub {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
-        let built = Client::builder()
+        let builder = Client::builder()
             .user_agent(concat!("framehost/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(SILENCE_LIMIT)
-            .build()
-            .map_err(|error| unreachable(&error, self.endpoint.as_str()))?;
+            .redirect(Policy::custom(|attempt| {
+                let from_tls = attempt.previous().last().is_some_and(|url| url.scheme() == "https");
+                if from_tls && attempt.url().scheme() != "https" {
+                    attempt.error("it leads from https to http")
+                } else if attempt.previous().len() > MAX_REDIRECTS {
+                    attempt.error("too many redirects")
+                } else {
+                    attempt.follow()
+                }
+            }));
+        // What is meant for this machine is for no proxy to see.
+        let is_here = self.endpoint.host_str().is_some_and(is_loopback);
+        let built = if is_here { builder.no_proxy() } else { builder };
+        let built = built.build().map_err(|error| unreachable(&error, self.endpoint.as_str()))?;
         Ok(self.client.get_or_init(|| built))
     }
 
@@ -252,6 +285,12 @@ fn described(entry: Entry, url: &Url) -> Result<(String, TreeFile), UpstreamErro
     let refuse = |problem: &str| wrong(url, format!("{problem}: {:?}", entry.path));
     // Not a path that this cache could hold: nobody could ask for it either.
     FilePath::parse(&entry.path).map_err(|_| refuse("a file name that cannot be"))?;
+    if entry.path.matches('/').count() > MAX_FOLDERS {
+        return Err(refuse("a file in too many folders"));
+    }
+    if entry.size.max(entry.lfs.as_ref().map_or(0, |lfs| lfs.size)) > MAX_FILE_BYTES {
+        return Err(refuse("a file larger than any"));
+    }
     if !is_lower_hex(&entry.oid, 40) {
         return Err(refuse("a file without its git digest"));
     }

@@ -119,6 +119,10 @@ impl Upstream {
             Source::Directory(directory) => directory.listing(model_id, revision, digests).await?,
             Source::Off => return Err(UpstreamError::Off),
         };
+        if Commit::parse(revision.as_str()).is_some_and(|asked| asked != commit) {
+            let problem = format!("asked for was commit {}, it is of {}", revision.as_str(), commit.as_str());
+            return Err(UpstreamError::Answer { problem, url: self.to_string() });
+        }
         Ok(Listing { commit, tree, is_whole: true })
     }
 
