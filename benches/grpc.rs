@@ -225,6 +225,7 @@ fn in_process(case: &Case, frames: u32) -> Figure {
             activity: Activity::default(),
         }),
         models,
+        streams: streams.clone(),
         shutdown: shutdown.clone(),
         places: http::Places::default(),
     };

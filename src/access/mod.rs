@@ -8,6 +8,9 @@
 //! 2. An `Origin`, where there is one, is a connected extension's.
 //! 3. The request bears a valid token; or the peer is a process of our own user and no browser (neither `Origin` nor
 //!    `Sec-Fetch-*`). A foreign bearer from such a peer is ignored: Python clients send their hub token everywhere.
+//!
+//! A token comes in `Authorization`, or, as browsers let nobody set that for a WebSocket, in a subprotocol that is
+//! offered beside [`SUBPROTOCOL`]: `framehost.token.` and the token.
 
 mod peer;
 mod token;
@@ -18,8 +21,19 @@ use std::{
 };
 
 use http::{HeaderMap, Uri, header, request::Parts};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 pub use self::{peer::Peer, token::Token};
+
+/// The subprotocol of this hub's WebSockets.
+pub const SUBPROTOCOL: &str = "framehost";
+
+/// Before the token in a subprotocol that carries one.
+const TOKEN_SUBPROTOCOL: &[u8] = b"framehost.token.";
+
+/// WebSockets that one session may have open: as many as it may have subscriptions, and as many streams beside them.
+const MAX_SOCKETS: usize = 32;
 
 /// The rules and the tokens of one hub. Cloning shares them.
 #[derive(Debug, Clone)]
@@ -31,7 +45,14 @@ pub struct Access {
 struct Shared {
     /// Readable by the user alone, in the runtime file.
     user_token: Token,
-    sessions: Mutex<Vec<SessionEntry>>,
+    sessions: Mutex<Sessions>,
+}
+
+#[derive(Debug, Default)]
+struct Sessions {
+    /// Never used twice: a late socket of a session that is over must not meet another's streams.
+    last_id: u64,
+    entries: Vec<SessionEntry>,
 }
 
 #[derive(Debug)]
@@ -39,6 +60,20 @@ struct SessionEntry {
     id: u64,
     token: Token,
     origin: Option<String>,
+    sockets: Arc<Semaphore>,
+    /// Cancelled when the session ends or begins anew.
+    over: CancellationToken,
+}
+
+/// The session whose token a request bears.
+#[derive(Debug, Clone)]
+pub struct BearerSession {
+    /// Its number, as [`SessionToken::id`] tells.
+    pub id: u64,
+    /// Places for its WebSockets.
+    pub sockets: Arc<Semaphore>,
+    /// Cancelled when the session ends or begins anew.
+    pub over: CancellationToken,
 }
 
 /// A session's token, valid until this is dropped.
@@ -88,8 +123,10 @@ impl Access {
     pub fn admit(&self, origin: Option<String>) -> Result<SessionToken, getrandom::Error> {
         let token = Token::random()?;
         let mut sessions = self.sessions();
-        let id = sessions.last().map_or(1, |last| last.id + 1);
-        sessions.push(SessionEntry { id, token: token.clone(), origin });
+        sessions.last_id += 1;
+        let id = sessions.last_id;
+        let (sockets, over) = (Arc::new(Semaphore::new(MAX_SOCKETS)), CancellationToken::new());
+        sessions.entries.push(SessionEntry { id, token: token.clone(), origin, sockets, over });
         Ok(SessionToken { id, token, shared: Arc::clone(&self.shared) })
     }
 
@@ -107,27 +144,47 @@ impl Access {
         let origin = request.headers.get(header::ORIGIN);
         if let Some(origin) = origin {
             let known = |entry: &SessionEntry| entry.origin.as_ref().is_some_and(|own| own.as_bytes() == origin);
-            if !self.sessions().iter().any(known) {
+            if !self.sessions().entries.iter().any(known) {
                 return Err(Denied::Origin);
             }
         }
-        if bearer(&request.headers).is_some_and(|bearer| self.is_valid(bearer)) {
+        if presented(&request.headers).any(|token| self.is_valid(token)) {
             return Ok(());
         }
         let is_browser = origin.is_some() || request.headers.keys().any(|name| name.as_str().starts_with("sec-fetch-"));
         if peer == Peer::SameUser && !is_browser { Ok(()) } else { Err(Denied::Caller) }
     }
 
+    /// The session whose token a request bears. If it tells an origin, it is that session's, where that has one.
+    pub fn session(&self, headers: &HeaderMap) -> Option<BearerSession> {
+        let origin = headers.get(header::ORIGIN).map(http::HeaderValue::as_bytes);
+        let sessions = self.sessions();
+        let mut found = None;
+        for token in presented(headers) {
+            for entry in &sessions.entries {
+                if entry.token.matches(token) {
+                    found = Some(entry);
+                }
+            }
+        }
+        let entry = found?;
+        let is_own = match (origin, &entry.origin) {
+            (Some(told), Some(own)) => told == own.as_bytes(),
+            (None, _) | (_, None) => true,
+        };
+        is_own.then(|| BearerSession { id: entry.id, sockets: Arc::clone(&entry.sockets), over: entry.over.clone() })
+    }
+
     fn is_valid(&self, bearer: &[u8]) -> bool {
         // Every token is compared in full, so that time tells nothing.
         let mut valid = self.shared.user_token.matches(bearer);
-        for entry in self.sessions().iter() {
+        for entry in &self.sessions().entries {
             valid |= entry.token.matches(bearer);
         }
         valid
     }
 
-    fn sessions(&self) -> MutexGuard<'_, Vec<SessionEntry>> {
+    fn sessions(&self) -> MutexGuard<'_, Sessions> {
         self.shared.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -137,12 +194,26 @@ impl SessionToken {
     pub const fn token(&self) -> &Token {
         &self.token
     }
+
+    /// Another one for each session.
+    pub const fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Ends the WebSockets that are open with this token; it can open others.
+    pub fn close_sockets(&self) {
+        let mut sessions = self.shared.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = sessions.entries.iter_mut().find(|entry| entry.id == self.id) {
+            std::mem::take(&mut entry.over).cancel();
+        }
+    }
 }
 
 impl Drop for SessionToken {
     fn drop(&mut self) {
+        self.close_sockets();
         let mut sessions = self.shared.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        sessions.retain(|entry| entry.id != self.id);
+        sessions.entries.retain(|entry| entry.id != self.id);
     }
 }
 
@@ -164,6 +235,18 @@ fn host_is_ours(uri: &Uri, headers: &HeaderMap, port: u16) -> bool {
         ours &= is_ours(host.as_bytes());
     }
     named && ours
+}
+
+/// Every token that a request bears.
+fn presented(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    let offered = subprotocols(headers).filter_map(|name| name.strip_prefix(TOKEN_SUBPROTOCOL));
+    bearer(headers).into_iter().chain(offered)
+}
+
+/// The subprotocols that a WebSocket's client offers.
+pub fn subprotocols(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    let lines = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).into_iter();
+    lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii))
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
@@ -277,6 +360,37 @@ mod tests {
         for wrong in ["", "x", &"0".repeat(64), &two.token().as_str()[1..]] {
             assert_eq!(with(wrong), Err(Denied::Caller), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn a_sockets_token_comes_in_a_subprotocol() {
+        let access = Access::new().unwrap();
+        let session = access.admit(Some(EXTENSION.to_owned())).unwrap();
+        let other = access.admit(Some(EXTENSION.replace('a', "b"))).unwrap();
+        let offered = format!("framehost,framehost.token.{}", session.token().as_str());
+        let headers = [("origin", EXTENSION), ("sec-websocket-protocol", offered.as_str())];
+        assert_eq!(check(&access, Peer::SameUser, &headers), Ok(()));
+        let found = |origin: &str, offered: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ORIGIN, origin.parse().unwrap());
+            headers.insert(header::SEC_WEBSOCKET_PROTOCOL, offered.parse().unwrap());
+            access.session(&headers)
+        };
+        assert_eq!(found(EXTENSION, &offered).map(|session| session.id), Some(session.id()));
+        assert!(found(&EXTENSION.replace('a', "b"), &offered).is_none(), "another extension's origin");
+        assert!(found(EXTENSION, &offered.replace("framehost.token.", "")).is_none());
+        let foreign = format!("framehost, framehost.token.{}", access.user_token().as_str());
+        assert!(found(EXTENSION, &foreign).is_none(), "the user's token is no session's");
+
+        let open = found(EXTENSION, &offered).unwrap();
+        session.close_sockets();
+        assert!(open.over.is_cancelled());
+        let open = found(EXTENSION, &offered).unwrap();
+        assert!(!open.over.is_cancelled());
+        drop(session);
+        assert!(open.over.is_cancelled());
+        assert!(found(EXTENSION, &offered).is_none());
+        drop(other);
     }
 
     #[test]

@@ -77,6 +77,11 @@ const TABLE: [(Format, &str, Option<u8>); 15] = [
 ];
 
 impl Format {
+    /// One picture by itself, whose bytes tell its size?
+    pub const fn is_still(self) -> bool {
+        matches!(self, Self::Encoded(Codec::Jpeg | Codec::Png | Codec::Webp))
+    }
+
     /// Reads a wire name.
     ///
     /// # Errors

@@ -3,6 +3,8 @@
 //! ```text
 //! [0..8) timestamp_ms u64 · [8..12) width u32 · [12..16) height u32 · [16] format u8 · [17..] frame_data
 //! ```
+//!
+//! A still (JPEG, PNG, WebP) may leave both sides 0: its size is read from its bytes.
 
 use byteorder::{ByteOrder, LittleEndian};
 use bytes::Bytes;
@@ -23,12 +25,12 @@ pub fn decode(packet: &Bytes) -> Result<VideoFrame, FrameError> {
     let timestamp_ms = LittleEndian::read_u64(header);
     let (_, sides) = header.split_at(8);
     let (width, height) = sides.split_at(4);
-    VideoFrame::try_new(
-        Format::from_packet_byte(format)?,
-        Some((LittleEndian::read_u32(width), LittleEndian::read_u32(height))),
-        timestamp_ms,
-        packet.slice(HEADER_BYTES..),
-    )
+    let format = Format::from_packet_byte(format)?;
+    let size = match (LittleEndian::read_u32(width), LittleEndian::read_u32(height)) {
+        (0, 0) if format.is_still() => None,
+        size => Some(size),
+    };
+    VideoFrame::try_new(format, size, timestamp_ms, packet.slice(HEADER_BYTES..))
 }
 
 /// Writes a picture as a packet.
@@ -72,6 +74,20 @@ mod tests {
         }
         // A whole header with nothing behind it has a size of 0 x 0.
         assert!(matches!(decode(&Bytes::from(vec![0; HEADER_BYTES])), Err(FrameError::Size { .. })));
+    }
+
+    #[test]
+    fn a_still_may_leave_its_size_to_its_bytes() {
+        let still = include_bytes!("../../tests/golden/gradient-64x48.png");
+        let packet = |width: u8, byte: u8| {
+            let mut packet = vec![1, 0, 0, 0, 0, 0, 0, 0, width, 0, 0, 0, 0, 0, 0, 0, byte];
+            packet.extend_from_slice(still);
+            decode(&Bytes::from(packet))
+        };
+        let frame = packet(0, 7).unwrap();
+        assert_eq!((frame.width(), frame.height()), (64, 48));
+        assert!(matches!(packet(64, 7), Err(FrameError::Size { .. })), "both or none");
+        assert!(matches!(packet(0, 2), Err(FrameError::Size { .. })), "H.264 has to tell its size");
     }
 
     #[test]

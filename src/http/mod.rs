@@ -8,17 +8,20 @@
 //! - A connection that does not begin, or begins a request and does not end its head, is closed after `SILENCE_LIMIT`;
 //!   one that never asks for anything it may have, after `UNKNOWN_LIMIT`.
 //!
-//! Data path: accept -> `Peer::of` -> preface -> hyper -> `Access::check` -> gRPC routes, `hub_protocol`, or `/healthz`.
+//! Data path: accept -> `Peer::of` -> preface -> hyper -> `Access::check` -> gRPC routes, `websocket`, `hub_protocol`, or
+//! `/healthz`.
 
 mod gathered;
 mod hub_protocol;
 mod preface;
+mod websocket;
 
 use std::{
     convert::Infallible,
     io,
     net::SocketAddr,
-    sync::{Arc, OnceLock},
+    pin::Pin,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -37,6 +40,7 @@ use crate::{
     access::{Access, Peer},
     activity::{Activity, ActivityGuard},
     models::SharedModels,
+    streams::Streams,
 };
 
 /// How long a connection may take to begin, or to send the head of a request.
@@ -74,6 +78,8 @@ pub struct Service {
     pub routes: Routes,
     /// The model cache.
     pub models: SharedModels,
+    /// The streams, for those who reach them by WebSocket.
+    pub streams: Streams,
     /// Ends the listener and its connections.
     pub shutdown: CancellationToken,
     /// Shared by all listeners of the hub.
@@ -147,6 +153,17 @@ struct Connection {
     peer: Peer,
     /// Set by the first request that was let pass.
     authenticated: OnceLock<ActivityGuard>,
+    /// What an HTTP/1.1 connection goes on with when its last answer is sent. It stays in the connection's task, and so
+    /// in its place.
+    upgraded: Mutex<Option<Conversation>>,
+}
+
+type Conversation = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl Connection {
+    fn go_on_with(&self, conversation: impl Future<Output = ()> + Send + 'static) {
+        *self.upgraded.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::pin(conversation));
+    }
 }
 
 /// Serves one connection to its end.
@@ -157,7 +174,7 @@ struct Connection {
 async fn serve_connection(stream: TcpStream, peer: io::Result<Peer>, service: Service) -> io::Result<()> {
     let (peer, local) = (peer?, stream.local_addr()?);
     stream.set_nodelay(true)?;
-    let connection = Arc::new(Connection { local, peer, authenticated: OnceLock::new() });
+    let connection = Arc::new(Connection { local, peer, authenticated: OnceLock::new(), upgraded: Mutex::default() });
     let stop = service.shutdown.clone();
     let conversation = async {
         let (protocol, stream) = tokio::time::timeout(SILENCE_LIMIT, preface::read(stream)).await??;
@@ -186,9 +203,14 @@ async fn serve_http1(stream: Rewound, connection: Arc<Connection>, service: Serv
         .timer(TokioTimer::new())
         .header_read_timeout(SILENCE_LIMIT)
         .serve_connection(TokioIo::new(stream), answer)
+        .with_upgrades()
         .await;
     if let Err(error) = served {
         tracing::debug!(%error, "an HTTP/1.1 connection ended");
+    }
+    let upgraded = connection.upgraded.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(conversation) = upgraded {
+        conversation.await;
     }
 }
 
@@ -220,7 +242,7 @@ async fn answer(
     connection: Arc<Connection>,
     mut service: Service,
 ) -> Result<Response<Body>, Infallible> {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let is_grpc = is_grpc(parts.headers.get(header::CONTENT_TYPE));
     if let Err(denied) = service.access.check(connection.local, connection.peer, &parts) {
         // Not louder: a web page could fill the log with it.
@@ -234,6 +256,9 @@ async fn answer(
     connection.authenticated.get_or_init(|| service.activity.enter());
     if is_grpc {
         return service.routes.call(Request::from_parts(parts, body)).await;
+    }
+    if let Some(response) = websocket::answer(&service, &connection, &mut parts) {
+        return Ok(response);
     }
     if let Some(response) = hub_protocol::answer(&service.models, &parts, body).await {
         return Ok(response);

@@ -166,6 +166,7 @@ fn serve_port(hub: &Arc<Hub>, tasks: &TaskTracker, options: &HubOptions, listene
             activity: hub.activity().clone(),
         }),
         models: hub.models().clone(),
+        streams: hub.streams().clone(),
         shutdown: hub.shutdown().clone(),
         places: hub.places().clone(),
     };

@@ -219,6 +219,16 @@ impl Registration {
         self.token.token()
     }
 
+    /// The session's number at the loopback port.
+    pub const fn access_id(&self) -> u64 {
+        self.token.id()
+    }
+
+    /// Ends the session's WebSockets; it can open others.
+    pub fn close_sockets(&self) {
+        self.token.close_sockets();
+    }
+
     /// Notes what the client calls itself.
     pub fn name_client(&self, client: String) {
         self.update(|snapshot| snapshot.client = Some(client));

@@ -1,23 +1,15 @@
 //! `frame` and `packet`: pictures on their way from the extension to a stream, and the credits they cost.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 use serde::Serialize;
 
 use super::{Reply, Session, ok, outbound::Place, stream_id, streams::Feed};
 use crate::{
     error::ErrorKind,
-    frame::{Format, FrameError, MAX_FRAME_NUMBER, Metadata, VideoFrame, fragment::Reassembler, packet},
+    frame::{Format, FrameError, VideoFrame, fragment::Reassembler, packet},
     message::{Failure, MessageError, Request},
-    streams::StreamId,
+    streams::{PictureFields, StreamId},
 };
-
-/// Entries of a picture's `metadata`.
-const MAX_METADATA_ENTRIES: usize = 32;
-
-/// Longest key or value of a picture's `metadata`, in bytes.
-const MAX_METADATA_BYTES: usize = 4096;
 
 /// Credits that go back with the next `frame_ack`.
 #[derive(Debug, Clone, Copy, Default)]
@@ -50,13 +42,11 @@ impl Session {
         // Whatever is wrong with a packet is wrong with the field that it came in.
         let of_data = |error: FrameError| Failure::new(error.kind(), error).with_field(Some("data"));
         self.publish(request, |request, reassembler| {
-            let metadata = metadata(request)?;
             let message = Bytes::from(request.base64("data")?);
             let packet = reassembler
                 .push(message)
                 .map_err(|error| Failure::new(error.kind(), error).with_field(Some("data")))?;
-            let frame = packet.map(|packet| packet::decode(&packet).map_err(of_data)).transpose()?;
-            Ok(frame.map(|frame| frame.with_metadata(metadata)))
+            packet.map(|packet| packet::decode(&packet).map_err(of_data)).transpose()
         })
     }
 
@@ -68,26 +58,17 @@ impl Session {
     ) -> Result<Reply, Failure> {
         let id = stream_id(request)?;
         let stream = self.streams.get_mut(&id).ok_or_else(|| no_stream(&id))?;
-        let Feed::Extension { credits, reassembler } = &mut stream.feed else {
+        let Feed::Extension { intake, reassembler } = &mut stream.feed else {
             let problem = "this stream makes its own pictures";
             return Err(Failure::new(ErrorKind::FailedPrecondition, problem).with("stream_id", id.as_str()));
         };
-        let refuse = |failure: Failure, credits: u32| failure.with("stream_id", id.as_str()).with("credits", credits);
-        if *credits == 0 {
-            stream.publisher.reject();
-            let failure = Failure::new(ErrorKind::ResourceExhausted, "no credit left for this stream");
-            return Err(refuse(failure, 0));
-        }
-        let picture =
-            frame_number(request).map_err(Failure::from).and_then(|number| Ok((read(request, reassembler)?, number)));
+        let published = intake.publish(|| {
+            let fields = PictureFields::read(request)?;
+            let frame = read(request, reassembler)?;
+            Ok((frame.map(|frame| frame.with_metadata(fields.metadata)), fields.frame_number))
+        });
         stream.publisher.set_lost_packets(reassembler.counts().lost);
-        let (frame, number) = picture.map_err(|failure| {
-            stream.publisher.reject();
-            refuse(failure, 1)
-        })?;
-        *credits -= 1;
-        // A fragment spends a credit like a packet, and has it back like one.
-        let frame_number = frame.map(|frame| stream.publisher.publish(frame, number));
+        let frame_number = published?;
         let ack = self.acks.entry(id).or_default();
         ack.frame_number = frame_number.or(ack.frame_number);
         ack.credits += 1;
@@ -110,8 +91,8 @@ impl Session {
             return;
         };
         place.event("frame_ack", FrameAck { stream_id: id.as_str(), frame_number, credits });
-        if let Some(Feed::Extension { credits: available, .. }) = self.streams.get_mut(&id).map(|s| &mut s.feed) {
-            *available += credits;
+        if let Some(Feed::Extension { intake, .. }) = self.streams.get(&id).map(|stream| &stream.feed) {
+            intake.give_back(credits);
         }
     }
 }
@@ -126,9 +107,8 @@ fn read_frame(request: &Request<'_>) -> Result<VideoFrame, Failure> {
         (None, Some(_)) => return Err(MessageError::Missing { field: "width" }.into()),
     };
     let timestamp_ms = request.required("timestamp_ms")?;
-    let metadata = metadata(request)?;
     let data = Bytes::from(request.base64("data")?);
-    Ok(VideoFrame::try_new(format, size, timestamp_ms, data)?.with_metadata(metadata))
+    Ok(VideoFrame::try_new(format, size, timestamp_ms, data)?)
 }
 
 /// A side in pixels. Numbers beyond 32 bits are sizes, too, if impossible ones.
@@ -141,25 +121,6 @@ fn side(request: &Request<'_>, field: &'static str) -> Result<Option<u32>, Failu
         })
     };
     side.map(in_range).transpose()
-}
-
-fn frame_number(request: &Request<'_>) -> Result<Option<u32>, MessageError> {
-    match request.optional::<u32>("frame_number")? {
-        Some(number) if number > MAX_FRAME_NUMBER => {
-            Err(MessageError::field("frame_number", format!("{number} is above {MAX_FRAME_NUMBER}")))
-        }
-        other => Ok(other),
-    }
-}
-
-fn metadata(request: &Request<'_>) -> Result<Metadata, MessageError> {
-    let metadata: BTreeMap<String, String> = request.optional("metadata")?.unwrap_or_default();
-    let fits = |(key, value): (&String, &String)| key.len().max(value.len()) <= MAX_METADATA_BYTES;
-    if metadata.len() > MAX_METADATA_ENTRIES || !metadata.iter().all(fits) {
-        let problem = format!("at most {MAX_METADATA_ENTRIES} entries, keys and values of {MAX_METADATA_BYTES} bytes");
-        return Err(MessageError::field("metadata", problem));
-    }
-    Ok(metadata)
 }
 
 /// This session has no such stream.

@@ -20,7 +20,7 @@ pub(super) const MODEL_CHUNK_BYTES: usize = 192 << 10;
 const _: () = assert!(MODEL_CHUNK_BYTES.div_ceil(3) * 4 + 4096 <= MAX_OUTBOUND_BODY);
 
 /// What this version can do; what it cannot is absent.
-const CAPABILITIES: [&str; 14] = [
+const CAPABILITIES: [&str; 15] = [
     "frame",
     "packet",
     "fragments",
@@ -35,6 +35,7 @@ const CAPABILITIES: [&str; 14] = [
     "models",
     "models.pull",
     "models.url",
+    "ws",
 ];
 
 /// Longest name of a client, in characters.
@@ -48,8 +49,9 @@ struct Hello<'a> {
     limits: Limits,
     grpc: Option<String>,
     http: Option<String>,
+    ws: Option<String>,
     token: &'a str,
-    capabilities: [&'a str; 14],
+    capabilities: [&'a str; 15],
 }
 
 #[derive(Serialize)]
@@ -113,6 +115,7 @@ impl Session {
         }
         self.epoch += 1;
         self.give_up_openings().await;
+        self.registration.close_sockets();
         self.close_all_streams().await;
         self.handles.clear();
         ok(&Hello {
@@ -127,6 +130,7 @@ impl Session {
             },
             grpc: self.hub.address().map(|address| address.to_string()),
             http: self.hub.address().map(|address| format!("http://{address}")),
+            ws: self.hub.address().map(|address| format!("ws://{address}")),
             token: self.registration.token().as_str(),
             capabilities: CAPABILITIES,
         })

@@ -22,8 +22,8 @@ use crate::{
     message::{Failure, Request, page},
     source::{Running, SourceState},
     streams::{
-        Feedback, Feedbacks, Origin, Publisher, ResultEvent, StreamError, StreamId, StreamSnapshot, SubscriberSnapshot,
-        Trouble,
+        Feedback, Feedbacks, OpenIntake, Origin, Publisher, ResultEvent, StreamError, StreamId, StreamSnapshot,
+        SubscriberSnapshot, Trouble,
     },
 };
 
@@ -37,8 +37,8 @@ pub(super) struct OpenStream {
 
 /// Where a stream's pictures come from.
 pub(super) enum Feed {
-    /// The client's `frame` and `packet` requests.
-    Extension { credits: u32, reassembler: Reassembler },
+    /// The client's `frame` and `packet` requests, and its WebSockets.
+    Extension { intake: OpenIntake, reassembler: Reassembler },
     /// A thread of the hub.
     Source(Running),
 }
@@ -127,7 +127,9 @@ impl Session {
         let owner = Some(self.registration.session_id().to_owned());
         let origin = Origin { source: "extension", owner, is_lossless: false };
         let publisher = Arc::new(self.hub.streams().open(id, origin)?);
-        let feed = Feed::Extension { credits: FRAME_CREDITS, reassembler: Reassembler::default() };
+        let session = self.registration.access_id();
+        let intake = self.hub.streams().open_intake(Arc::clone(&publisher), session, FRAME_CREDITS);
+        let feed = Feed::Extension { intake, reassembler: Reassembler::default() };
         self.hold(id, publisher, feed);
         let frame_credits = Some(FRAME_CREDITS);
         ok(&Opened { stream_id: id.as_str(), source: "extension", frame_credits, granted: None })

@@ -16,6 +16,7 @@
 
 mod counters;
 mod feedback;
+mod intake;
 mod publisher;
 mod queue;
 mod stream;
@@ -29,6 +30,7 @@ use std::time::Duration;
 pub use self::{
     counters::{StreamSnapshot, SubscriberSnapshot},
     feedback::{Feedback, Feedbacks, ResultEvent},
+    intake::{Intake, OpenIntake, PictureFields},
     publisher::{Origin, Publisher},
     queue::{MAX_FIFO_DEPTH, Notice, Queue, QueueError},
     subscription::{Delivered, Event, Subscription},

@@ -1,16 +1,16 @@
 //! The hub's streams by name.
 
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    collections::{BTreeMap, HashMap, btree_map::Entry},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
 use serde_json::value::RawValue;
 
 use super::{
-    LINGER, MAX_STREAMS, Origin, Publisher, StreamError, StreamId, StreamSnapshot, SubscribeOptions, Subscription,
-    feedback::ResultFate, stream::Stream,
+    Intake, LINGER, MAX_STREAMS, OpenIntake, Origin, Publisher, StreamError, StreamId, StreamSnapshot,
+    SubscribeOptions, Subscription, feedback::ResultFate, stream::Stream,
 };
 use crate::transcode::TranscodeOptions;
 
@@ -25,6 +25,8 @@ struct Shared {
     linger: Duration,
     transcode: TranscodeOptions,
     by_id: Mutex<BTreeMap<StreamId, Arc<Stream>>>,
+    /// Streams that sessions' clients feed, with the session's number.
+    intakes: Mutex<HashMap<StreamId, (u64, Weak<Intake>)>>,
 }
 
 impl Default for Streams {
@@ -36,7 +38,7 @@ impl Default for Streams {
 impl Streams {
     /// No streams yet. `linger`: how long subscribers outlive their publisher. `transcode`: what conversions may use.
     pub fn new(linger: Duration, transcode: TranscodeOptions) -> Self {
-        Self { shared: Arc::new(Shared { linger, transcode, by_id: Mutex::default() }) }
+        Self { shared: Arc::new(Shared { linger, transcode, by_id: Mutex::default(), intakes: Mutex::default() }) }
     }
 
     pub(super) fn transcode_options(&self) -> &TranscodeOptions {
@@ -51,6 +53,22 @@ impl Streams {
     pub fn open(&self, id: &StreamId, origin: Origin) -> Result<Publisher, StreamError> {
         let mut by_id = self.by_id();
         Self::find_or_make(&mut by_id, id)?.attach(self, origin)
+    }
+
+    /// Lets a session's client feed a stream that was opened for it, by whatever way, with so many credits.
+    pub fn open_intake(&self, publisher: Arc<Publisher>, session: u64, credits: u32) -> OpenIntake {
+        let intake = OpenIntake::new(publisher, credits);
+        let mut intakes = self.intakes();
+        intakes.retain(|_, (_, intake)| intake.strong_count() > 0);
+        intakes.insert(intake.stream_id().clone(), (session, Arc::downgrade(intake.shared())));
+        intake
+    }
+
+    /// The intake of a stream that this session has open.
+    pub fn intake(&self, id: &StreamId, session: u64) -> Option<Arc<Intake>> {
+        let intakes = self.intakes();
+        let (owner, intake) = intakes.get(id)?;
+        intake.upgrade().filter(|intake| *owner == session && !intake.closed().is_cancelled())
     }
 
     /// Could the stream be opened now?
@@ -126,6 +144,10 @@ impl Streams {
         if is_listed && !stream.is_wanted() {
             by_id.remove(&stream.id);
         }
+    }
+
+    fn intakes(&self) -> MutexGuard<'_, HashMap<StreamId, (u64, Weak<Intake>)>> {
+        self.shared.intakes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn by_id(&self) -> MutexGuard<'_, BTreeMap<StreamId, Arc<Stream>>> {
