@@ -90,6 +90,8 @@ export interface ConnectOptions {
   now?: () => number;
   /** For tests: a number from 0 to less than 1. */
   random?: () => number;
+  /** Instead of `new WebSocket`; null: everything goes through the native port. */
+  webSocket?: ((url: string, protocols: string[]) => WebSocket) | null;
 }
 
 /**
@@ -109,6 +111,10 @@ export interface Hello {
   limits: { max_inbound_bytes: number; max_outbound_bytes: number; chunk_bytes: number; frame_credits: number };
   /** Address of the gRPC services, for example "127.0.0.1:50052". */
   grpc: string;
+  /** Where models and everything else of HTTP are, for example "http://127.0.0.1:50052". */
+  http?: string;
+  /** Where streams are reached by WebSocket, for example "ws://127.0.0.1:50052". */
+  ws?: string;
   /** Opens the services on loopback; void when the session ends. */
   token: string;
   capabilities: string[];
@@ -230,7 +236,10 @@ export interface WatchedFrame {
   data: Uint8Array;
 }
 
-/** Pictures of a stream of the hub: the newest each time. It outlives restarts of the hub. */
+/**
+ * Pictures of a stream of the hub: the newest each time. It outlives restarts of the hub. Where they have to come through
+ * the native port each is scaled down until it fits a message.
+ */
 export class Subscription implements AsyncIterable<WatchedFrame> {
   private constructor();
   readonly streamId: string;
@@ -240,7 +249,7 @@ export class Subscription implements AsyncIterable<WatchedFrame> {
   on(event: 'ended', fn: (end: { error: FramehostError | null }) => void): () => void;
   /** The loop throws what ended the stream, if it did not come to its end. */
   [Symbol.asyncIterator](): AsyncIterator<WatchedFrame>;
-  /** Ends it. Resolves to what the hub counted, or null. */
+  /** Ends it. Resolves to what was counted, or null. */
   close(): Promise<{ stream_id: string; delivered: number; dropped: number } | null>;
 }
 
@@ -330,7 +339,7 @@ export interface StreamStats {
   dropped: number;
   /** Sent and refused by the host; each is an 'error' event. */
   rejected: number;
-  /** Sent, then the session ended before the host had answered. */
+  /** Sent, then the session or the WebSocket ended before the host had answered. */
   lost: number;
   /** Pictures that may be sent now. */
   credits: number;
@@ -378,7 +387,8 @@ export class Stream {
   readonly opened: Promise<OpenedStream>;
 
   /**
-   * Sends one picture. Pictures keep the order of the calls. Rejects with `failed_precondition` after close(), with
+   * Sends one picture: through a WebSocket where the hub has one, else through the native port. Pictures keep the order
+   * of the calls. Rejects with `failed_precondition` after close(), with
    * `resource_exhausted` if it cannot fit a message; that the host refuses it is an 'error' event.
    */
   send(picture: Picture, options?: SendOptions): Promise<SendResult>;
@@ -388,7 +398,7 @@ export class Stream {
 
   on<E extends keyof StreamEvents>(event: E, fn: (value: StreamEvents[E]) => void): () => void;
 
-  /** Closes the stream. Resolves to the host's last counters, or null if there is nobody to tell them. */
+  /** Closes the stream when what was sent has arrived. Resolves to the host's last counters, or null if there is nobody to tell them. */
   close(): Promise<Record<string, unknown> | null>;
 }
 

@@ -15,6 +15,8 @@
  * - No picture leaves without a credit, because the browser buffers without limit. One that stays behind is counted.
  * - A port that ended is never used again: the next one is opened after a growing, jittered pause.
  * - What the host promised in one session (streams, handles, credits, the token) is not used in the next.
+ * - Pictures of a stream take one way at a time, a WebSocket or the native port, so that none overtakes another. Nothing
+ *   depends on the WebSocket: what it cannot do the port does.
  */
 
 /** Name under which the host's manifest is installed. */
@@ -43,6 +45,29 @@ const FPS_WINDOW_MS = 2_000;
 
 /** Share of the newest value in `stats.latencyMs`, a moving average. */
 const LATENCY_WEIGHT = 0.1;
+
+/** How long a WebSocket may take to open; then the native port does its work. */
+const SOCKET_TIMEOUT_MS = 2_000;
+
+/** Pause before another WebSocket is tried in the place of one that broke; it doubles with each failure. */
+const SOCKET_RETRY_MS = 5_000;
+
+/** Longest of these pauses. */
+const SOCKET_RETRY_MAX_MS = 300_000;
+
+/** How long close() waits for pictures that are on their way in a WebSocket; the native port keeps its order by itself. */
+const SOCKET_DRAIN_MS = 5_000;
+
+/** Formats by their byte in a packet's header. */
+const PACKET_FORMATS = [
+  'rgb', 'bgr', 'h264', 'vp8', 'jpeg', 'vp9', 'av1', 'png', 'webp', 'i420', 'nv12', 'rgba', 'bgra', 'gray', 'yuy2',
+];
+
+/** Of these, those whose bytes tell their size. */
+const STILLS = ['jpeg', 'png', 'webp'];
+
+/** Bytes of a packet's header. */
+const PACKET_HEADER_BYTES = 17;
 
 /** Room for a `frame` message's other fields beside `data`; metadata is at most 32 entries. */
 const ENVELOPE_BYTES = 1024;
@@ -176,6 +201,7 @@ export class Host {
       clearTimeout: options.clearTimeout ?? ((timer) => globalThis.clearTimeout(timer)),
       now: options.now ?? (() => performance.now()),
       random: options.random ?? Math.random,
+      webSocket: options.webSocket === undefined ? newWebSocket : options.webSocket,
       reconnect: { ...DEFAULT_RECONNECT, ...options.reconnect },
     };
     this.models = new Models(this);
@@ -250,9 +276,7 @@ export class Host {
     return this.request('devices', {}, options);
   }
 
-  /**
-   * Watches any stream of the hub, coded small enough for messages; for a preview. One subscription for each stream.
-   */
+  /** Watches any stream of the hub, for a preview. One subscription for each stream. */
   subscribe(streamId, { format, maxWidth, maxFps, wait = true } = {}) {
     if (this.#state === 'closed') throw this.#closedError();
     if (this.#subscriptions.has(streamId)) {
@@ -284,6 +308,58 @@ export class Host {
 
   get _timers() {
     return this.#options;
+  }
+
+  /**
+   * A WebSocket to a stream, in the session that is there now. Resolves when it is open, to null if it cannot be had.
+   * `told.text` and `told.binary` get what comes, `told.ended` is called once if an open one ends by itself.
+   */
+  _socket(streamId, query, told) {
+    const { ws, token } = this.#hello ?? {};
+    if (!ws || !this.#options.webSocket) return Promise.resolve(null);
+    const url = `${ws}/v1/streams/${encodeURIComponent(streamId)}?${new URLSearchParams(withoutUndefined(query))}`;
+    return new Promise((resolve) => {
+      let socket;
+      try {
+        socket = this.#options.webSocket(url, ['framehost', `framehost.token.${token}`]);
+      } catch {
+        resolve(null);
+        return;
+      }
+      socket.binaryType = 'arraybuffer';
+      const timer = this.#options.setTimeout(() => ended(), SOCKET_TIMEOUT_MS);
+      let isOpen = false;
+      const close = () => {
+        socket.onopen = socket.onmessage = socket.onclose = socket.onerror = null;
+        this.#options.clearTimeout(timer);
+        try {
+          socket.close();
+        } catch {
+          // It ended by itself.
+        }
+      };
+      const ended = () => {
+        close();
+        if (isOpen) told.ended();
+        else resolve(null);
+      };
+      socket.onopen = () => {
+        isOpen = true;
+        this.#options.clearTimeout(timer);
+        resolve({ send: (data) => socket.send(data), close });
+      };
+      socket.onmessage = ({ data }) => {
+        if (typeof data !== 'string') told.binary?.(new Uint8Array(data));
+        else told.text(JSON.parse(data));
+      };
+      // An error is always followed by a close.
+      socket.onclose = ended;
+    });
+  }
+
+  /** An event about a stream that came through its WebSocket. */
+  _socketEvent(message) {
+    this.#event(message, 'socket');
   }
 
   _start() {
@@ -420,10 +496,11 @@ export class Host {
     else request.resolve(message.ok ?? {});
   }
 
-  #event(message) {
+  /** `way`: how it came, 'port' or 'socket'. */
+  #event(message, way = 'port') {
     switch (message.event) {
       case 'frame_ack':
-        this.#stream(message.stream_id)?._acked(message.credits);
+        this.#stream(message.stream_id)?._acked(message.credits, way);
         break;
       case 'result':
         this.#stream(message.stream_id)?._result(message);
@@ -448,9 +525,9 @@ export class Host {
         break;
       case 'error': {
         const error = errorOf(message);
-        this.#stream(error.details.stream_id)?._refused(error);
+        this.#stream(error.details.stream_id)?._refused(error, way);
         // A host that cannot go on says why before it leaves; the browser only says that it left.
-        if (error.details.type === undefined) this.#lastWords = error;
+        if (error.details.type === undefined && way === 'port') this.#lastWords = error;
         this.#listeners.emit('error', error);
         break;
       }
@@ -574,7 +651,15 @@ export class Stream {
   #credits = 0;
   #wanting = [];
   #pendingBytes = null;
-  #sentAt = [];
+  /** When the pictures were sent of which nothing has been heard yet, by the way that they took. */
+  #sentAt = { port: [], socket: [] };
+  /** The open WebSocket that pictures take, or null: the native port. */
+  #socket = null;
+  /** One that is open and waits until what was sent through the port has arrived, so that nothing overtakes it. */
+  #nextSocket = null;
+  #socketFailures = 0;
+  /** Resolves what waits until nothing is on its way. */
+  #whenIdle = null;
   #ackedAt = [];
   /** The host's answer to the `stream.open` that was sent last. */
   #openAnswered = null;
@@ -641,18 +726,20 @@ export class Stream {
       frame_number: frame.frameNumber,
       metadata: frame.metadata,
       data,
-    }));
+    }), (bytes) => packetOf(frame, bytes));
   }
 
   /** Sends a packet: the protocol's 17-byte header and its payload. */
   async sendPacket(packet, options = {}) {
-    return this.#send(packet, options, (data) => ({
+    const message = (data) => ({
       type: 'packet',
       stream_id: this.streamId,
       frame_number: options.frameNumber,
       metadata: options.metadata,
       data,
-    }));
+    });
+    // A part of a packet (its eighth byte says so) is for the port only.
+    return this.#send(packet, options, message, (bytes) => (bytes[7] === 0xff ? null : bytes));
   }
 
   /** Closes the stream. Resolves to the host's last counters, or null if there is nobody to tell them. */
@@ -662,6 +749,7 @@ export class Stream {
     this.#finish('closed', new FramehostError('failed_precondition', 'the stream was closed', this.#about()));
     try {
       // Until the answer comes the stream stays known to the host object: acknowledgements that are on their way count.
+      if (wasOpen) await this.#drained();
       if (wasOpen) return await this.#host._ask('stream.close', { stream_id: this.streamId });
       // One that is being opened is given up; until the host has answered, its id is taken. A host that has not got so
       // far refuses, and opens first.
@@ -675,6 +763,7 @@ export class Stream {
       if (error.code === 'unavailable' || error.code === 'cancelled' || error.code === 'not_found') return null;
       throw error;
     } finally {
+      this.#dropSockets();
       this.#host._forget(this);
     }
   }
@@ -703,6 +792,9 @@ export class Stream {
       if (session === this.#host._session) this.#isAsking = false;
     }
     if (session !== this.#host._session) return null;
+    const socket = this.#isOver() ? null : await this.#connect(opened.stream_id);
+    if (session !== this.#host._session || this.#isOver()) socket?.close();
+    if (session !== this.#host._session) return null;
     // Closed while it was being opened.
     if (this.#isOver()) return this.#host._ask('stream.close', { stream_id: opened.stream_id }).catch(() => null);
     this.streamId = opened.stream_id;
@@ -710,10 +802,89 @@ export class Stream {
     this.#state = 'open';
     this.#everOpened = true;
     this.#failures = 0;
+    this.#socket = socket;
     this.#opening.resolve(opened);
     this.#listeners.emit('open', opened);
     this.#addCredits(opened.frame_credits ?? 0);
     return null;
+  }
+
+  /** A WebSocket for the pictures, or null. */
+  async #connect(streamId) {
+    if (this.#source.kind !== 'extension') return null;
+    const socket = await this.#host._socket(streamId, { role: 'publish' }, {
+      text: (message) => this.#host._socketEvent(message),
+      ended: () => this.#socketEnded(socket),
+    });
+    return socket;
+  }
+
+  /** A WebSocket broke: nobody will tell what became of the pictures in it. The native port goes on. */
+  #socketEnded(socket) {
+    if (socket === this.#nextSocket) {
+      this.#nextSocket = null;
+    } else if (socket === this.#socket) {
+      this.#socket = null;
+    } else {
+      return;
+    }
+    const lost = this.#sentAt.socket.length;
+    this.#counts.lost += lost;
+    this.#sentAt.socket = [];
+    this.#checkIdle();
+    if (this.#state !== 'open') return;
+    this.#socketFailures += 1;
+    this.#connectAgain(this.#host._session);
+    // Those that arrived gave their credits back, as the others cost none.
+    this.#addCredits(lost);
+  }
+
+  #connectAgain(session) {
+    const pause = Math.min(SOCKET_RETRY_MAX_MS, SOCKET_RETRY_MS * 2 ** Math.min(this.#socketFailures - 1, 10));
+    const isWanted = () => session === this.#host._session && this.#state === 'open';
+    this.#host._timers.setTimeout(async () => {
+      if (!isWanted()) return;
+      const socket = await this.#connect(this.streamId);
+      if (!isWanted()) {
+        socket?.close();
+      } else if (socket) {
+        this.#nextSocket = socket;
+        this.#checkIdle();
+      } else {
+        this.#socketFailures += 1;
+        this.#connectAgain(session);
+      }
+    }, pause);
+  }
+
+  /** To be called when less is on its way. */
+  #checkIdle() {
+    if (this.#sentAt.port.length === 0 && this.#nextSocket !== null) {
+      this.#socket = this.#nextSocket;
+      this.#nextSocket = null;
+      this.#addCredits(0);
+    }
+    if (this.#sentAt.socket.length === 0) this.#whenIdle?.();
+  }
+
+  /** Resolves when the WebSocket has brought everything to its end, or will not. */
+  async #drained() {
+    if (this.#sentAt.socket.length === 0) return;
+    const timers = this.#host._timers;
+    let timer = null;
+    await new Promise((resolve) => {
+      this.#whenIdle = resolve;
+      timer = timers.setTimeout(resolve, SOCKET_DRAIN_MS);
+    });
+    this.#whenIdle = null;
+    timers.clearTimeout(timer);
+  }
+
+  #dropSockets() {
+    this.#socket?.close();
+    this.#nextSocket?.close();
+    this.#socket = null;
+    this.#nextSocket = null;
   }
 
   #openFailed(error, session) {
@@ -734,8 +905,11 @@ export class Stream {
 
   _sessionEnded() {
     // Nobody will tell any more what became of the pictures that were on their way.
-    this.#counts.lost += this.#sentAt.length;
-    this.#sentAt = [];
+    this.#counts.lost += this.#sentAt.port.length + this.#sentAt.socket.length;
+    this.#sentAt = { port: [], socket: [] };
+    this.#dropSockets();
+    this.#socketFailures = 0;
+    this.#checkIdle();
     this.#credits = 0;
     this.#isAsking = false;
     if (this.#state === 'open') this.#state = 'reopening';
@@ -743,35 +917,40 @@ export class Stream {
 
   _hostClosed(error) {
     if (!this.#isOver()) this.#finish('closed', error);
+    this.#dropSockets();
   }
 
-  _acked(credits) {
+  _acked(credits, way) {
     const now = this.#host._timers.now();
     this.#firstAckAt ??= now;
     this.#forgetAcks(now);
     for (let n = 0; n < credits; n += 1) {
       this.#counts.acked += 1;
       this.#ackedAt.push(now);
-      const sentAt = this.#sentAt.shift();
+      const sentAt = this.#sentAt[way].shift();
       if (sentAt === undefined) continue;
       const latency = now - sentAt;
       this.#latencyMs =
         this.#latencyMs === null ? latency : this.#latencyMs + (latency - this.#latencyMs) * LATENCY_WEIGHT;
     }
+    this.#checkIdle();
     this.#addCredits(credits);
   }
 
   /** An 'error' event that names this stream. */
-  _refused(error) {
+  _refused(error, way) {
     const { credits, type } = error.details;
     if (credits !== undefined || type === 'frame' || type === 'packet') {
       // The error of a picture from before a restart can still come; that picture is counted as lost already.
-      if (this.#state === 'open' && this.#sentAt.shift() !== undefined) this.#counts.rejected += 1;
+      const isOwn = this.#state === 'open' || this.#state === 'closed';
+      if (isOwn && this.#sentAt[way].shift() !== undefined) this.#counts.rejected += 1;
     }
+    this.#checkIdle();
     this.#listeners.emit('error', error);
     if (this.#state !== 'open') return;
     if (credits !== undefined) {
-      this.#addCredits(credits);
+      // Right after a WebSocket broke the hub may still be busy with what it had brought, and short of a credit for that.
+      this.#addCredits(credits === 0 && this.#socketFailures > 0 ? 1 : credits);
     } else if (error.code === 'not_found') {
       // The host does not know the stream any more.
       this._sessionEnded();
@@ -798,15 +977,16 @@ export class Stream {
       ? errorOf(event.error)
       : new FramehostError('failed_precondition', 'the stream has ended', this.#about());
     this.#finish('ended', error);
+    this.#dropSockets();
     this.#host._forget(this);
     this.#listeners.emit('ended', event);
   }
 
-  async #send(data, { wait = false, signal } = {}, message) {
+  async #send(data, { wait = false, signal } = {}, message, packet) {
     for (;;) {
       this.#checkCanSend();
       let session = this.#host._session;
-      if (this.#credits > 0) {
+      if (this.#credits > 0 && this.#nextSocket === null) {
         this.#credits -= 1;
       } else if (wait) {
         session = await this.#nextCredit(signal);
@@ -819,7 +999,7 @@ export class Stream {
         const pending = this.#bytes(data);
         const bytes = pending instanceof Uint8Array ? pending : await pending;
         if (session === this.#host._session && this.#state === 'open') {
-          this.#post(message, bytes);
+          this.#post(message, packet, bytes);
           return { sent: true };
         }
       } catch (error) {
@@ -835,16 +1015,26 @@ export class Stream {
     }
   }
 
-  #post(message, bytes) {
+  /** Through the WebSocket if there is one and it carries this picture: what is wrong with it the port's answer tells. */
+  #post(message, packet, bytes) {
     const limit = this.#host.hello.limits?.max_inbound_bytes;
     const encodedBytes = Math.ceil(bytes.length / 3) * 4 + ENVELOPE_BYTES;
     if (limit !== undefined && encodedBytes > limit) {
       const problem = `a picture of ${bytes.length} bytes does not fit a message of ${limit} bytes`;
       throw new FramehostError('resource_exhausted', problem, this.#about());
     }
-    this.#host._post(withoutUndefined(message(toBase64(bytes))));
+    const binary = this.#socket === null ? null : packet(bytes);
+    if (binary === null) {
+      this.#host._post(withoutUndefined(message(toBase64(bytes))));
+    } else {
+      const { frame_number, metadata } = message('');
+      if (frame_number !== undefined || metadata !== undefined) {
+        this.#socket.send(JSON.stringify({ type: 'picture', frame_number, metadata }));
+      }
+      this.#socket.send(binary);
+    }
     this.#counts.sent += 1;
-    this.#sentAt.push(this.#host._timers.now());
+    this.#sentAt[binary === null ? 'port' : 'socket'].push(this.#host._timers.now());
   }
 
   #checkCanSend() {
@@ -893,7 +1083,7 @@ export class Stream {
   #addCredits(credits) {
     if (this.#isOver()) return;
     this.#credits += credits;
-    while (this.#credits > 0 && this.#wanting.length > 0) {
+    while (this.#credits > 0 && this.#wanting.length > 0 && this.#nextSocket === null) {
       this.#credits -= 1;
       this.#wanting[0].grant(this.#host._session);
     }
@@ -947,6 +1137,7 @@ export class Subscription {
   #newest = null;
   #wake = null;
   #over = null;
+  #socket = null;
   #stats = { received: 0, dropped: 0, replaced: 0 };
 
   constructor(key, host, params) {
@@ -992,13 +1183,22 @@ export class Subscription {
   /** Ends it; what the hub counted, or null where it could not be asked. */
   async close() {
     if (this.#over) return null;
+    const socket = this.#socket;
     this._finish(null);
+    if (socket) return { stream_id: this.streamId, delivered: this.#stats.received, dropped: this.#stats.dropped };
     if (this.#host.state !== 'connected') return null;
     return this.#host._ask('stream.unsubscribe', { stream_id: this.streamId }).catch(() => null);
   }
 
   async _open() {
     if (this.#over) return;
+    this.#dropSocket();
+    const session = this.#host._session;
+    if (await this.#openSocket(session)) return;
+    if (!this.#over && session === this.#host._session) await this.#subscribe();
+  }
+
+  async #subscribe() {
     try {
       await this.#host._ask('stream.subscribe', this.#params);
     } catch (error) {
@@ -1007,19 +1207,46 @@ export class Subscription {
     }
   }
 
+  /** Pictures through a WebSocket; false if the native port has to bring them, or to say why there are none. */
+  async #openSocket(session) {
+    const { stream_id: streamId, ...query } = this.#params;
+    let described = null;
+    const socket = await this.#host._socket(streamId, { role: 'subscribe', describe: true, ...query }, {
+      text: (event) => {
+        if (event.event === 'frame') described = event;
+        else if (event.event === 'subscription_ended') this._ended(event);
+      },
+      binary: (packet) => {
+        if (described) this.#take(described, packetFields(packet));
+        described = null;
+      },
+      ended: () => {
+        if (socket !== this.#socket) return;
+        this.#socket = null;
+        if (!this.#over && session === this.#host._session) this.#subscribe();
+      },
+    });
+    if (!socket) return false;
+    if (this.#over || session !== this.#host._session) socket.close();
+    else this.#socket = socket;
+    return true;
+  }
+
+  #dropSocket() {
+    this.#socket?.close();
+    this.#socket = null;
+  }
+
   _received(event) {
+    const { format, width, height, timestamp_ms: timestampMs } = event;
+    this.#take(event, { format, width, height, timestampMs, data: fromBase64(event.data) });
+  }
+
+  #take({ dropped, frame_number: frameNumber, metadata }, { format, width, height, timestampMs, data }) {
     if (this.#over) return;
     this.#stats.received += 1;
-    this.#stats.dropped = event.dropped;
-    const frame = {
-      format: event.format,
-      width: event.width,
-      height: event.height,
-      timestampMs: event.timestamp_ms,
-      frameNumber: event.frame_number,
-      metadata: event.metadata,
-      data: fromBase64(event.data),
-    };
+    this.#stats.dropped = dropped;
+    const frame = { format, width, height, timestampMs, frameNumber, metadata, data };
     if (this.#newest !== null) this.#stats.replaced += 1;
     this.#newest = frame;
     this.#wake?.();
@@ -1033,6 +1260,7 @@ export class Subscription {
   _finish(error) {
     if (this.#over) return;
     this.#over = { error };
+    this.#dropSocket();
     this.#host._unsubscribed(this.streamId);
     this.#wake?.();
     this.#listeners.emit('ended', { error });
@@ -1256,6 +1484,41 @@ class FileReading {
     const ms = 100 * 2 ** this.#failures;
     return new Promise((resolve) => this.#host._timers.setTimeout(resolve, ms));
   }
+}
+
+/** The picture as a packet; null if a packet cannot carry it as it was given. */
+function packetOf({ format, width = 0, height = 0, timestampMs = Date.now() }, bytes) {
+  const byte = PACKET_FORMATS.indexOf(format);
+  const timestamp = Math.round(timestampMs);
+  const isSide = (side) => Number.isInteger(side) && side >= 0 && side < 2 ** 32;
+  const hasSize = (width > 0 && height > 0) || (width === 0 && height === 0 && STILLS.includes(format));
+  if (byte < 0 || !isSide(width) || !isSide(height) || !hasSize || !Number.isSafeInteger(timestamp) || timestamp < 0) {
+    return null;
+  }
+  const packet = new Uint8Array(PACKET_HEADER_BYTES + bytes.length);
+  const header = new DataView(packet.buffer);
+  header.setUint32(0, timestamp % 2 ** 32, true);
+  header.setUint32(4, Math.floor(timestamp / 2 ** 32), true);
+  header.setUint32(8, width, true);
+  header.setUint32(12, height, true);
+  header.setUint8(16, byte);
+  packet.set(bytes, PACKET_HEADER_BYTES);
+  return packet;
+}
+
+function packetFields(packet) {
+  const header = new DataView(packet.buffer, packet.byteOffset, PACKET_HEADER_BYTES);
+  return {
+    format: PACKET_FORMATS[header.getUint8(16)],
+    width: header.getUint32(8, true),
+    height: header.getUint32(12, true),
+    timestampMs: header.getUint32(4, true) * 2 ** 32 + header.getUint32(0, true),
+    data: packet.subarray(PACKET_HEADER_BYTES),
+  };
+}
+
+function newWebSocket(url, protocols) {
+  return new WebSocket(url, protocols);
 }
 
 /** Base64 with padding. The browser's own encoder where there is one: several times as fast. */

@@ -66,6 +66,11 @@ export class FakeHost {
   modelsPerPage = 2;
   /** Acknowledgements are sent at once, or when the test calls `ack`. */
   acksAtOnce = true;
+  /** Does the hub offer WebSockets? */
+  ws = false;
+  /** What the next WebSockets do: 'open' unless told, 'refuse', or 'hang'. */
+  socketFates = [];
+  sockets = [];
   /** By type: answers instead of the usual ones. A function of the message; undefined leaves it to the usual. */
   instead = {};
 
@@ -91,6 +96,11 @@ export class FakeHost {
       clearTimeout,
       now,
       random: () => 1,
+      webSocket: (url, protocols) => {
+        const socket = new FakeWebSocket(this, url, protocols, this.socketFates.shift() ?? 'open');
+        this.sockets.push(socket);
+        return socket;
+      },
       ...more,
     };
   }
@@ -108,6 +118,7 @@ export class FakeHost {
 
   /** The hub dies, another takes over. */
   restart() {
+    for (const socket of this.sockets) socket.end();
     this.newHub();
     this.event('hub_restarted');
   }
@@ -157,7 +168,11 @@ export class FakeHost {
     this.sessions += 1;
     const limits = { max_inbound_bytes: 64 << 20, max_outbound_bytes: 1 << 20, chunk_bytes: CHUNK_BYTES, frame_credits: FRAME_CREDITS };
     const session = `s${this.sessions}`;
-    return { ok: { protocol: 1, version: '0.0.0', session, limits, grpc: '127.0.0.1:1', token: `t${this.sessions}`, capabilities: [] } };
+    return { ok: { protocol: 1, version: '0.0.0', session, limits, grpc: '127.0.0.1:1', token: `t${this.sessions}`, capabilities: [], ...this.offers() } };
+  }
+
+  offers() {
+    return this.ws ? { ws: `ws://127.0.0.1:${this.sessions}` } : {};
   }
 
   'on ping'() {
@@ -233,6 +248,79 @@ export class FakeHost {
 
   'on models.close'({ handle }) {
     return this.handles.delete(handle) ? { ok: {} } : failure('not_found', 'no such handle', { handle });
+  }
+}
+
+/** A WebSocket of the hub's: what it is sent is in `sent`; pictures are published like those of the port. */
+class FakeWebSocket {
+  sent = [];
+  isOpen = false;
+  isClosed = false;
+  described = {};
+
+  constructor(host, url, protocols, fate) {
+    Object.assign(this, { host, url, protocols });
+    this.streamId = decodeURIComponent(new URL(url).pathname.split('/').at(-1));
+    this.role = new URL(url).searchParams.get('role');
+    if (fate === 'hang') return;
+    setImmediate(() => {
+      if (fate === 'refuse') return this.end();
+      this.isOpen = true;
+      this.onopen?.({});
+    });
+  }
+
+  send(data) {
+    if (!this.isOpen) throw new Error('it is not open');
+    if (this.isClosed) return;
+    this.sent.push(typeof data === 'string' ? JSON.parse(data) : data);
+    queueMicrotask(() => this.receive(data));
+  }
+
+  receive(data) {
+    if (this.isClosed) return;
+    if (typeof data === 'string') {
+      this.described = JSON.parse(data);
+      return;
+    }
+    const { frame_number, metadata } = this.described;
+    this.described = {};
+    const stream = this.host.streams.get(this.streamId);
+    const refusal = this.host.instead.packet?.({ data, frame_number, metadata });
+    if (refusal) {
+      const { code, message, details } = refusal.error;
+      this.text({ event: 'error', code, message, details: { ...details, stream_id: this.streamId, type: 'packet' } });
+      return;
+    }
+    stream.credits -= 1;
+    if (stream.credits < 0) throw new Error('sent without credit');
+    stream.frames.push({ bytes: Buffer.from(data), frame_number, metadata });
+    if (this.host.acksAtOnce) this.ack();
+  }
+
+  ack() {
+    const stream = this.host.streams.get(this.streamId);
+    stream.credits += 1;
+    this.text({ event: 'frame_ack', stream_id: this.streamId, frame_number: stream.frames.length - 1, credits: 1 });
+  }
+
+  text(message) {
+    this.deliver(JSON.stringify(message));
+  }
+
+  deliver(data) {
+    setImmediate(() => this.isClosed || this.onmessage?.({ data }));
+  }
+
+  close() {
+    this.isClosed = true;
+  }
+
+  /** The other end goes. */
+  end() {
+    if (this.isClosed) return;
+    this.isClosed = true;
+    this.onclose?.({});
   }
 }
 
