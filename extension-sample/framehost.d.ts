@@ -92,6 +92,8 @@ export interface ConnectOptions {
   random?: () => number;
   /** Instead of `new WebSocket`; null: everything goes through the native port. */
   webSocket?: ((url: string, protocols: string[]) => WebSocket) | null;
+  /** Instead of the global `fetch`; null: model files are read through the native port. */
+  fetch?: typeof fetch | null;
 }
 
 /**
@@ -144,6 +146,7 @@ export interface HostEvents {
   hub_restarted: Record<string, never>;
   result: ResultEvent;
   stream_ended: StreamEndedEvent;
+  'models.progress': PullProgress;
   /** What no call could be rejected with: a refused picture, a stream that could not be opened again. */
   error: FramehostError;
   state: HostState;
@@ -189,8 +192,23 @@ export class Host {
   /** Watches any stream of the hub; throws `already_exists` if this host does already. */
   subscribe(streamId: string, options?: SubscribeOptions): Subscription;
 
+  /**
+   * Lets an unmodified transformers.js load models through the host. `env` is what that exports; its `remoteHost`, `fetch`
+   * and `useBrowserCache` are set: the address follows the hub, the session's token goes to that address only, and no second
+   * copy of a model is kept in the browser. Downloads survive restarts of the hub. Throws `unimplemented` if the hub has no
+   * loopback port. Returns a function that puts `env` back as it was.
+   */
+  installTransformers(env: TransformersEnv): () => void;
+
   /** Ends the session for good: open requests are `cancelled`, the host closes the streams. */
   close(): void;
+}
+
+/** What of transformers.js's `env` is used. */
+export interface TransformersEnv {
+  remoteHost: string;
+  fetch: (input: any, init?: any) => Promise<any>;
+  useBrowserCache: boolean;
 }
 
 /** All in physical pixels. */
@@ -423,6 +441,39 @@ export interface OpenModelFile {
   commit: string;
   verified: boolean;
   chunk_bytes: number;
+  /** Where `fetch` gets it in this session, with `Authorization: Bearer` and the session's token. */
+  url?: string;
+}
+
+export interface PullOptions {
+  /** Branch, tag or commit; "main" if absent. */
+  revision?: string;
+  /** Patterns of paths, as `*.safetensors`; all files if absent. */
+  include?: string[];
+  exclude?: string[];
+  /** Told a few times a second. */
+  onProgress?: (progress: PullProgress) => void;
+  /** Ends the waiting. The hub goes on. */
+  signal?: AbortSignal;
+}
+
+export interface PullProgress {
+  model_id: string;
+  revision: string;
+  /** The file that is on its way. */
+  file_path: string;
+  bytes_done: number;
+  bytes_total: number;
+  files_done: number;
+  files_total: number;
+}
+
+export interface PulledModel {
+  model_id: string;
+  revision: string;
+  commit: string;
+  files: number;
+  size_bytes: number;
 }
 
 export interface FetchOptions {
@@ -441,7 +492,7 @@ export interface Models {
   /** Opens a file. The first time takes as long as hashing it. The handle is void after 'hub_restarted'. */
   open(modelId: string, filePath: string, options?: { revision?: string; signal?: AbortSignal }): Promise<OpenModelFile>;
 
-  /** Reads up to `length` bytes, at most the file's `chunk_bytes`. */
+  /** Reads up to `length` bytes; through the native port at most the file's `chunk_bytes`. */
   read(
     handle: number,
     offset: number,
@@ -452,7 +503,13 @@ export interface Models {
   close(handle: number): Promise<void>;
 
   /**
-   * A file's bytes, in order, with several reads on their way. Nothing is opened before the stream is read. After a
+   * Downloads what a model has and the cache has not; what is there already is looked at only. Goes on by itself after a
+   * restart of the hub.
+   */
+  pull(modelId: string, options?: PullOptions): Promise<PulledModel>;
+
+  /**
+   * A file's bytes, in order: by HTTP where the loopback port can be reached, else through the native port. Nothing is opened before the stream is read. After a
    * restart of the hub or a lost port it goes on at the same offset if the sha256 is the same; else it fails with
    * `aborted`. Canceling the stream closes the file.
    */

@@ -187,6 +187,7 @@ export class Host {
   #retryTimer = null;
   #lastError = null;
   #lastWords = null;
+  #refusedSession = null;
 
   constructor(key, options) {
     if (key !== CONSTRUCTION) throw new TypeError('use connect()');
@@ -202,6 +203,7 @@ export class Host {
       now: options.now ?? (() => performance.now()),
       random: options.random ?? Math.random,
       webSocket: options.webSocket === undefined ? newWebSocket : options.webSocket,
+      fetch: options.fetch === undefined ? (url, init) => globalThis.fetch(url, init) : options.fetch,
       reconnect: { ...DEFAULT_RECONNECT, ...options.reconnect },
     };
     this.models = new Models(this);
@@ -288,6 +290,14 @@ export class Host {
     return subscription;
   }
 
+  /**
+   * Lets an unmodified transformers.js load models through the host: `env` is what that exports. Returns a function that
+   * puts everything back as it was.
+   */
+  installTransformers(env) {
+    return installTransformers(this, env);
+  }
+
   /** Ends the session for good: open requests are `cancelled`, the host closes the streams. */
   close() {
     if (this.#state === 'closed') return;
@@ -355,6 +365,25 @@ export class Host {
       // An error is always followed by a close.
       socket.onclose = ended;
     });
+  }
+
+  /** Does the session that is there now have a loopback port, and has nobody found that it cannot be reached? */
+  get _hasHttp() {
+    return Boolean(this.#hello?.http && this.#options.fetch) && this.#session !== this.#refusedSession;
+  }
+
+  /** For the rest of the session everything goes through the native port. */
+  _refuseHttp() {
+    this.#refusedSession = this.#session;
+  }
+
+  /** A request to the loopback port of the session that is there now. `path`: what follows its address. */
+  _fetch(path, { headers, ...init } = {}, fetch = this.#options.fetch) {
+    const { http, token } = this.#hello;
+    const all = new Headers(headers);
+    all.set('Authorization', `Bearer ${token}`);
+    // A copy in the browser's own cache would be a second one on the same disk.
+    return fetch(`${http}${path}`, { ...init, headers: all, cache: 'no-store' });
   }
 
   /** An event about a stream that came through its WebSocket. */
@@ -531,6 +560,10 @@ export class Host {
         this.#listeners.emit('error', error);
         break;
       }
+      case 'models.progress':
+        this.models._progress(message);
+        this.#listeners.emit('models.progress', message);
+        break;
       case 'hub_restarted':
         this.#restarted();
         break;
@@ -1269,6 +1302,9 @@ export class Subscription {
 
 class Models {
   #host;
+  /** Where files are that were opened here, by their handles, in the session that they belong to. */
+  #opened = new Map();
+  #pulls = new Set();
 
   constructor(host) {
     this.#host = host;
@@ -1299,7 +1335,10 @@ class Models {
   async open(modelId, filePath, { revision, signal } = {}) {
     const params = withoutUndefined({ model_id: modelId, file_path: filePath, revision });
     // The signal ends the caller's wait, not the request: a handle that comes too late is closed.
-    const opening = this.#host.request('models.open', params);
+    const opening = this.#host.request('models.open', params).then((file) => {
+      if (file.url) this.#opened.set(file.handle, { session: this.#host._session, path: pathOf(file.url), size: file.size_bytes });
+      return file;
+    });
     if (!signal) return opening;
     signal.throwIfAborted();
     return new Promise((resolve, reject) => {
@@ -1316,14 +1355,68 @@ class Models {
     });
   }
 
-  /** Reads up to `length` bytes (at most `chunk_bytes`). `bytes` is what came. */
+  /** Reads up to `length` bytes: through the native port at most `chunk_bytes`. `bytes` is what came. */
   async read(handle, offset, length, { signal } = {}) {
+    const bytes = await this.#readByHttp(handle, offset, length, signal);
+    if (bytes) return { offset, bytes, isLast: offset + bytes.length === this.#opened.get(handle)?.size };
     const chunk = await this.#host.request('models.read', { handle, offset, length }, { signal });
     return { offset: chunk.offset, bytes: fromBase64(chunk.data), isLast: chunk.is_last };
   }
 
+  /** Null if the native port has to read it, or to say why it cannot be read. */
+  async #readByHttp(handle, offset, length, signal) {
+    const file = this.#opened.get(handle);
+    const end = Math.min(offset + length, file?.size ?? 0);
+    if (file?.session !== this.#host._session || !this.#host._hasHttp || !(offset >= 0 && offset < end)) return null;
+    try {
+      const response = await this.#host._fetch(file.path, { signal, headers: { Range: `bytes=${offset}-${end - 1}` } });
+      if (response.status !== 206) return null;
+      const bytes = new Uint8Array(await response.arrayBuffer());
+      return bytes.length === end - offset ? bytes : null;
+    } catch {
+      signal?.throwIfAborted();
+      return null;
+    }
+  }
+
   async close(handle) {
+    this.#opened.delete(handle);
     await this.#host.request('models.close', { handle });
+  }
+
+  /**
+   * Downloads what a model has and the cache has not. Resolves to what is there then. A restart of the hub is survived:
+   * what had been downloaded is not downloaded again. The signal ends the waiting, not what the hub does.
+   */
+  async pull(modelId, { revision, include, exclude, onProgress, signal } = {}) {
+    const params = withoutUndefined({ model_id: modelId, revision, include, exclude });
+    const pull = { modelId, revision: revision ?? 'main', onProgress };
+    this.#pulls.add(pull);
+    try {
+      for (let attempt = 1; ; attempt += 1) {
+        try {
+          return await this.#host.request('models.pull', params, { signal });
+        } catch (error) {
+          // Its session ended; what the hub itself says has no such reason.
+          const isOver = error.details?.reason === 'hub_restarted' || error.details?.reason === 'disconnected';
+          if (!isOver || attempt >= READ_ATTEMPTS) throw error;
+          await this.#host.ready({ signal });
+        }
+      }
+    } finally {
+      this.#pulls.delete(pull);
+    }
+  }
+
+  _progress(event) {
+    for (const { modelId, revision, onProgress } of [...this.#pulls]) {
+      if (modelId !== event.model_id || revision !== event.revision) continue;
+      try {
+        onProgress?.(event);
+      } catch (error) {
+        console.error('framehost: a listener of "models.progress" failed', error);
+      }
+    }
   }
 
   /**
@@ -1370,7 +1463,7 @@ class Models {
   }
 }
 
-/** One file on its way through the native port, across sessions. */
+/** One file on its way, through the loopback port if that can be reached, else the native one, across sessions. */
 class FileReading {
   #host;
   #modelId;
@@ -1386,6 +1479,12 @@ class FileReading {
   #reads = [];
   #failures = 0;
   #stopped = false;
+  /** What is read by HTTP; null: nothing is. */
+  #body = null;
+  /** Has anything come by HTTP since it was asked for? */
+  #bodyCame = false;
+  #viaPort = false;
+  #abort = new AbortController();
 
   constructor(host, modelId, filePath, { revision, onOpen, signal }) {
     this.#host = host;
@@ -1403,13 +1502,14 @@ class FileReading {
         await this.#host.ready({ signal: this.#signal });
         if (!this.#file || this.#session !== this.#host._session) await this.#open();
         if (this.#offset >= this.#first.size_bytes) return null;
-        return await this.#read();
+        const bytes = this.#viaPort ? await this.#read() : await this.#readByHttp();
+        if (bytes) return bytes;
       } catch (error) {
         if (this.#stopped || !(error instanceof FramehostError) || error.code !== 'unavailable') throw error;
         this.#failures += 1;
         if (this.#failures >= READ_ATTEMPTS) throw error;
         // The end of a session is waited out by ready(). If the host itself says `unavailable`, do not hurry it.
-        if (error.details.reason === undefined) await this.#pause();
+        if (error.details.reason === undefined) await pause(this.#host, this.#failures);
       }
     }
   }
@@ -1419,12 +1519,15 @@ class FileReading {
     const file = this.#file;
     this.#file = null;
     this.#reads = [];
+    this.#body = null;
+    this.#abort.abort();
     if (file && this.#session === this.#host._session) closeQuietly(this.#host, file.handle);
   }
 
   async #open() {
     this.#file = null;
     this.#reads = [];
+    this.#body = null;
     this.#nextOffset = this.#offset;
     // The very commit that the first bytes came from: the branch may have moved on meanwhile.
     const revision = this.#first?.commit || this.#revision;
@@ -1447,9 +1550,53 @@ class FileReading {
     }
     this.#file = file;
     this.#session = session;
+    this.#viaPort = !file.url || !this.#host._hasHttp;
     if (this.#first) return;
     this.#first = file;
     this.#onOpen?.(file);
+  }
+
+  /** The next bytes by HTTP, or null if another way or another session has to be looked for. */
+  async #readByHttp() {
+    try {
+      this.#body ??= await this.#openBody();
+      const { done, value } = await this.#body.read();
+      if (done) throw new FramehostError('data_loss', 'the file ended before its end');
+      if (this.#offset + value.length > this.#first.size_bytes) {
+        throw new FramehostError('data_loss', 'more came than the file has');
+      }
+      this.#bodyCame = true;
+      this.#offset += value.length;
+      this.#failures = 0;
+      return value;
+    } catch (error) {
+      if (this.#stopped) throw error;
+      this.#body = null;
+      // The hub's end cuts a body before anybody hears of it. If nothing comes at all it is no use here: the port says
+      // what is wrong, if anything is.
+      this.#viaPort = !this.#bodyCame;
+      this.#bodyCame = false;
+      this.#nextOffset = this.#offset;
+      return null;
+    }
+  }
+
+  async #openBody() {
+    const offset = this.#offset;
+    const init = { signal: this.#abort.signal, headers: offset > 0 ? { Range: `bytes=${offset}-` } : {} };
+    let response;
+    try {
+      response = await this.#host._fetch(pathOf(this.#file.url), init);
+    } catch (error) {
+      // Without the permission for this address, or in a page of the web. Or the hub is gone: then the session is, too.
+      if (offset === 0) this.#host._refuseHttp();
+      throw error;
+    }
+    if (response.status !== (offset > 0 ? 206 : 200)) {
+      response.body?.cancel().catch(() => {});
+      throw new FramehostError('unavailable', `the loopback port answers ${response.status}`);
+    }
+    return response.body.getReader();
   }
 
   async #read() {
@@ -1479,11 +1626,99 @@ class FileReading {
     }
     return bytes;
   }
+}
 
-  #pause() {
-    const ms = 100 * 2 ** this.#failures;
-    return new Promise((resolve) => this.#host._timers.setTimeout(resolve, ms));
-  }
+/** What follows the address in a URL: the address is another one in another session. */
+function pathOf(url) {
+  const { pathname, search } = new URL(url);
+  return pathname + search;
+}
+
+/**
+ * transformers.js has one address for everything (`remoteHost`), sends no token, and keeps a copy of each file in the
+ * browser's cache under that address. Here the address is the hub's, whichever port that has just now.
+ */
+function installTransformers(host, env) {
+  if (!host.hello?.http) throw new FramehostError('unimplemented', 'this host has no loopback port for models');
+  const before = { remoteHost: env.remoteHost, fetch: env.fetch, useBrowserCache: env.useBrowserCache };
+  const original = (...args) => (before.fetch ?? globalThis.fetch)(...args);
+  // A request may have been made with the address of a hub that is gone.
+  const origins = new Set();
+  const follow = () => {
+    origins.add(new URL(host.hello.http).origin);
+    env.remoteHost = `${host.hello.http}/`;
+  };
+  follow();
+  const stop = host.on('connected', follow);
+  env.useBrowserCache = false;
+  env.fetch = async (input, init = {}) => {
+    const url = new URL(input?.url ?? input, globalThis.location?.href);
+    if (!origins.has(url.origin)) return original(input, init);
+    return fetchThroughRestarts(host, pathOf(url), init, original);
+  };
+  return () => {
+    stop();
+    Object.assign(env, before);
+  };
+}
+
+/** A response of the loopback port whose body goes on in the next session if the hub is restarted meanwhile. */
+async function fetchThroughRestarts(host, path, init, fetch) {
+  const ask = async (more = {}) => {
+    const headers = new Headers(init.headers);
+    for (const [name, value] of Object.entries(more)) headers.set(name, value);
+    for (let failures = 1; ; failures += 1) {
+      await host.ready({ signal: init.signal });
+      const session = host._session;
+      try {
+        const response = await host._fetch(path, { ...init, headers }, fetch);
+        // A token that is void belongs to a session that is.
+        if (response.status !== 403 || session === host._session) return response;
+      } catch (error) {
+        if (init.signal?.aborted || failures >= READ_ATTEMPTS) throw error;
+      }
+      // A hub that dies does so before anybody hears of it.
+      if (session === host._session) await pause(host, failures);
+    }
+  };
+  const response = await ask();
+  const etag = response.headers.get('etag');
+  const isWhole = response.status === 200 && response.body && (init.method ?? 'GET') === 'GET';
+  if (!isWhole || !etag) return response;
+
+  let reader = response.body.getReader();
+  let offset = 0;
+  let failures = 0;
+  const body = new ReadableStream(
+    {
+      async pull(controller) {
+        for (;;) {
+          try {
+            const { done, value } = await reader.read();
+            if (done) return controller.close();
+            failures = 0;
+            offset += value.length;
+            return controller.enqueue(value);
+          } catch (error) {
+            failures += 1;
+            if (init.signal?.aborted || failures >= READ_ATTEMPTS) throw error;
+            const rest = await ask({ Range: `bytes=${offset}-`, 'If-Range': etag });
+            if (rest.status !== 206) throw new FramehostError('aborted', 'the file changed while it was read', { offset });
+            reader = rest.body.getReader();
+          }
+        }
+      },
+      cancel(reason) {
+        return reader.cancel(reason);
+      },
+    },
+    { highWaterMark: 0 },
+  );
+  return new Response(body, { status: 200, statusText: response.statusText, headers: response.headers });
+}
+
+function pause(host, failures) {
+  return new Promise((resolve) => host._timers.setTimeout(resolve, 100 * 2 ** failures));
 }
 
 /** The picture as a packet; null if a packet cannot carry it as it was given. */

@@ -1,9 +1,9 @@
-// The models of the local cache: listed, read through the native port, and hashed as they arrived.
+// The models of the local cache: listed, read, and hashed as they arrived.
 
 import { connection, showProblem } from './connection.js';
 import { bytesText, element, make } from './dom.js';
 
-/** Larger files are read when somebody asks for it: the native port carries tens of MB a second, not more. */
+/** Larger files are read when somebody asks for it: they are held in memory to be hashed. */
 const READ_BY_ITSELF_BYTES = 64 << 20;
 
 /** Files of all models, by commit and path, so that a renewed list keeps what was read. */
@@ -41,7 +41,7 @@ function fileOf(model, { file_path, size_bytes }) {
   return files.get(key);
 }
 
-/** Reads a file through the native port and hashes the bytes that came, not what the host says about them. */
+/** Reads a file and hashes the bytes that came, not what the host says about them. */
 async function readFile(file) {
   if (file.reading) return;
   file.reading = true;

@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { createHash, createPublicKey } from 'node:crypto';
 import { accessSync, constants, existsSync, readFileSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
-import { mkdir, mkdtemp, readFile, readdir, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readFile, readdir, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -46,7 +46,7 @@ export function framehostBinary() {
 }
 
 const chromiumBinary = () => process.env.CHROMIUM || '/usr/bin/chromium';
-const python = () => (process.env.PYTHON ? process.env.PYTHON : join(REPO, '.venv/bin/python'));
+export const python = () => (process.env.PYTHON ? process.env.PYTHON : join(REPO, '.venv/bin/python'));
 
 /** The id that Chromium gives an extension with a `key` in its manifest. */
 export function extensionId(directory = EXTENSION) {
@@ -186,6 +186,14 @@ export class World {
       await writeFile(join(directory, path), bytes);
     }
     await this.framehost('models', 'import', directory, modelId);
+    return directory;
+  }
+
+  /** A copy of the sample extension with more in it: paths of files, by the names that they get there. */
+  async extensionWith(files) {
+    const directory = this.path('extension');
+    await cp(EXTENSION, directory, { recursive: true });
+    for (const [name, path] of Object.entries(files)) await cp(path, join(directory, name));
     return directory;
   }
 
@@ -342,7 +350,7 @@ function processes() {
 
 /** A Chromium with the sample extension and a user data directory of its own. */
 export class Browser {
-  static async launch({ userDataDir, env, args = [], headed = false, viewport = VIEWPORT, id = extensionId() }) {
+  static async launch({ userDataDir, env, args = [], headed = false, viewport = VIEWPORT, id = extensionId(), extension = EXTENSION }) {
     const browser = new Browser();
     browser.userDataDir = userDataDir;
     browser.id = id;
@@ -358,8 +366,8 @@ export class Browser {
         args: [
           ...(headed ? [] : ['--headless=new']),
           '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-          '--disable-component-update', '--disable-sync', `--disable-extensions-except=${EXTENSION}`,
-          `--load-extension=${EXTENSION}`, ...args,
+          '--disable-component-update', '--disable-sync', `--disable-extensions-except=${extension}`,
+          `--load-extension=${extension}`, ...args,
         ],
       });
     } catch (error) {

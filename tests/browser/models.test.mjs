@@ -53,9 +53,19 @@ async function startReading({ modelId, filePath, pauseAt }) {
 
 test('a model file of 20 MB is the same in the extension, over gRPC and on disk', options, async (t) => {
   const { world, page, onDisk } = await worldWithModel(t);
+  await evaluate(page, () => {
+    const { fetch } = globalThis;
+    globalThis.fetched = [];
+    globalThis.fetch = (url, init) => {
+      globalThis.fetched.push(url);
+      return fetch(url, init);
+    };
+  });
   await evaluate(page, startReading, { modelId: MODEL, filePath: FILE });
   const inPage = await evaluate(page, () => globalThis.reading.result, undefined, { seconds: 60 });
   assert.deepEqual(inPage, { size: SIZE, sha256: onDisk });
+  const fetched = await evaluate(page, () => globalThis.fetched);
+  assert.match(fetched.join(), /^http:\/\/127\.0\.0\.1:\d+\/org\/model\/resolve\/[0-9a-f]+\/onnx\/model(\.|%2E)bin$/);
 
   const { grpc } = await world.runningHub();
   const overGrpc = await world.python('fetch_model.py', '--address', grpc, '--model', MODEL, '--file', FILE).summary();

@@ -71,6 +71,12 @@ export class FakeHost {
   /** What the next WebSockets do: 'open' unless told, 'refuse', or 'hang'. */
   socketFates = [];
   sockets = [];
+  /** Does the hub offer its loopback port for models? */
+  http = false;
+  /** Every request to that port: {url, headers}. */
+  requests = [];
+  /** What the next requests meet, one entry for each: an Error is thrown, a number is a status, `{cutAt}` ends the body. */
+  httpFates = [];
   /** By type: answers instead of the usual ones. A function of the message; undefined leaves it to the usual. */
   instead = {};
 
@@ -101,6 +107,7 @@ export class FakeHost {
         this.sockets.push(socket);
         return socket;
       },
+      fetch: this.fetch,
       ...more,
     };
   }
@@ -172,8 +179,45 @@ export class FakeHost {
   }
 
   offers() {
-    return this.ws ? { ws: `ws://127.0.0.1:${this.sessions}` } : {};
+    return {
+      ...(this.ws ? { ws: `ws://127.0.0.1:${this.sessions}` } : {}),
+      ...(this.http ? { http: `http://127.0.0.1:${this.sessions}` } : {}),
+    };
   }
+
+  /** The loopback port. */
+  fetch = async (url, { headers, signal } = {}) => {
+    const asked = Object.fromEntries(new Headers(headers));
+    this.requests.push({ url, headers: asked });
+    await settled();
+    signal?.throwIfAborted();
+    const fate = this.httpFates.shift() ?? {};
+    if (fate instanceof Error) throw fate;
+    if (typeof fate === 'number') return new Response(null, { status: fate });
+    const { origin, pathname } = new URL(url);
+    if (origin !== `http://127.0.0.1:${this.sessions}`) throw new TypeError('fetch failed');
+    if (asked.authorization !== `Bearer t${this.sessions}`) return new Response('{}', { status: 403 });
+    const [org, name, , , ...path] = pathname.slice(1).split('/').map(decodeURIComponent);
+    const bytes = this.files.get(`${org}/${name} ${path.join('/')}`);
+    if (!bytes) return new Response('{}', { status: 404 });
+    const etag = `"${createHash('sha256').update(bytes).digest('hex')}"`;
+    const [, start, end] = /^bytes=(\d+)-(\d*)$/.exec(asked.range ?? '') ?? [];
+    const isPart = start !== undefined && (asked['if-range'] === undefined || asked['if-range'] === etag);
+    const first = isPart ? Number(start) : 0;
+    const part = bytes.subarray(first, isPart && end ? Number(end) + 1 : bytes.length);
+    const cutAt = fate.cutAt === undefined ? Infinity : fate.cutAt - first;
+    let sent = 0;
+    const body = new ReadableStream({
+      pull(controller) {
+        if (sent >= cutAt) return controller.error(new TypeError('network error'));
+        if (sent >= part.length) return controller.close();
+        const to = Math.min(sent + 700, part.length, cutAt);
+        controller.enqueue(new Uint8Array(part.subarray(sent, to)));
+        sent = to;
+      },
+    });
+    return new Response(body, { status: isPart ? 206 : 200, headers: { etag, 'content-length': String(part.length) } });
+  };
 
   'on ping'() {
     return { ok: {} };
@@ -235,7 +279,15 @@ export class FakeHost {
     this.lastHandle += 1;
     this.handles.set(this.lastHandle, bytes);
     const sha256 = createHash('sha256').update(bytes).digest('hex');
-    return { ok: { handle: this.lastHandle, size_bytes: bytes.length, sha256, etag: sha256, commit: 'c0', verified: true, chunk_bytes: CHUNK_BYTES } };
+    return { ok: { handle: this.lastHandle, size_bytes: bytes.length, sha256, etag: sha256, commit: 'c0', verified: true, chunk_bytes: CHUNK_BYTES, ...this.url(model_id, file_path) } };
+  }
+
+  url(model_id, file_path) {
+    return this.http ? { url: `${this.offers().http}/${model_id}/resolve/c0/${file_path}` } : {};
+  }
+
+  'on models.pull'({ model_id, revision = 'main' }) {
+    return { ok: { model_id, revision, commit: 'c0', files: 1, size_bytes: 3 } };
   }
 
   'on models.read'({ handle, offset, length }) {
