@@ -734,7 +734,7 @@ export class Stream {
     const measuredMs = this.#firstAckAt === null ? 0 : Math.min(FPS_WINDOW_MS, now - this.#firstAckAt);
     return {
       ...this.#counts,
-      credits: this.#credits,
+      credits: this.#nextSocket === null ? this.#credits : 0,
       latencyMs: this.#latencyMs,
       fps: measuredMs < 100 ? 0 : (this.#ackedAt.length * 1000) / measuredMs,
     };
@@ -868,6 +868,8 @@ export class Stream {
     if (this.#state !== 'open') return;
     this.#socketFailures += 1;
     this.#connectAgain(this.#host._session);
+    // Of coded video what follows builds on what was lost.
+    if (lost > 0) this._keyFrameWanted();
     // Those that arrived gave their credits back, as the others cost none.
     this.#addCredits(lost);
   }
@@ -1019,7 +1021,9 @@ export class Stream {
     for (;;) {
       this.#checkCanSend();
       let session = this.#host._session;
-      if (this.#credits > 0 && this.#nextSocket === null) {
+      // While a WebSocket waits for its turn only packets go on that cannot wait: others may build on them.
+      const isHeld = this.#nextSocket !== null && (wait || message('').type === 'frame');
+      if (this.#credits > 0 && !isHeld) {
         this.#credits -= 1;
       } else if (wait) {
         session = await this.#nextCredit(signal);

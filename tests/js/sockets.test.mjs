@@ -113,7 +113,9 @@ test('when the socket breaks its pictures are lost and counted, the port goes on
   await stream.send(PICTURE);
   await settled();
   fake.streams.get('tab').credits += 2;
+  const wanted = new Promise((resolve) => stream.on('key_frame_wanted', resolve));
   fake.sockets[0].end();
+  await wanted;
   assert.deepEqual([stream.stats.lost, stream.stats.credits], [2, FRAME_CREDITS]);
 
   await stream.send(PICTURE);
@@ -128,11 +130,16 @@ test('when the socket breaks its pictures are lost and counted, the port goes on
   // What the port has not acknowledged yet must not be overtaken.
   const waiting = stream.send(PICTURE, { wait: true });
   await settled();
+  assert.equal(stream.stats.credits, 0);
+  assert.deepEqual(await stream.send(PICTURE), { sent: false });
+  assert.deepEqual(await stream.sendPacket(new Uint8Array([...HEADER, 1])), { sent: true }, 'others may build on it');
   assert.deepEqual(fake.sockets[2].sent, []);
-  fake.ack('tab');
+  await settled();
+  fake.ack('tab', 2);
   await waiting;
   assert.equal(fake.sockets[2].sent.length, 1);
-  assert.equal(fake.of('frame').length, 1);
+  assert.deepEqual([fake.of('frame').length, fake.of('packet').length], [1, 1]);
+  assert.equal(stream.stats.credits, FRAME_CREDITS - 1);
 });
 
 test('close waits for what is on its way in the socket', async () => {
