@@ -84,6 +84,7 @@ need_bench() {
     need_python_peers
     need_command nginx nginx-light
     need_command curl curl
+    need_chromium
 }
 need_everything() {
     need_browser
@@ -113,7 +114,10 @@ stage_portal() {
 }
 stage_camera() { tests/camera/run.sh; }
 stage_browser() { node_test tests/browser; }
-stage_bench() { FRAMEHOST_BENCH=quick cargo bench --locked && "$python" benches/models.py --quick; }
+stage_bench() {
+    export FRAMEHOST_BENCH=quick
+    cargo bench --locked && "$python" benches/models.py --quick && node tests/browser/speed.mjs
+}
 stage_kills() { FRAMEHOST_KILLS=200 "$python" -m pytest -s --timeout 3000 tests/python/test_kills.py; }
 stage_demo() { ./demo.sh; }
 stage_windows() { tests/windows/run.sh; }

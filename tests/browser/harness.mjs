@@ -45,7 +45,7 @@ export function framehostBinary() {
   throw new Error(`no framehost to test: ${candidates.join(', ')}; build it first`);
 }
 
-const chromiumBinary = () => process.env.CHROMIUM || '/usr/bin/chromium';
+export const chromiumBinary = () => process.env.CHROMIUM || '/usr/bin/chromium';
 export const python = () => (process.env.PYTHON ? process.env.PYTHON : join(REPO, '.venv/bin/python'));
 
 /** The id that Chromium gives an extension with a `key` in its manifest. */
@@ -154,6 +154,8 @@ export class World {
   browsers = [];
   children = new Set();
   extensionId = extensionId();
+  /** How long a command may take, in milliseconds. */
+  patience = 60_000;
 
   path(...parts) {
     return join(this.root, ...parts);
@@ -162,7 +164,7 @@ export class World {
   /** framehost's command line. Fails if it does; answers with its standard output. */
   async framehost(...args) {
     try {
-      const { stdout } = await promisify(execFile)(this.binary, args, { env: this.env, timeout: 60_000, maxBuffer: 16 << 20 });
+      const { stdout } = await promisify(execFile)(this.binary, args, { env: this.env, timeout: this.patience, maxBuffer: 16 << 20 });
       return stdout;
     } catch (error) {
       throw new Error(`framehost ${args.join(' ')}: ${error.message}\n${error.stdout}${error.stderr}`);
@@ -348,6 +350,14 @@ function processes() {
   });
 }
 
+/** Chromium's command line, apart from where it keeps its data and how it is spoken to. */
+export const launchArguments = ({ headed = false, extension = EXTENSION, args = [] } = {}) => [
+  ...(headed ? [] : ['--headless=new']),
+  '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+  '--disable-component-update', '--disable-sync', `--disable-extensions-except=${extension}`,
+  `--load-extension=${extension}`, ...args,
+];
+
 /** A Chromium with the sample extension and a user data directory of its own. */
 export class Browser {
   static async launch({ userDataDir, env, args = [], headed = false, viewport = VIEWPORT, id = extensionId(), extension = EXTENSION }) {
@@ -363,12 +373,7 @@ export class Browser {
         viewport,
         ignoreDefaultArgs: ['--disable-extensions'],
         handleSIGINT: false, handleSIGTERM: false, handleSIGHUP: false,
-        args: [
-          ...(headed ? [] : ['--headless=new']),
-          '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-          '--disable-component-update', '--disable-sync', `--disable-extensions-except=${extension}`,
-          `--load-extension=${extension}`, ...args,
-        ],
+        args: launchArguments({ headed, extension, args }),
       });
     } catch (error) {
       browser.endNow();
