@@ -6,7 +6,7 @@
 //! ```text
 //! <runtime>/hub.sock, hub.lock, hub.json      $FRAMEHOST_RUNTIME_DIR, $XDG_RUNTIME_DIR/framehost, /tmp/framehost-UID
 //! <config>/config.json                        $FRAMEHOST_CONFIG_DIR, ~/.config/framehost
-//! <state>/hub.log, digests.jsonl              $FRAMEHOST_CONFIG_DIR/state, ~/.local/state/framehost
+//! <state>/hub.log, digests.jsonl, caches/     $FRAMEHOST_CONFIG_DIR/state, ~/.local/state/framehost
 //! ```
 
 use std::{
@@ -53,6 +53,10 @@ pub struct Config {
     /// Where models are fetched from, once a command has run where the environment names it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream: Option<String>,
+    /// Bytes that the model cache may take: a pull that leaves more clears away what was used longest ago. No limit unless
+    /// set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub models_max_bytes: Option<u64>,
     /// The ffmpeg program, where it is not in `PATH`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ffmpeg: Option<PathBuf>,

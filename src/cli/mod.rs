@@ -8,6 +8,7 @@
 
 mod arguments;
 mod capture;
+mod care;
 mod env;
 mod host;
 mod hub;

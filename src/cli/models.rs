@@ -4,12 +4,12 @@ use std::{io, process::ExitCode};
 
 use serde_json::json;
 
-use super::{arguments::ModelsCommand, pull, say};
+use super::{arguments::ModelsCommand, care, pull, say};
 use crate::{
-    config::{self, ConfigError, Paths},
+    config::{self, Config, ConfigError, Paths},
     models::{
-        FileName, ImportOptions, ModelId, ModelStore, ModelSummary, PullOptions, Revision, SharedModels, StoreOptions,
-        TokenFile, Upstream, UpstreamOptions,
+        FileName, GcOptions, ImportOptions, ModelId, ModelStore, ModelSummary, PullOptions, Revision, SharedModels,
+        StoreOptions, TokenFile, Upstream, UpstreamOptions,
     },
 };
 
@@ -24,7 +24,8 @@ pub(super) fn shared(paths: &Paths) -> anyhow::Result<SharedModels> {
     let location = config::upstream(paths, super::variable)?;
     let token = TokenFile::find(super::variable, &paths.home);
     let upstream = Upstream::new(&UpstreamOptions { location, token })?;
-    Ok(SharedModels::new(store(paths)?, upstream))
+    let limit = Config::read(paths)?.models_max_bytes;
+    Ok(SharedModels::new(store(paths)?, upstream).with_limit(limit))
 }
 
 pub(super) fn run(command: ModelsCommand) -> anyhow::Result<ExitCode> {
@@ -48,6 +49,21 @@ pub(super) fn run(command: ModelsCommand) -> anyhow::Result<ExitCode> {
             let models = store.list(model_id.as_ref())?;
             if json { list_json(&models)? } else { list(&store, &models)? }
         }
+        ModelsCommand::Verify { model_id, repair, json } => {
+            let model_id = model_id.map(|id| ModelId::parse(&id)).transpose()?;
+            return care::verify(shared(&paths)?, model_id, repair, json);
+        }
+        ModelsCommand::Remove { model_id, revision } => {
+            let revision = revision.map(|name| Revision::parse(&name)).transpose()?;
+            care::remove(&store, &ModelId::parse(&model_id)?, revision.as_ref())?;
+        }
+        ModelsCommand::Gc { max_size, dry_run, json } => {
+            let max_bytes = max_size.or(Config::read(&paths)?.models_max_bytes);
+            care::gc(&store, GcOptions { max_bytes, dry_run }, json)?;
+        }
+        ModelsCommand::Pin { model_id: None, .. } => care::pins(&store)?,
+        ModelsCommand::Pin { model_id: Some(model_id), revision } => care::pin(&store, &model_id, revision)?,
+        ModelsCommand::Unpin { model_id, revision } => care::unpin(&store, &model_id, revision)?,
         ModelsCommand::Path { model_id, file_path, revision } => {
             let path = match file_path {
                 Some(file_path) => store.resolve(&FileName::parse(&model_id, &file_path, &revision)?)?.path,

@@ -158,6 +158,21 @@ impl DigestMemory {
         Ok(hashed?.map(|digests| (key, digests)))
     }
 
+    /// The digests of an open file, hashed now whatever is remembered: a disk loses bytes without writing the file's
+    /// times. `None` if the file changed meanwhile.
+    pub(super) fn digests_anew(&self, file: &File) -> io::Result<Option<(FileKey, Digests)>> {
+        let key = FileKey::of(&file.metadata()?);
+        let digests = hash(file, key.size)?;
+        if !FileKey::of(&file.metadata()?).has_same_bytes(&key) {
+            return Ok(None);
+        }
+        let is_news = self.loaded_state().known.get(&key) != Some(&digests);
+        if is_news {
+            self.remember(key, digests.clone());
+        }
+        Ok(Some((key, digests)))
+    }
+
     /// Remembers what was hashed elsewhere.
     pub(super) fn remember(&self, key: FileKey, digests: Digests) {
         let mut state = self.loaded_state();

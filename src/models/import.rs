@@ -79,6 +79,7 @@ impl ModelStore {
         };
         check_reference()?;
         make_cache_dir(self.cache_dir())?;
+        let _in_use = self.uses.begin(model_id);
         // At once with its folder of snapshots: Python warns of a model without one.
         let snapshots = model_dir.join("snapshots");
         fs::create_dir_all(&snapshots).map_err(ModelError::io("make the model's directory", &snapshots))?;

@@ -53,7 +53,7 @@ impl ModelStore {
         Ok(models.into_iter().flat_map(|model_id| self.revisions(&model_id)).collect())
     }
 
-    fn model_ids(&self) -> Result<Vec<ModelId>, ModelError> {
+    pub(super) fn model_ids(&self) -> Result<Vec<ModelId>, ModelError> {
         let entries = match fs::read_dir(self.cache_dir()) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             other => other.map_err(ModelError::io("read the cache directory", self.cache_dir()))?,

@@ -8,9 +8,10 @@
 //!                          /snapshots/<commit>/<file path>   link to ../../blobs/<etag>, or the file itself
 //!                          /trees/<commit>.json     what the commit consists of
 //! <state>/digests.jsonl                             ours, outside the cache: digests of files that were hashed
+//! <state>/caches/…                                  ours: what is in use, when it was used, what is pinned (`care`)
 //! ```
 //!
-//! Belongs here: names and their checks, resolving, hashing, listing, importing.
+//! Belongs here: names and their checks, resolving, hashing, listing, importing, clearing away.
 //! Does not belong here: who may ask (`access`), chunks and messages (`grpc`, `session`).
 //!
 //! Data path: [`SharedModels`] (async, for many) -> [`ModelStore`] (blocking) -> `digest` -> [`OpenModelFile`].
@@ -24,6 +25,7 @@
 //!
 //! Source: huggingface_hub 2.4, `file_download.py` and `_tree_cache.py`.
 
+mod care;
 mod digest;
 mod download;
 mod import;
@@ -43,6 +45,10 @@ mod upstream;
 use std::{io, path::PathBuf, sync::Arc};
 
 pub use self::{
+    care::{
+        Cleared, ClearedKind, FileState, GcOptions, GcReport, InUse, Kept, KeptBecause, Pin, RemoveReport,
+        VerifiedFile, VerifiedSnapshot,
+    },
     import::{ImportOptions, ImportReport},
     list::{FileEntry, ModelSummary},
     listing::ListedFile,
@@ -133,6 +139,14 @@ pub enum ModelError {
     #[error("{needed} more bytes are needed and the disk has {free} left: {}", path.display())]
     NoSpace { needed: u64, free: u64, path: PathBuf },
 
+    /// Clearing away what is read or written at this moment.
+    #[error("model {model_id} is in use: somebody serves it or downloads into it")]
+    InUse { model_id: String },
+
+    /// Clearing away what the user wants to keep.
+    #[error("model {model_id} is pinned: `framehost models unpin` takes that back")]
+    Pinned { model_id: String },
+
     /// What everybody is told who waited for the same.
     #[error(transparent)]
     Shared(Arc<Self>),
@@ -161,6 +175,7 @@ impl ModelError {
             Self::OffsetBeyondEnd { .. } => ErrorKind::OutOfRange,
             Self::RefConflict { .. } => ErrorKind::AlreadyExists,
             Self::Locked { .. } => ErrorKind::Unavailable,
+            Self::InUse { .. } | Self::Pinned { .. } => ErrorKind::FailedPrecondition,
             Self::Io { source, .. } => match source.kind() {
                 io::ErrorKind::NotFound => ErrorKind::NotFound,
                 io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => ErrorKind::PermissionDenied,
@@ -187,6 +202,8 @@ impl ModelError {
             | Self::NothingToImport { .. }
             | Self::ImportName { .. }
             | Self::Locked { .. }
+            | Self::InUse { .. }
+            | Self::Pinned { .. }
             | Self::Upstream(_)
             | Self::DownloadMismatch { .. }
             | Self::Abandoned { .. }

@@ -87,6 +87,7 @@ impl SharedModels {
     ) -> Result<PullReport, ModelError> {
         let choice = Choice::new(options)?;
         let listing = self.upstream_listing(model_id, revision, std::time::Duration::ZERO).await?;
+        let _in_use = self.mark(model_id).await;
         let wanted = wanted(model_id, &listing, &choice)?;
         let (files, size_bytes) =
             (wanted.len(), wanted.iter().fold(0, |sum: u64, file| sum.saturating_add(file.size_bytes)));
@@ -113,7 +114,24 @@ impl SharedModels {
         let (id, name, moved) = (model_id.clone(), revision.clone(), Arc::clone(&listing));
         self.blocking(move |store| store.name_commit(&id, &name, &moved, Move::Always)).await?;
         let snapshot_dir = self.store.snapshot(model_id, &listing.commit);
+        self.make_room().await;
         Ok(PullReport { commit: listing.commit.clone(), snapshot_dir, files, size_bytes })
+    }
+
+    /// Holds to the limit, if there is one. What was pulled is in use, and stays.
+    async fn make_room(&self) {
+        let Some(max_bytes) = self.max_bytes else { return };
+        match self.blocking(move |store| store.make_room(max_bytes)).await {
+            Ok(Some(report)) => {
+                let (freed, left) = (report.freed_bytes, report.size_bytes);
+                tracing::info!(freed, left, max_bytes, "made room in the model cache");
+                if left > max_bytes {
+                    tracing::warn!(left, max_bytes, "the model cache is above its limit: the rest is in use or pinned");
+                }
+            }
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "could not make room in the model cache"),
+        }
     }
 
     async fn pull_file(

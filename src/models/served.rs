@@ -6,10 +6,11 @@ use bytes::Bytes;
 
 use super::{
     Commit, FileName, ModelError, ModelId, OpenModelFile, ResolvedFile, SharedModels,
+    care::InUse,
     download::{Reader, Wanted},
     name::is_lower_hex,
     tree::lfs_pointer,
-    upstream::Listing,
+    upstream::{Listing, UpstreamError},
 };
 use crate::frame::Pool;
 
@@ -47,7 +48,8 @@ pub struct ModelFile {
 #[derive(Debug)]
 enum Source {
     Whole(Arc<OpenModelFile>),
-    Arriving(Reader),
+    /// The mark keeps the model from being cleared away until it is read.
+    Arriving(Reader, #[expect(dead_code, reason = "held until it is dropped")] Option<InUse>),
 }
 
 impl SharedModels {
@@ -109,7 +111,7 @@ impl SharedModels {
     pub async fn open(&self, name: FileName) -> Result<Arc<OpenModelFile>, ModelError> {
         match self.find(name.clone()).await {
             Err(missing) if self.may_fetch(&missing) => {
-                let (reader, listing) = self.begin(&name, missing).await?;
+                let (reader, listing, _in_use) = self.begin(&name, missing).await?;
                 reader.ending().published().await?;
                 drop(reader);
                 self.link(name.clone(), listing).await?;
@@ -133,7 +135,7 @@ impl SharedModels {
             Err(missing) if self.may_fetch(&missing) => missing,
             found => return found.map(ModelFile::whole),
         };
-        let (reader, listing) = self.begin(&name, missing).await?;
+        let (reader, listing, in_use) = self.begin(&name, missing).await?;
         let Some(listed) = listing.file(name.file_path.as_str()) else {
             return Err(absent(&name, &listing.commit));
         };
@@ -149,8 +151,10 @@ impl SharedModels {
             verified: true,
         };
         let (models, mut ending, listing) = (self.clone(), reader.ending(), Arc::clone(&listing));
+        let until_linked = in_use.clone();
         // Whoever asked may leave; the file is to be found under its name all the same.
         tokio::spawn(async move {
+            let _in_use = until_linked;
             let linked = match ending.published().await {
                 Ok(()) => models.link(name, listing).await,
                 // The download has told the log.
@@ -160,7 +164,22 @@ impl SharedModels {
                 tracing::warn!(%error, "a fetched file is not under its name");
             }
         });
-        Ok(ModelFile { resolved, source: Source::Arriving(reader), pool: Pool::default() })
+        Ok(ModelFile { resolved, source: Source::Arriving(reader, in_use), pool: Pool::default() })
+    }
+
+    /// Fetches a file that is in the cache and wrong, or should be there.
+    pub(super) async fn fetch_anew(&self, name: FileName) -> Result<(), ModelError> {
+        let missing = ModelError::FileNotFound {
+            model_id: name.model_id.as_str().to_owned(),
+            commit: name.revision.as_str().to_owned(),
+            file_path: name.file_path.as_str().to_owned(),
+        };
+        if !self.may_fetch(&missing) {
+            return Err(UpstreamError::Off.into());
+        }
+        let (reader, listing, _in_use) = self.begin(&name, missing).await?;
+        reader.ending().published().await?;
+        self.link(name, listing).await
     }
 
     /// Could upstream have what the cache has not, or has damaged?
@@ -175,8 +194,12 @@ impl SharedModels {
         is_missing && !self.upstream.is_off()
     }
 
-    /// Begins to fetch a file. `missing`: why the cache cannot serve it.
-    async fn begin(&self, name: &FileName, missing: ModelError) -> Result<(Reader, Arc<Listing>), ModelError> {
+    /// Begins to fetch a file. `missing`: why the cache cannot serve it. The mark is kept until the file has its name.
+    async fn begin(
+        &self,
+        name: &FileName,
+        missing: ModelError,
+    ) -> Result<(Reader, Arc<Listing>, Option<InUse>), ModelError> {
         let listing = self.listing_with(name, missing).await?;
         let Some(listed) = listing.file(name.file_path.as_str()) else {
             return Err(absent(name, &listing.commit));
@@ -188,7 +211,8 @@ impl SharedModels {
             etag: listed.etag.to_owned(),
             size_bytes: listed.size_bytes,
         };
-        Ok((self.downloads.get(wanted), listing))
+        let in_use = self.mark(&name.model_id).await;
+        Ok((self.downloads.get(wanted), listing, in_use))
     }
 
     /// The listing that has the file. `missing`: why the cache cannot serve it, which is the answer if upstream cannot
@@ -259,7 +283,7 @@ impl ModelFile {
         let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
         match &self.source {
             Source::Whole(file) => Arc::clone(file).read(range.start, length, self.pool.clone()).await,
-            Source::Arriving(reader) => reader.clone().read(range.start, length, self.pool.clone()).await,
+            Source::Arriving(reader, _) => reader.clone().read(range.start, length, self.pool.clone()).await,
         }
     }
 

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use tokio::sync::{Semaphore, watch};
 
 use super::{
-    FileName, ModelError, ModelId, ModelStore, ModelSummary, OpenModelFile, Upstream, digest::FileKey,
+    FileName, ModelError, ModelId, ModelStore, ModelSummary, OpenModelFile, Upstream, care::InUse, digest::FileKey,
     download::Downloads, listing::Listings, store::Opened,
 };
 use crate::frame::Pool;
@@ -33,6 +33,8 @@ pub struct SharedModels {
     pub(super) upstream: Arc<Upstream>,
     pub(super) listings: Listings,
     pub(super) downloads: Downloads,
+    /// Bytes that the models may take; made room for after a pull.
+    pub(super) max_bytes: Option<u64>,
     hashing: Hashing,
     places: Arc<Semaphore>,
 }
@@ -46,9 +48,17 @@ impl SharedModels {
             store,
             upstream,
             listings: Listings::default(),
+            max_bytes: None,
             hashing: Hashing::default(),
             places: Arc::new(Semaphore::new(MAX_HASHING)),
         }
+    }
+
+    /// Holds to so many bytes of models: a pull that leaves more clears away what was used longest ago.
+    #[must_use]
+    pub const fn with_limit(mut self, max_bytes: Option<u64>) -> Self {
+        self.max_bytes = max_bytes;
+        self
     }
 
     /// The cache directory.
@@ -84,7 +94,7 @@ impl SharedModels {
             let wanted = Arc::clone(&name);
             match self.blocking(move |store| store.open_if_known(&wanted)).await? {
                 Opened::Known(file) => return Ok(Arc::new(file)),
-                Opened::Unknown { file, key } => self.hash(file, key).await,
+                Opened::Unknown { file, key, in_use } => self.hash(file, key, in_use).await,
             }
         }
         // Its bytes cannot be read, or change all the time: what is wrong is the store's to say.
@@ -93,7 +103,7 @@ impl SharedModels {
     }
 
     /// Waits until somebody has hashed the file, if need be by beginning it.
-    async fn hash(&self, file: File, key: FileKey) {
+    async fn hash(&self, file: File, key: FileKey, in_use: Option<InUse>) {
         let mut done = {
             let mut hashing = lock(&self.hashing);
             match hashing.get(&key) {
@@ -101,7 +111,7 @@ impl SharedModels {
                 None => {
                     let (begun, done) = watch::channel(());
                     hashing.insert(key, done.clone());
-                    tokio::spawn(self.clone().hash_for_all(file, key, begun));
+                    tokio::spawn(self.clone().hash_for_all((file, in_use), key, begun));
                     done
                 }
             }
@@ -110,7 +120,7 @@ impl SharedModels {
         drop(done.changed().await);
     }
 
-    async fn hash_for_all(self, file: File, key: FileKey, _begun: watch::Sender<()>) {
+    async fn hash_for_all(self, (file, _in_use): (File, Option<InUse>), key: FileKey, _begun: watch::Sender<()>) {
         // The semaphore is never closed.
         let _place = self.places.acquire().await;
         let hashed = self.blocking(move |store| Ok(store.digests.digests(&file))).await;
@@ -118,6 +128,12 @@ impl SharedModels {
             tracing::error!(%error, "a file was not hashed");
         }
         lock(&self.hashing).remove(&key);
+    }
+
+    /// Keeps a model from being cleared away.
+    pub(super) async fn mark(&self, model_id: &ModelId) -> Option<InUse> {
+        let model_id = model_id.clone();
+        self.blocking(move |store| Ok(store.uses.begin(&model_id))).await.ok().flatten()
     }
 
     /// Disk work, away from the tasks that carry pictures.

@@ -12,6 +12,7 @@ use bytes::Bytes;
 
 use super::{
     Commit, DescribedFile, FileName, FilePath, ModelError, ModelId, Revision,
+    care::{InUse, Uses},
     digest::{DigestMemory, Digests, FileKey},
     name::is_lower_hex,
     tree::Tree,
@@ -34,7 +35,9 @@ pub struct StoreOptions {
 #[derive(Debug)]
 pub struct ModelStore {
     cache_dir: PathBuf,
+    pub(super) state_dir: PathBuf,
     pub(super) digests: DigestMemory,
+    pub(super) uses: Uses,
 }
 
 /// A file that was found and hashed.
@@ -61,6 +64,8 @@ pub struct OpenModelFile {
     key: FileKey,
     /// What it is.
     pub resolved: ResolvedFile,
+    /// The model is not cleared away as long as somebody reads it.
+    _in_use: Option<InUse>,
 }
 
 /// What [`ModelStore::open_if_known`] finds.
@@ -71,6 +76,7 @@ pub(super) enum Opened {
     Unknown {
         file: File,
         key: FileKey,
+        in_use: Option<InUse>,
     },
 }
 
@@ -82,6 +88,7 @@ struct Candidate {
     /// Behind every link.
     target: PathBuf,
     commit: Commit,
+    in_use: Option<InUse>,
 }
 
 impl ResolvedFile {
@@ -136,7 +143,9 @@ impl OpenModelFile {
 impl ModelStore {
     /// A store; nothing is read or made yet.
     pub fn new(options: StoreOptions) -> Self {
-        Self { digests: DigestMemory::new(&options.state_dir), cache_dir: options.cache_dir }
+        let StoreOptions { cache_dir, state_dir } = options;
+        let (digests, uses) = (DigestMemory::new(&state_dir), Uses::new(&state_dir, &cache_dir));
+        Self { cache_dir, state_dir, digests, uses }
     }
 
     /// The cache directory.
@@ -175,13 +184,13 @@ impl ModelStore {
             self.digests.known(&candidate.file).map_err(ModelError::io("look at the file", &candidate.path))?;
         match known {
             Some(digests) => self.finish(name, candidate, (key, digests)).map(Opened::Known),
-            None => Ok(Opened::Unknown { file: candidate.file, key }),
+            None => Ok(Opened::Unknown { file: candidate.file, key, in_use: candidate.in_use }),
         }
     }
 
     /// What the cache promises of a file, whose bytes are not looked at; `None` if it promises nothing.
     pub(super) fn describe(&self, name: &FileName) -> Result<Option<DescribedFile>, ModelError> {
-        let Candidate { file, path, target, commit } = self.find(name)?;
+        let Candidate { file, path, target, commit, .. } = self.find(name)?;
         let size_bytes = file.metadata().map_err(ModelError::io("look at the file", &path))?.len();
         let promised = etag_of(&path, &target, &self.model_dir(&name.model_id), &commit, &name.file_path);
         let digest = promised.filter(|etag| is_lower_hex(etag, 64) || is_lower_hex(etag, 40));
@@ -198,6 +207,8 @@ impl ModelStore {
     /// The file of that name, open, whatever its bytes are.
     fn find(&self, name: &FileName) -> Result<Candidate, ModelError> {
         let FileName { model_id, revision, file_path } = name;
+        // Before it is looked for: what is found then stays.
+        let in_use = self.model_dir(model_id).is_dir().then(|| self.uses.begin(model_id)).flatten();
         let commit = self.commit(model_id, revision)?;
         let path = self.snapshot(model_id, &commit).join(file_path.relative_path());
         let not_found = || ModelError::FileNotFound {
@@ -211,7 +222,7 @@ impl ModelStore {
         if !metadata.is_file() {
             return Err(not_found());
         }
-        Ok(Candidate { file, path, target, commit })
+        Ok(Candidate { file, path, target, commit, in_use })
     }
 
     /// Compares what was found with what the cache promises of it.
@@ -221,11 +232,11 @@ impl ModelStore {
         candidate: Candidate,
         (key, digests): (FileKey, Digests),
     ) -> Result<OpenModelFile, ModelError> {
-        let Candidate { file, path, target, commit } = candidate;
+        let Candidate { file, path, target, commit, in_use } = candidate;
         let promised = etag_of(&path, &target, &self.model_dir(&name.model_id), &commit, &name.file_path);
         let (etag, verified) = agree(promised, &digests, &path)?;
         let resolved = ResolvedFile { path, size_bytes: key.size, sha256: digests.sha256, etag, commit, verified };
-        Ok(OpenModelFile { file, key, resolved })
+        Ok(OpenModelFile { file, key, resolved, _in_use: in_use })
     }
 
     /// The directory of a revision's files.

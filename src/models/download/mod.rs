@@ -136,6 +136,9 @@ impl Downloads {
 
     async fn run(self, key: Key, wanted: Wanted, progress: watch::Sender<Progress>, interest: std::sync::Weak<()>) {
         let progress = Arc::new(progress);
+        let (store, model_id) = (Arc::clone(&self.store), wanted.model_id.clone());
+        // What has arrived and has no name yet would look like nobody's.
+        let _in_use = blocking(move || Ok(store.uses.begin(&model_id))).await;
         let fetched = {
             let fetch = self.fetch(&wanted, &progress);
             tokio::pin!(fetch);
