@@ -386,9 +386,9 @@ mod tests {
     fn urls_are_encoded_component_by_component() {
         let hub = Hub::new(Url::parse("https://mirror.example/hf/").unwrap(), TokenFile::default());
         let model_id = ModelId::parse("org/name").unwrap();
-        let file_path = FilePath::parse("onnx/a b#?.bin").unwrap();
+        let file_path = FilePath::parse("onnx/a b#%.bin").unwrap();
         let url = hub.url(&[], &model_id, &["resolve", "refs/pr/1"], Some(&file_path));
-        assert_eq!(url.as_str(), "https://mirror.example/hf/org/name/resolve/refs%2Fpr%2F1/onnx/a%20b%23%3F.bin");
+        assert_eq!(url.as_str(), "https://mirror.example/hf/org/name/resolve/refs%2Fpr%2F1/onnx/a%20b%23%25.bin");
     }
 
     #[test]
