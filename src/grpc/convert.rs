@@ -6,7 +6,7 @@ use super::pb;
 use crate::{
     error::ErrorKind,
     frame::{Format, FrameError, Metadata, VideoFrame},
-    models::{ModelError, ModelSummary, PullProgress, ResolvedFile},
+    models::{ChangeKind, ModelChange, ModelError, ModelSummary, PullProgress, ResolvedFile},
     source::{OpenError, SourceError},
     streams::{Delivered, QueueError, StreamError, StreamId, StreamSnapshot, SubscriberSnapshot, Trouble, WishError},
 };
@@ -211,20 +211,41 @@ impl From<ResolvedFile> for pb::ResolvedModelFile {
     }
 }
 
-impl From<ModelSummary> for pb::Model {
-    fn from(model: ModelSummary) -> Self {
-        let file = |file: crate::models::FileEntry| pb::ModelFile {
+impl From<&ModelSummary> for pb::Model {
+    fn from(model: &ModelSummary) -> Self {
+        let file = |file: &crate::models::FileEntry| pb::ModelFile {
             file_path: file.file_path.as_str().to_owned(),
             size_bytes: count(file.size_bytes),
         };
-        Self {
-            model_id: model.model_id.as_str().to_owned(),
-            revision: model.revision,
-            commit: model.commit.as_str().to_owned(),
-            complete: model.complete,
-            size_bytes: count(model.size_bytes),
-            files: model.files.into_iter().map(file).collect(),
-        }
+        Self { files: model.files.iter().map(file).collect(), ..without_files(model) }
+    }
+}
+
+impl From<ModelChange> for pb::ModelChange {
+    fn from(change: ModelChange) -> Self {
+        let kind = match change.kind {
+            ChangeKind::Present => pb::model_change::Kind::Present,
+            ChangeKind::Changed => pb::model_change::Kind::Changed,
+            ChangeKind::Removed => pb::model_change::Kind::Removed,
+        };
+        let files_left_out = change.leaves_files_out();
+        let model = if files_left_out || change.kind == ChangeKind::Removed {
+            without_files(&change.model)
+        } else {
+            (&*change.model).into()
+        };
+        Self { kind: kind.into(), model: Some(model), files_left_out }
+    }
+}
+
+fn without_files(model: &ModelSummary) -> pb::Model {
+    pb::Model {
+        model_id: model.model_id.as_str().to_owned(),
+        revision: model.revision.clone(),
+        commit: model.commit.as_str().to_owned(),
+        complete: model.complete,
+        size_bytes: count(model.size_bytes),
+        files: Vec::new(),
     }
 }
 

@@ -7,7 +7,7 @@ use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status};
 
 use super::{convert::count, pb};
-use crate::models::{FileName, ModelFile, ModelId, PullOptions, PullProgress, Revision, SharedModels};
+use crate::models::{FileName, ModelFile, ModelId, ModelWatch, PullOptions, PullProgress, Revision, SharedModels};
 
 /// Bytes of a file in one message (512 KiB: Python receives 256 KiB to 1 MiB fastest, and more copies at tonic's end).
 const CHUNK_BYTES: u64 = 512 << 10;
@@ -71,7 +71,21 @@ impl pb::model_management_service_server::ModelManagementService for Models {
         let model_id = request.into_inner().model_id;
         let model_id = if model_id.is_empty() { None } else { Some(ModelId::parse(&model_id)?) };
         let models = self.models.list(model_id).await?;
-        Ok(Response::new(pb::ListModelsResponse { models: models.into_iter().map(pb::Model::from).collect() }))
+        Ok(Response::new(pb::ListModelsResponse { models: models.iter().map(pb::Model::from).collect() }))
+    }
+
+    type WatchModelsStream = Pin<Box<dyn Stream<Item = Result<pb::ModelChange, Status>> + Send>>;
+
+    async fn watch_models(
+        &self,
+        request: Request<pb::WatchModelsRequest>,
+    ) -> Result<Response<Self::WatchModelsStream>, Status> {
+        let model_id = request.into_inner().model_id;
+        let model_id = if model_id.is_empty() { None } else { Some(ModelId::parse(&model_id)?) };
+        // One waits for the client, no more: what it has not been told is told as it is then.
+        let (changes, receiver) = mpsc::channel(1);
+        tokio::spawn(send_changes(self.models.watch(model_id), changes));
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 
     type PullModelStream = Pin<Box<dyn Stream<Item = Result<pb::PullModelProgress, Status>> + Send>>;
@@ -87,6 +101,25 @@ impl pb::model_management_service_server::ModelManagementService for Models {
         let wanted = (model_id, revision, PullOptions { include, exclude });
         tokio::spawn(send_progress(self.models.clone(), wanted, messages));
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+}
+
+/// Tells what changes until the client is gone.
+async fn send_changes(mut watch: ModelWatch, changes: mpsc::Sender<Result<pb::ModelChange, Status>>) {
+    loop {
+        tokio::select! {
+            goes_on = watch.changed() => {
+                // What is told is what is so when it can be told.
+                let Ok(place) = changes.reserve().await else { return };
+                if !goes_on {
+                    return place.send(Err(Status::unavailable("the model cache cannot be watched")));
+                }
+                if let Some(change) = watch.take() {
+                    place.send(Ok(change.into()));
+                }
+            }
+            () = changes.closed() => return,
+        }
     }
 }
 

@@ -41,6 +41,7 @@ mod sources;
 mod store;
 mod tree;
 mod upstream;
+mod watch;
 
 use std::{io, path::PathBuf, sync::Arc};
 
@@ -59,6 +60,7 @@ pub use self::{
     shared::SharedModels,
     store::{ModelStore, OpenModelFile, ResolvedFile, StoreOptions},
     upstream::{Listing, TokenFile, Upstream, UpstreamError, UpstreamOptions},
+    watch::{ChangeKind, ModelChange, ModelWatch},
 };
 use crate::error::ErrorKind;
 

@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::{
     FileName, ModelError, ModelId, ModelStore, ModelSummary, OpenModelFile, Upstream, care::InUse, digest::FileKey,
-    download::Downloads, listing::Listings, store::Opened,
+    download::Downloads, listing::Listings, store::Opened, watch::Watching,
 };
 use crate::frame::Pool;
 
@@ -35,6 +35,7 @@ pub struct SharedModels {
     pub(super) downloads: Downloads,
     /// Bytes that the models may take; made room for after a pull.
     pub(super) max_bytes: Option<u64>,
+    pub(super) watching: Watching,
     hashing: Hashing,
     places: Arc<Semaphore>,
 }
@@ -49,6 +50,7 @@ impl SharedModels {
             upstream,
             listings: Listings::default(),
             max_bytes: None,
+            watching: Watching::default(),
             hashing: Hashing::default(),
             places: Arc::new(Semaphore::new(MAX_HASHING)),
         }

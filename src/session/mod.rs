@@ -18,6 +18,7 @@ mod requests;
 mod sources;
 mod streams;
 mod subscriptions;
+mod watches;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -39,6 +40,7 @@ use self::{
     outbound::{Outbound, Place},
     streams::OpenStream,
     subscriptions::Subscriptions,
+    watches::Watches,
 };
 use crate::{
     error::ErrorKind,
@@ -133,6 +135,7 @@ pub async fn serve(
         epoch: 0,
         acks: BTreeMap::new(),
         handles: HashMap::new(),
+        watches: Watches::default(),
         last_handle: 0,
         open_requests: JoinSet::new(),
         open_ids: HashSet::new(),
@@ -164,6 +167,7 @@ struct Session {
     /// Credits on their way back, by stream: the newest published number, and how many.
     acks: BTreeMap<StreamId, frames::Ack>,
     handles: HashMap<u32, OpenHandle>,
+    watches: Watches,
     last_handle: u32,
     open_requests: JoinSet<Done>,
     open_ids: HashSet<RequestId>,
@@ -351,7 +355,7 @@ struct Done {
 enum Reply {
     /// Its `ok`, serialised.
     Now(Box<serde_json::value::RawValue>),
-    /// A task will answer.
+    /// A task will answer, or has done so.
     Later,
 }
 

@@ -54,8 +54,9 @@ struct ModelEntry {
     files: Vec<FileEntry>,
 }
 
+/// A file of a model, as messages have it.
 #[derive(Serialize)]
-struct FileEntry {
+pub(super) struct FileEntry {
     file_path: String,
     size_bytes: u64,
 }
@@ -218,11 +219,13 @@ fn entries(model: ModelSummary) -> Vec<ModelEntry> {
     if model.files.is_empty() {
         return vec![entry(Vec::new())];
     }
-    let file = |file: &crate::models::FileEntry| FileEntry {
-        file_path: file.file_path.as_str().to_owned(),
-        size_bytes: file.size_bytes,
-    };
-    model.files.chunks(FILES_PER_ENTRY).map(|files| entry(files.iter().map(file).collect())).collect()
+    model.files.chunks(FILES_PER_ENTRY).map(|files| entry(files.iter().map(FileEntry::from).collect())).collect()
+}
+
+impl From<&crate::models::FileEntry> for FileEntry {
+    fn from(file: &crate::models::FileEntry) -> Self {
+        Self { file_path: file.file_path.as_str().to_owned(), size_bytes: file.size_bytes }
+    }
 }
 
 /// Tells how far a pull is, a few times a second, as long as it is asked to.

@@ -20,7 +20,7 @@ pub(super) const MODEL_CHUNK_BYTES: usize = 192 << 10;
 const _: () = assert!(MODEL_CHUNK_BYTES.div_ceil(3) * 4 + 4096 <= MAX_OUTBOUND_BODY);
 
 /// What this version can do; what it cannot is absent.
-const CAPABILITIES: [&str; 15] = [
+const CAPABILITIES: [&str; 16] = [
     "frame",
     "packet",
     "fragments",
@@ -35,6 +35,7 @@ const CAPABILITIES: [&str; 15] = [
     "models",
     "models.pull",
     "models.url",
+    "models.watch",
     "ws",
 ];
 
@@ -51,7 +52,7 @@ struct Hello<'a> {
     http: Option<String>,
     ws: Option<String>,
     token: &'a str,
-    capabilities: [&'a str; 15],
+    capabilities: [&'a str; 16],
 }
 
 #[derive(Serialize)]
@@ -98,6 +99,8 @@ impl Session {
             "models.read" => self.models_read(request),
             "models.close" => self.models_close(request),
             "models.pull" => self.models_pull(request),
+            "models.watch" => self.models_watch(request).await,
+            "models.unwatch" => self.models_unwatch(request),
             unknown => Err(Failure::new(ErrorKind::Unimplemented, format!("unknown type {unknown:?}"))),
         }
     }
@@ -118,6 +121,7 @@ impl Session {
         self.registration.close_sockets();
         self.close_all_streams().await;
         self.handles.clear();
+        self.watches.clear();
         ok(&Hello {
             protocol: PROTOCOL,
             version: env!("CARGO_PKG_VERSION"),
