@@ -219,6 +219,17 @@ pub(super) enum ModelsCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Show what of a model can be run: its variants, by the headers of its files
+    Show {
+        /// org/name
+        model_id: String,
+        /// Branch, tag or commit [default: each that is here]
+        #[arg(long)]
+        revision: Option<String>,
+        /// For programs
+        #[arg(long)]
+        json: bool,
+    },
     /// Read every file of a model, or of all, and compare it with its digest and its commit's listing
     ///
     /// Ends with 1 if anything is damaged or missing. Of a model that was pulled in part, the rest is missing.

@@ -17,6 +17,7 @@ mod models;
 mod pull;
 mod record;
 mod relay;
+mod show;
 mod status;
 mod stdout_thread;
 

@@ -4,7 +4,7 @@ use std::{io, process::ExitCode};
 
 use serde_json::json;
 
-use super::{arguments::ModelsCommand, care, pull, say};
+use super::{arguments::ModelsCommand, care, pull, say, show};
 use crate::{
     config::{self, Config, ConfigError, Paths},
     models::{
@@ -48,6 +48,11 @@ pub(super) fn run(command: ModelsCommand) -> anyhow::Result<ExitCode> {
             let model_id = model_id.map(|id| ModelId::parse(&id)).transpose()?;
             let models = store.list(model_id.as_ref())?;
             if json { list_json(&models)? } else { list(&store, &models)? }
+        }
+        ModelsCommand::Show { model_id, revision, json } => {
+            let revision = revision.map(|name| Revision::parse(&name)).transpose()?;
+            let models = store.variants(Some(&ModelId::parse(&model_id)?), revision.as_ref())?;
+            if json { show::variants_json(&models)? } else { show::variants(&models)? }
         }
         ModelsCommand::Verify { model_id, repair, json } => {
             let model_id = model_id.map(|id| ModelId::parse(&id)).transpose()?;

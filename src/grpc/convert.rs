@@ -6,7 +6,10 @@ use super::pb;
 use crate::{
     error::ErrorKind,
     frame::{Format, FrameError, Metadata, VideoFrame},
-    models::{ChangeKind, ModelChange, ModelError, ModelSummary, PullProgress, ResolvedFile},
+    models::{
+        ChangeKind, DescribedModel, FileEntry, ModelChange, ModelError, ModelSummary, PullProgress, ResolvedFile,
+        UnreadableFile, Variant,
+    },
     source::{OpenError, SourceError},
     streams::{Delivered, QueueError, StreamError, StreamId, StreamSnapshot, SubscriberSnapshot, Trouble, WishError},
 };
@@ -213,11 +216,7 @@ impl From<ResolvedFile> for pb::ResolvedModelFile {
 
 impl From<&ModelSummary> for pb::Model {
     fn from(model: &ModelSummary) -> Self {
-        let file = |file: &crate::models::FileEntry| pb::ModelFile {
-            file_path: file.file_path.as_str().to_owned(),
-            size_bytes: count(file.size_bytes),
-        };
-        Self { files: model.files.iter().map(file).collect(), ..without_files(model) }
+        Self { files: model.files.iter().map(pb::ModelFile::from).collect(), ..without_files(model) }
     }
 }
 
@@ -235,6 +234,44 @@ impl From<ModelChange> for pb::ModelChange {
             (&*change.model).into()
         };
         Self { kind: kind.into(), model: Some(model), files_left_out }
+    }
+}
+
+impl From<DescribedModel> for pb::ModelDescription {
+    fn from(model: DescribedModel) -> Self {
+        let unreadable = |file: UnreadableFile| pb::UnreadableFile { file_path: file.file_path, problem: file.problem };
+        Self {
+            model_id: model.model_id.as_str().to_owned(),
+            revision: model.revision,
+            commit: model.commit.as_str().to_owned(),
+            complete: model.complete,
+            size_bytes: count(model.size_bytes),
+            variants: model.variants.into_iter().map(pb::ModelVariant::from).collect(),
+            unreadable: model.unreadable.into_iter().map(unreadable).collect(),
+        }
+    }
+}
+
+impl From<Variant> for pb::ModelVariant {
+    fn from(variant: Variant) -> Self {
+        Self {
+            name: variant.name,
+            format: variant.format.to_owned(),
+            dtype: variant.dtype,
+            architecture: variant.architecture.unwrap_or_default(),
+            tensors: count(variant.tensors),
+            parameters: count(variant.parameters.unwrap_or(0)),
+            files: variant.files.iter().map(pb::ModelFile::from).collect(),
+            missing: variant.missing,
+            size_bytes: count(variant.size_bytes),
+            complete: variant.complete,
+        }
+    }
+}
+
+impl From<&FileEntry> for pb::ModelFile {
+    fn from(file: &FileEntry) -> Self {
+        Self { file_path: file.file_path.as_str().to_owned(), size_bytes: count(file.size_bytes) }
     }
 }
 

@@ -74,6 +74,18 @@ impl pb::model_management_service_server::ModelManagementService for Models {
         Ok(Response::new(pb::ListModelsResponse { models: models.iter().map(pb::Model::from).collect() }))
     }
 
+    async fn describe_model(
+        &self,
+        request: Request<pb::DescribeModelRequest>,
+    ) -> Result<Response<pb::ModelDescription>, Status> {
+        let pb::DescribeModelRequest { model_id, revision } = request.into_inner();
+        let model_id = ModelId::parse(&model_id)?;
+        let revision = if revision.is_empty() { Revision::default() } else { Revision::parse(&revision)? };
+        let described = self.models.variants(Some(model_id), Some(revision)).await?;
+        let described = described.into_iter().next();
+        described.map(|model| Response::new(model.into())).ok_or_else(|| Status::not_found("the revision has no files"))
+    }
+
     type WatchModelsStream = Pin<Box<dyn Stream<Item = Result<pb::ModelChange, Status>> + Send>>;
 
     async fn watch_models(

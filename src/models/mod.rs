@@ -41,6 +41,7 @@ mod sources;
 mod store;
 mod tree;
 mod upstream;
+mod variants;
 mod watch;
 
 use std::{io, path::PathBuf, sync::Arc};
@@ -60,6 +61,7 @@ pub use self::{
     shared::SharedModels,
     store::{ModelStore, OpenModelFile, ResolvedFile, StoreOptions},
     upstream::{Listing, TokenFile, Upstream, UpstreamError, UpstreamOptions},
+    variants::{DescribedModel, UnreadableFile, Variant},
     watch::{ChangeKind, ModelChange, ModelWatch},
 };
 use crate::error::ErrorKind;

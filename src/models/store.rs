@@ -204,6 +204,11 @@ impl ModelStore {
         Ok(digest.map(|etag| DescribedFile { size_bytes, etag, commit }))
     }
 
+    /// A file of the cache, for who looks at its headers only.
+    pub(super) fn open_unread(&self, name: &FileName) -> Result<File, ModelError> {
+        self.find(name).map(|candidate| candidate.file)
+    }
+
     /// The file of that name, open, whatever its bytes are.
     fn find(&self, name: &FileName) -> Result<Candidate, ModelError> {
         let FileName { model_id, revision, file_path } = name;

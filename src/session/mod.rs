@@ -18,6 +18,7 @@ mod requests;
 mod sources;
 mod streams;
 mod subscriptions;
+mod variants;
 mod watches;
 
 use std::{

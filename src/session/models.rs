@@ -37,11 +37,12 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 /// An open file, or the place of one that is being opened.
 pub(super) type OpenHandle = Arc<OnceLock<Arc<ModelFile>>>;
 
+/// A page of models.
 #[derive(Serialize)]
-struct Listing {
-    models: Vec<Box<RawValue>>,
+pub(super) struct Listing {
+    pub(super) models: Vec<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    next_page_token: Option<String>,
+    pub(super) next_page_token: Option<String>,
 }
 
 #[derive(Serialize)]

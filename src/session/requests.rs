@@ -20,7 +20,7 @@ pub(super) const MODEL_CHUNK_BYTES: usize = 192 << 10;
 const _: () = assert!(MODEL_CHUNK_BYTES.div_ceil(3) * 4 + 4096 <= MAX_OUTBOUND_BODY);
 
 /// What this version can do; what it cannot is absent.
-const CAPABILITIES: [&str; 16] = [
+const CAPABILITIES: [&str; 17] = [
     "frame",
     "packet",
     "fragments",
@@ -36,6 +36,7 @@ const CAPABILITIES: [&str; 16] = [
     "models.pull",
     "models.url",
     "models.watch",
+    "models.status",
     "ws",
 ];
 
@@ -52,7 +53,7 @@ struct Hello<'a> {
     http: Option<String>,
     ws: Option<String>,
     token: &'a str,
-    capabilities: [&'a str; 16],
+    capabilities: [&'a str; 17],
 }
 
 #[derive(Serialize)]
@@ -95,6 +96,7 @@ impl Session {
             "stream.subscribe" => self.stream_subscribe(request),
             "stream.unsubscribe" => self.stream_unsubscribe(request),
             "models.list" => self.models_list(request),
+            "models.status" => self.models_status(request),
             "models.open" => self.models_open(request),
             "models.read" => self.models_read(request),
             "models.close" => self.models_close(request),
