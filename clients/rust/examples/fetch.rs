@@ -1,5 +1,7 @@
 //! Prints where a model's file is, and its first bytes: `cargo run --example fetch -- org/name config.json`.
 
+#![expect(clippy::print_stdout, reason = "an example shows what it has")]
+
 use std::{env, error::Error};
 
 use framehost_client::RustFileProvider;
