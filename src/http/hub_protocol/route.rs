@@ -43,14 +43,11 @@ impl Route {
             [kind, rest @ ..] if OTHER_KINDS.contains(kind) && rest.contains(&"resolve") => {
                 Err(Failed::not_a_model(kind))
             }
-            [name, "resolve", rest @ ..] | [name, _, "resolve", rest @ ..] if !rest.is_empty() => {
-                let model_id = if parts.get(1) == Some(&"resolve") { (*name).to_owned() } else { first_two(&parts) };
-                file(&model_id, rest, Asked::File)
-            }
-            [name, "raw", rest @ ..] | [name, _, "raw", rest @ ..] if !rest.is_empty() => {
-                let model_id = if parts.get(1) == Some(&"raw") { (*name).to_owned() } else { first_two(&parts) };
-                file(&model_id, rest, Asked::Raw)
-            }
+            // A model may be called so itself: two components come first.
+            [org, name, "resolve", rest @ ..] if !rest.is_empty() => file(&format!("{org}/{name}"), rest, Asked::File),
+            [name, "resolve", rest @ ..] if !rest.is_empty() => file(name, rest, Asked::File),
+            [org, name, "raw", rest @ ..] if !rest.is_empty() => file(&format!("{org}/{name}"), rest, Asked::Raw),
+            [name, "raw", rest @ ..] if !rest.is_empty() => file(name, rest, Asked::Raw),
             _ => Ok(None),
         }
     }
@@ -59,10 +56,6 @@ impl Route {
         let revision = if revision.is_empty() { Revision::default() } else { Revision::parse(revision)? };
         Ok(Some(Self { model_id: ModelId::parse(model_id)?, revision, asked }))
     }
-}
-
-fn first_two(parts: &[&str]) -> String {
-    parts.iter().take(2).copied().collect::<Vec<_>>().join("/")
 }
 
 fn file(model_id: &str, rest: &[&str], asked: impl FnOnce(String) -> Asked) -> Result<Option<Route>, Failed> {
