@@ -25,6 +25,7 @@ async function extensionWithRuntime(world) {
   const extension = await world.extensionWith({
     'transformers.js': join(MODULES, '@huggingface/transformers/dist/transformers.min.js'),
     'ort.mjs': join(RUNTIME, 'ort.wasm.bundle.min.mjs'),
+    'ort-wasm-simd-threaded.mjs': join(RUNTIME, 'ort-wasm-simd-threaded.mjs'),
     'ort-wasm-simd-threaded.wasm': join(RUNTIME, 'ort-wasm-simd-threaded.wasm'),
   });
   const path = join(extension, 'manifest.json');
