@@ -90,7 +90,8 @@ pub(super) async fn paths_info(
         parts.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
     let paths = if is_json { paths_of_json(&body)? } else { paths_of_form(&body) };
     let listing = models.listing(&route.model_id, &route.revision).await?;
-    let paths: BTreeSet<&str> = paths.iter().map(|path| path.trim_matches('/')).collect();
+    let mut seen = BTreeSet::new();
+    let paths = paths.iter().map(|path| path.trim_matches('/')).filter(|path| seen.insert(*path)).collect::<Vec<_>>();
     if paths.len() > MAX_PATHS {
         return Err(Failed::bad_request(format!("at most {MAX_PATHS} paths")));
     }
