@@ -327,3 +327,62 @@ def test_a_directory_can_be_upstream(make_hub, tmp_path):
     assert snapshot(hub, commit) == FILES
     done = hub.run("models", "pull", "org/none")
     assert done.returncode == 1 and "no model org/none" in done.stderr
+
+
+def test_a_damaged_file_of_another_size_is_fetched_anew(make_hub, upstream):
+    hub = make_hub(upstream=upstream.url)
+    assert pull(hub).returncode == 0
+    for name in ("onnx/model.onnx", "config.json"):
+        path = repo(hub) / "snapshots" / upstream.commit(MODEL) / name
+        os.truncate(path.resolve(), 10)
+        head = urllib.request.Request(f"http://{hub.address}/{MODEL}/resolve/main/{name}", method="HEAD")
+        assert urllib.request.urlopen(head, timeout=30).headers["Content-Length"] == str(len(FILES[name]))
+        assert get(hub, f"{MODEL}/resolve/main/{name}").read() == FILES[name]
+    deadline = time.monotonic() + 30
+    while snapshot(hub, upstream.commit(MODEL)) != FILES:
+        assert time.monotonic() < deadline, "the damage stays"
+        time.sleep(0.1)
+
+
+def test_a_reader_that_stops_holds_nobody_up_after_a_failure(make_hub, upstream):
+    hub = make_hub(upstream=upstream.url)
+    upstream.gate = threading.Event()
+    stopped = get(hub, f"{MODEL}/resolve/main/{BIG}")
+    stopped.read(100)
+    upstream.fault(BIG, "forbidden", times=100)
+    upstream.gate.set()
+    # The next parts are refused, and the download ends; whoever read behind it still has the file open.
+    deadline = time.monotonic() + 30
+    while "a file was not fetched" not in hub.output():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    upstream.fault(BIG, "", times=0)
+    assert get(hub, f"{MODEL}/resolve/main/{BIG}").read() == FILES[BIG]
+    stopped.close()
+
+
+def test_a_cold_empty_file_is_there_offline(make_hub, upstream):
+    hub = make_hub(upstream=upstream.url)
+    assert get(hub, f"{MODEL}/resolve/main/empty.txt").read() == b""
+    deadline = time.monotonic() + 30
+    while snapshot(hub, upstream.commit(MODEL)) != {"empty.txt": b""}:
+        assert time.monotonic() < deadline, "it is not in the cache"
+        time.sleep(0.05)
+
+
+def test_a_password_of_upstreams_address_is_sent_and_in_no_error(make_hub, upstream):
+    hub = make_hub(start=False, upstream=upstream.url.replace("://", "://bob:s3cret@"))
+    hub.env["http_proxy"] = "http://127.0.0.1:1"
+    assert pull(hub, "--include", "*.json").returncode == 0, "a proxy is not for this machine"
+    assert {token.split()[0] for token in upstream.tokens} == {"Basic"}
+    upstream.stop()
+    done = pull(hub)
+    assert done.returncode == 1 and "s3cret" not in done.stderr
+    assert oct((hub.config_dir / "config.json").stat().st_mode & 0o777) == "0o600"
+
+
+def test_a_listing_that_cannot_be_is_refused_whole(make_hub, upstream):
+    upstream.models["org/deep"] = {"/".join(["folder"] * 40) + "/a": b"a"}
+    hub = make_hub(start=False, upstream=upstream.url)
+    done = hub.run("models", "pull", "org/deep")
+    assert done.returncode == 1 and "too many folders" in done.stderr
