@@ -1,0 +1,151 @@
+"""Clients of the loopback port that do what no client should: nobody else notices, and nothing stays behind."""
+
+import http.client
+import resource
+import socket
+import time
+
+import pytest
+
+import hf_cache
+
+MODEL = "org/name"
+SIZE = 8 << 20
+PATH = f"/{MODEL}/resolve/main/model.bin"
+CONNECTIONS = 10_000
+
+
+@pytest.fixture
+def served(hub):
+    hf_cache.write_model(hub.cache, MODEL, {"model.bin": bytes(SIZE), "config.json": b"{}"})
+    assert get(hub)[0] == 200
+    return hub
+
+
+def get(hub, path=f"/{MODEL}/resolve/main/config.json"):
+    connection = http.client.HTTPConnection(*hub.address.split(":"), timeout=20)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+def connect(hub):
+    host, port = hub.address.split(":")
+    return socket.create_connection((host, int(port)), timeout=20)
+
+
+def resident_mib(hub):
+    with open(f"/proc/{hub.process.pid}/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS")) / 1024
+
+
+def descriptors(hub):
+    import os
+
+    return len(os.listdir(f"/proc/{hub.process.pid}/fd"))
+
+
+def eventually(what, condition, seconds=40):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.2)
+
+
+HOST = b"Host: {host}\r\n"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        # Two lengths, a length and chunks, chunks in a disguise: what stands behind them must not become a request.
+        b"POST /api/models/org/name/paths-info/main HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\nContent-Length: 6\r\n",
+        b"POST /api/models/org/name/paths-info/main HTTP/1.1\r\n" + HOST
+        + b"Content-Length: 3\r\nTransfer-Encoding: xchunked\r\n",
+        b"POST /api/models/org/name/paths-info/main HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked, identity\r\n",
+        b"POST /api/models/org/name/paths-info/main HTTP/1.1\r\n" + HOST + b"Content-Length: -1\r\n",
+        b"POST /api/models/org/name/paths-info/main HTTP/1.1\r\n" + HOST + b"Content-Length: 1e3\r\n",
+        b"GET " + PATH.encode() + b" HTTP/1.1\r\n" + HOST + HOST.replace(b"{host}", b"evil.example"),
+        b"GET " + PATH.encode() + b" HTTP/1.1\r\n",
+        b"GET " + PATH.encode() + b" HTTP/1.1\r\n" + HOST + b"X: a\r\n b\r\n",
+        b"GET http://evil.example" + PATH.encode() + b" HTTP/1.1\r\n" + HOST,
+        b"GET " + PATH.encode() + b" HTTP/9.9\r\n" + HOST,
+        b"GET  " + PATH.encode() + b" HTTP/1.1\r\n" + HOST,
+        b"GET " + b"/a" * 60_000 + b" HTTP/1.1\r\n" + HOST,
+        b"GET " + PATH.encode() + b" HTTP/1.1\r\n" + HOST + b"X: " + b"a" * (1 << 20) + b"\r\n",
+        b"GET " + PATH.encode() + b" HTTP/1.1\r\n" + HOST + b"X: a\r\n" * 1000,
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    ],
+)
+def test_a_request_that_is_two_or_none_is_refused_and_its_connection_ends(served, head):
+    with connect(served) as stream:
+        smuggled = b"GET /healthz HTTP/1.1\r\n" + HOST + b"\r\n"
+        request = (head + b"\r\nabc" + smuggled).replace(b"{host}", served.address.encode())
+        try:
+            stream.sendall(request)
+            stream.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # It has been cut already.
+        received = b""
+        try:
+            while data := stream.recv(1 << 16):
+                received += data
+        except OSError:
+            pass
+    statuses = [line for line in received.split(b"\r\n") if line.startswith(b"HTTP/1.1 ")]
+    assert b'{"status":"ok"}' not in received, "the second request was answered"
+    assert all(status.startswith((b"HTTP/1.1 4", b"HTTP/1.1 5")) for status in statuses), statuses
+    assert get(served)[0] == 200
+
+
+def test_ten_thousand_connections_are_cut_and_the_next_client_is_served(served):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, CONNECTIONS + 500), hard))
+    streams = []
+    try:
+        for _ in range(CONNECTIONS):
+            streams.append(connect(served))
+        assert resident_mib(served) < 200
+        eventually("nobody is served", lambda: answers(served))
+    finally:
+        for stream in streams:
+            stream.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    eventually("descriptors stay", lambda: descriptors(served) < 100)
+
+
+def answers(hub):
+    try:
+        return get(hub)[0] == 200
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+def test_a_head_that_drips_is_cut(served):
+    with connect(served) as stream:
+        began = time.monotonic()
+        with pytest.raises(OSError):
+            for byte in b"GET / HTTP/1.1\r\nHost: " + b"a" * 1000:
+                stream.sendall(bytes([byte]))
+                time.sleep(0.1)
+                assert time.monotonic() - began < 60
+        assert get(served)[0] == 200
+
+
+def test_readers_that_stop_hold_little_and_nobody_up(served):
+    before = resident_mib(served)
+    stopped = []
+    for _ in range(100):
+        stream = connect(served)
+        stream.sendall(f"GET {PATH} HTTP/1.1\r\nHost: {served.address}\r\n\r\n".encode())
+        stopped.append(stream)
+    time.sleep(1)
+    assert get(served, PATH) == (200, bytes(SIZE))
+    # Some chunks read ahead for each.
+    assert resident_mib(served) - before < 100 * 5
+    for stream in stopped:
+        stream.close()
+    eventually("descriptors stay", lambda: descriptors(served) < 100)
