@@ -327,7 +327,7 @@ fn what_does_not_exist_is_not_found() {
     ] {
         assert_eq!(pair.client.error(&request)["code"], "not_found", "{request}");
     }
-    assert_eq!(pair.client.error(&json!({"type": "models.pull"}))["code"], "unimplemented");
+    assert_eq!(pair.client.error(&json!({"type": "models.push"}))["code"], "unimplemented");
     pair.check_alive();
 }
 
