@@ -9,6 +9,7 @@ watch.py --file a.mp4          every picture of a video
 
 import argparse
 import asyncio
+import os
 
 import framehost
 
@@ -17,10 +18,15 @@ def test_pattern(frames):
     """A source that is there on every machine: opened with the contract's own calls."""
     messages = framehost.messages
     with framehost.connect() as hub:
-        opened = hub.streams.OpenStream(messages.OpenStreamRequest(synthetic=messages.SyntheticSource(frames=frames)))
-        yield from hub.streams.SubscribeFrames(
-            messages.SubscribeFramesRequest(stream_id=opened.stream_id, fifo=messages.Fifo(depth=8))
+        stream_id = f"watch-{os.getpid()}"
+        # First of all, so that no picture comes before: the answer has begun when the hub has the subscription.
+        pictures = hub.streams.SubscribeFrames(
+            messages.SubscribeFramesRequest(stream_id=stream_id, wait=True, fifo=messages.Fifo(depth=8))
         )
+        pictures.initial_metadata()
+        source = messages.SyntheticSource(frames=frames)
+        hub.streams.OpenStream(messages.OpenStreamRequest(stream_id=stream_id, synthetic=source))
+        yield from pictures
 
 
 async def watch(source, frames):
