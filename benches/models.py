@@ -67,7 +67,7 @@ class Nginx:
         for _ in range(100):
             try:
                 connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=1)
-                connection.request("HEAD", "/")
+                connection.request("HEAD", f"/{FILE}")
                 connection.getresponse()
                 return
             except OSError:
