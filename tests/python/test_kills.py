@@ -79,7 +79,7 @@ def test_kills_at_random_moments_leave_a_clean_cache(make_hub):
                 [hub.binary, "models", *arguments],
                 env=hub.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             )
-            time.sleep(choose.random() * 0.5)
+            time.sleep(choose.random() * 0.2)
             if process.poll() is None:
                 killed += 1
             process.send_signal(signal.SIGKILL)
