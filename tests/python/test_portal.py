@@ -51,7 +51,7 @@ class Session:
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         )
         self.running.append(process)
-        return Lines(process)
+        return Lines(process, self.desktop)
 
     def capture(self, *arguments, frames=1, timeout=60):
         command = [*self.desktop.user, self.binary, "capture", "screen", "--frames", str(frames), "--json", "--output", "-"]
@@ -101,8 +101,9 @@ class Session:
 class Lines:
     """What a running capture says, line by line."""
 
-    def __init__(self, process):
+    def __init__(self, process, desktop):
         self.process = process
+        self.desktop = desktop
         self.said = []
 
     def until(self, condition, what, timeout=40):
@@ -110,14 +111,25 @@ class Lines:
         # A capture that says nothing is waited for no longer than one that says something else.
         watch = threading.Timer(timeout, self.process.kill)
         watch.start()
+        over = threading.Event()
+        threading.Thread(target=self._move_until, args=(over,), daemon=True).start()
         try:
             for line in self.process.stdout:
                 self.said.append(json.loads(line))
                 if condition(self.said[-1]):
                     return self.said[-1]
         finally:
+            over.set()
             watch.cancel()
         pytest.fail(f"{what}: not within {timeout} s, or the capture ended with {self.process.wait()}; last {self.said[-3:]}")
+
+    def _move_until(self, over):
+        """A reader that comes late to a screen that stands still waits until something moves."""
+        while not over.wait(1):
+            if not self.said or "sha256" not in self.said[-1]:
+                # The desktop may be what has died.
+                with contextlib.suppress(Exception):
+                    self.desktop.touch()
 
     def until_shown(self, pixels):
         digest = hashlib.sha256(pixels.tobytes()).hexdigest()
