@@ -7,16 +7,15 @@ use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status};
 
 use super::{convert::count, pb};
-use crate::models::{FileName, ModelFile, ModelId, ModelWatch, PullOptions, PullProgress, Revision, SharedModels};
+use crate::models::{
+    FileName, ModelFile, ModelId, ModelWatch, PullOptions, PullProgress, Revision, STALL_LIMIT, SharedModels,
+};
 
 /// Bytes of a file in one message (512 KiB: Python receives 256 KiB to 1 MiB fastest, and more copies at tonic's end).
 const CHUNK_BYTES: u64 = 512 << 10;
 
 /// Chunks read ahead of a client: enough to read the disk while one is sent.
 const CHUNKS_AHEAD: usize = 2;
-
-/// How long a client may take no chunk of a file.
-const STALL_LIMIT: Duration = Duration::from_secs(600);
 
 /// How often the client of a pull hears how far it is.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);

@@ -57,7 +57,7 @@ pub use self::{
     location::cache_dir,
     name::{Commit, FileName, FilePath, ModelId, Revision},
     pull::{PullOptions, PullProgress, PullReport},
-    served::{DescribedFile, ModelFile},
+    served::{DescribedFile, ModelFile, STALL_LIMIT},
     shared::SharedModels,
     store::{ModelStore, OpenModelFile, ResolvedFile, StoreOptions},
     upstream::{Listing, TokenFile, Upstream, UpstreamError, UpstreamOptions},

@@ -1,6 +1,6 @@
 //! Files for whoever asks: from the cache, else from upstream while they arrive.
 
-use std::{ops::Range, sync::Arc};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
@@ -13,6 +13,9 @@ use super::{
     upstream::{Listing, UpstreamError},
 };
 use crate::frame::Pool;
+
+/// How long a client may take nothing of a file before it is cut: it has stopped, and holds the file and memory.
+pub const STALL_LIMIT: Duration = Duration::from_secs(600);
 
 /// Files up to this size are waited for (1 MiB): they are there at once, and then everything about them is known.
 const WAITED_FOR_BYTES: u64 = 1 << 20;

@@ -1,6 +1,6 @@
 //! Bytes of a file, read a little ahead of the client.
 
-use std::{ops::Range, time::Duration};
+use std::ops::Range;
 
 use bytes::Bytes;
 use http_body_util::StreamBody;
@@ -9,16 +9,13 @@ use tokio::sync::mpsc;
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tonic::body::Body;
 
-use crate::models::{ModelError, ModelFile};
+use crate::models::{ModelError, ModelFile, STALL_LIMIT};
 
 /// Bytes read at once (512 KiB).
 const READ_BYTES: u64 = 512 << 10;
 
 /// Reads ahead of a client: enough to read the disk while one is sent.
 const READS_AHEAD: usize = 2;
-
-/// How long a client may take nothing of a body.
-const STALL_LIMIT: Duration = Duration::from_secs(600);
 
 /// The body of a range. It ends early, and so too short, if the bytes turn out to be wrong.
 pub(super) fn body(file: ModelFile, range: Range<u64>) -> Body {
