@@ -2,6 +2,7 @@
 //! output. A packet's place in the stream is its time there, and tells which packet a picture was coded in.
 
 use std::{
+    borrow::Borrow,
     collections::VecDeque,
     ffi::{OsStr, OsString},
     time::{Duration, Instant},
@@ -30,8 +31,9 @@ const MAX_WAITING: usize = 64;
 pub(super) struct ByFfmpeg {
     codec: Codec,
     pictures: Pictures,
-    /// Packets whose pictures have not come, by their places. Whoever takes one out hands its picture on, or counts it.
-    waiting: VecDeque<(i64, Label)>,
+    /// Packets whose pictures have not come, by their places. Whoever takes one out hands its picture on, or counts it;
+    /// without a label, it has been shown or counted before.
+    waiting: VecDeque<(i64, Option<Label>)>,
     next_place: i64,
     /// When the first of those packets came that no picture has come for since.
     waiting_since: Option<Instant>,
@@ -70,14 +72,27 @@ impl ByFfmpeg {
 
     /// Where it fails, what has come is in `decoded`, and what has not is [`Self::held_back`].
     pub(super) fn push(&mut self, packet: &VideoFrame, decoded: &mut Decoded) -> Result<(), DecodeError> {
+        self.push_labelled(packet, Some(Label::of(packet)), decoded)
+    }
+
+    /// A packet that others build on, and whose own picture has been shown or counted.
+    pub(super) fn push_again(&mut self, packet: &VideoFrame, decoded: &mut Decoded) -> Result<(), DecodeError> {
+        self.push_labelled(packet, None, decoded)
+    }
+
+    fn push_labelled(
+        &mut self,
+        packet: &VideoFrame,
+        label: Option<Label>,
+        decoded: &mut Decoded,
+    ) -> Result<(), DecodeError> {
         let place = self.next_place;
         self.next_place += 1;
         if has_picture(self.codec, packet.frame_data()) {
             if self.waiting.len() == MAX_WAITING {
-                self.waiting.pop_front();
-                decoded.lost += 1;
+                decoded.lost += count(self.waiting.pop_front());
             }
-            self.waiting.push_back((place, Label::of(packet)));
+            self.waiting.push_back((place, label));
             self.waiting_since.get_or_insert_with(Instant::now);
         }
         let len = u32::try_from(packet.frame_data().len()).unwrap_or(u32::MAX);
@@ -106,7 +121,7 @@ impl ByFfmpeg {
 
     /// How many pictures have not come.
     pub(super) fn held_back(&self) -> u64 {
-        count(self.waiting.len())
+        count(&self.waiting)
     }
 
     /// Waits for a packet's picture, if it can be expected to come by itself.
@@ -170,8 +185,8 @@ impl ByFfmpeg {
                     _ => self.waiting.iter().position(|(place, _)| Some(*place) == shown.time),
                 };
                 // What is not reordered does not come behind a later one.
-                decoded.lost += count(self.waiting.drain(..at.unwrap_or(0)).count());
-                if let Some((_, label)) = at.and_then(|_| self.waiting.pop_front()) {
+                decoded.lost += count(self.waiting.drain(..at.unwrap_or(0)));
+                if let Some((_, Some(label))) = at.and_then(|_| self.waiting.pop_front()) {
                     let colour = Colour::of_video(shown.height).or_as_said(shown.matrix, shown.range);
                     match label.on(self.codec, (shown.width, shown.height), colour, planes) {
                         Ok(frame) => decoded.frames.push(frame),
@@ -211,8 +226,9 @@ enum Taken {
     End,
 }
 
-fn count(pictures: usize) -> u64 {
-    u64::try_from(pictures).unwrap_or(u64::MAX)
+/// How many pictures are lost with these packets.
+fn count<W: Borrow<(i64, Option<Label>)>>(waiting: impl IntoIterator<Item = W>) -> u64 {
+    waiting.into_iter().map(|packet| u64::from(packet.borrow().1.is_some())).sum()
 }
 
 /// Source: the IVF container, 32 bytes, little-endian; a time base of a millisecond, of which places are counted.

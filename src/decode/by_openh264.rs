@@ -25,7 +25,7 @@ impl ByOpenH264 {
     }
 
     pub(super) fn push(&mut self, packet: &VideoFrame, decoded: &mut Decoded) -> Result<(), DecodeError> {
-        self.said = sps::colours(packet.frame_data()).unwrap_or(self.said);
+        self.said = sps::in_packet(packet.frame_data()).unwrap_or(self.said);
         let Some(picture) = self.decoder.decode(packet.frame_data()).map_err(broken)? else {
             // What does not come at once does not come.
             decoded.lost += u64::from(has_picture(Codec::H264, packet.frame_data()));

@@ -8,6 +8,8 @@
 //!   the packet in its place, as packets come in another order than pictures.
 //! - Nothing is shown that builds on a lost packet: it is skipped, counted, and a key frame asked for.
 //! - A picture that went in comes out, or is counted as lost: once, and at the latest when the decoder is flushed.
+//! - A stream needs one key frame, its first: parameter sets are remembered for every decoder that begins later, and
+//!   packets for ffmpeg, which takes over when B-frames turn up in a stream that had not said so.
 //!
 //! H.264 without B-frames is decoded in this process (feature `h264`), picture by picture; everything else by an ffmpeg
 //! process.
@@ -15,9 +17,7 @@
 mod by_ffmpeg;
 #[cfg(feature = "h264")]
 mod by_openh264;
-#[cfg(feature = "h264")]
 mod h264;
-#[cfg(feature = "h264")]
 mod sps;
 
 use std::path::PathBuf;
@@ -102,6 +102,10 @@ pub struct Decoder {
     last_number: Option<u32>,
     /// The stream has what only ffmpeg decodes.
     needs_ffmpeg: bool,
+    /// For H.264: what the next engine has to be given first.
+    recent: h264::Recent,
+    /// The engine knows the newest parameter sets.
+    has_sets: bool,
 }
 
 #[derive(Debug)]
@@ -136,7 +140,9 @@ impl Decoder {
             waits_for_key_frame: true,
             skipped: 0,
             last_number: None,
-            needs_ffmpeg: false,
+            needs_ffmpeg: codec != Codec::H264 || cfg!(not(feature = "h264")),
+            recent: h264::Recent::default(),
+            has_sets: false,
         })
     }
 
@@ -154,8 +160,10 @@ impl Decoder {
         } else if expected.is_some_and(|expected| expected != number) {
             self.waits_for_key_frame = true;
         }
+        let has_news = self.codec == Codec::H264 && self.recent.take_sets(packet.frame_data());
         let mut decoded = Decoded::default();
         if self.waits_for_key_frame {
+            self.has_sets &= !has_news;
             decoded.lost = u64::from(has_picture(self.codec, packet.frame_data()));
             self.ask(&mut decoded);
             return decoded;
@@ -206,27 +214,56 @@ impl Decoder {
     }
 
     fn decode(&mut self, packet: &VideoFrame, is_key_frame: bool, decoded: &mut Decoded) -> Result<(), DecodeError> {
-        #[cfg(feature = "h264")]
-        if self.codec == Codec::H264 && !self.needs_ffmpeg && !h264::is_simple(packet.frame_data()) {
-            // Nothing has been shown of what only ffmpeg decodes; it begins with a key frame, like everybody.
+        if !self.needs_ffmpeg && self.recent.needs_ffmpeg(packet.frame_data()) {
             self.needs_ffmpeg = true;
+            // It has given what it had.
             self.engine = None;
             if !is_key_frame {
-                return Err(DecodeError::Broken {
-                    codec: "h264",
-                    problem: "it has B-frames; ffmpeg takes over".to_owned(),
-                });
+                self.catch_up(decoded)?;
             }
         }
-        let _ = is_key_frame;
-        let engine = match &mut self.engine {
-            Some(engine) => engine,
-            None => self.engine.insert(engine(self.codec, self.needs_ffmpeg, packet, &self.options)?),
-        };
-        match engine {
+        let whole = self.with_missing_sets(packet)?;
+        let packet = whole.as_ref().unwrap_or(packet);
+        match self.engine_for(packet)? {
             #[cfg(feature = "h264")]
-            Engine::OpenH264(engine) => engine.push(packet, decoded),
+            Engine::OpenH264(engine) => {
+                engine.push(packet, decoded)?;
+                self.recent.keep(packet);
+                Ok(())
+            }
             Engine::Ffmpeg(engine) => engine.push(packet, decoded),
+        }
+    }
+
+    /// Gives a new ffmpeg what the stream has had since its last key frame, and has shown.
+    fn catch_up(&mut self, decoded: &mut Decoded) -> Result<(), DecodeError> {
+        let too_late = || {
+            let problem = "it has B-frames, which come too late for ffmpeg to take over".to_owned();
+            DecodeError::Broken { codec: "h264", problem }
+        };
+        for packet in self.recent.take_packets().ok_or_else(too_late)? {
+            let whole = self.with_missing_sets(&packet)?;
+            match self.engine_for(&packet)? {
+                Engine::Ffmpeg(engine) => engine.push_again(whole.as_ref().unwrap_or(&packet), decoded)?,
+                #[cfg(feature = "h264")]
+                Engine::OpenH264(_) => return Err(too_late()),
+            }
+        }
+        Ok(())
+    }
+
+    /// The packet with the stream's parameter sets, if the engine has not had them.
+    fn with_missing_sets(&mut self, packet: &VideoFrame) -> Result<Option<VideoFrame>, FrameError> {
+        let has_sets = self.engine.is_some() && self.has_sets;
+        self.has_sets = true;
+        if self.codec != Codec::H264 || has_sets { Ok(None) } else { self.recent.with_sets(packet) }
+    }
+
+    /// The one there is, or a new one that begins with `packet`.
+    fn engine_for(&mut self, packet: &VideoFrame) -> Result<&mut Engine, DecodeError> {
+        match &mut self.engine {
+            Some(engine) => Ok(engine),
+            none => Ok(none.insert(engine(self.codec, self.needs_ffmpeg, packet, &self.options)?)),
         }
     }
 }

@@ -1,6 +1,7 @@
-//! What an H.264 stream says of its colours: in the usability information of its sequence parameter set.
+//! What an H.264 stream says of its colours and of the order of its pictures: in its sequence parameter set, and the
+//! usability information there.
 //!
-//! Source: ITU-T H.264, 7.3.2.1.1 (the set), E.1.1 (usability information), table E-5 (matrices).
+//! Source: ITU-T H.264, 7.3.2.1.1 (the set), E.1 (usability information), table E-5 (matrices), A.2 (profiles).
 
 use crate::frame::{
     Matrix, Range,
@@ -11,6 +12,12 @@ use crate::frame::{
 /// `nal_unit_type` of a sequence parameter set. Source: table 7-1.
 const SPS: u8 = 7;
 
+/// The profile without B-slices.
+const BASELINE: u8 = 66;
+
+/// `pic_order_cnt_type` of pictures that are shown in the order in which they are coded. Source: 8.2.1.3.
+const ORDER_OF_DECODING: u32 = 2;
+
 /// Profiles whose sets say how chroma is sampled, and how deep.
 const PROFILES_WITH_CHROMA: [u8; 13] = [100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135];
 
@@ -20,31 +27,58 @@ const EXTENDED_RATIO: u32 = 255;
 /// Most `num_ref_frames_in_pic_order_cnt_cycle`.
 const MAX_CYCLE: u32 = 255;
 
-/// Colours, as far as a stream says them.
+/// Most `cpb_cnt_minus1`.
+const MAX_BUFFERS: u32 = 31;
+
+/// As much as a stream says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Said {
     pub(super) matrix: Option<Matrix>,
     pub(super) range: Option<Range>,
+    /// May pictures be shown in another order than they are coded in?
+    pub(super) reorders: Option<bool>,
 }
 
 /// What a packet says of the pictures from it on; `None` if it has no parameter set. One that cannot be read says nothing.
-pub(super) fn colours(packet: &[u8]) -> Option<Said> {
+pub(super) fn in_packet(packet: &[u8]) -> Option<Said> {
     let sets = nal_units(packet).filter_map(|unit| match unit.split_first() {
         Some((header, set)) if header & 0x1F == SPS => Some(set),
         Some(_) | None => None,
     });
-    sets.last().map(|set| read(&without_emulation(set)).unwrap_or_default())
+    sets.last().map(|set| read(&without_emulation(set)))
 }
 
-fn read(set: &[u8]) -> Option<Said> {
-    let mut bits = Bits::new(set);
-    skip_to_usability(&mut bits)?;
-    if bits.flag()? { usability(&mut bits) } else { Some(Said::default()) }
+fn read(set: &[u8]) -> Said {
+    let mut said = Said::default();
+    // What has been read counts, wherever the set is cut short.
+    let _ = read_into(&mut said, &mut Bits::new(set));
+    said
 }
 
-/// All that comes before `vui_parameters_present_flag`.
-fn skip_to_usability(bits: &mut Bits<'_>) -> Option<()> {
+fn read_into(said: &mut Said, bits: &mut Bits<'_>) -> Option<()> {
     let profile = u8::try_from(bits.read(8)?).ok()?;
+    said.reorders = (profile == BASELINE).then_some(false);
+    if to_usability(bits, profile)? == ORDER_OF_DECODING {
+        said.reorders = Some(false);
+    }
+    let has_usability = bits.flag()?;
+    if !has_usability {
+        return Some(());
+    }
+    colours(said, bits)?;
+    skip_timing(bits)?;
+    let is_restricted = bits.flag()?;
+    if is_restricted && said.reorders.is_none() {
+        let _moves_over_edges = bits.flag()?;
+        // Bytes and bits of a picture and a macroblock, lengths of motion vectors.
+        skip_numbers(bits, 4)?;
+        said.reorders = Some(bits.exp_golomb()? > 0);
+    }
+    Some(())
+}
+
+/// All that comes before `vui_parameters_present_flag`; gives `pic_order_cnt_type`.
+fn to_usability(bits: &mut Bits<'_>, profile: u8) -> Option<u32> {
     // Constraints and level.
     bits.skip(16)?;
     let _id = bits.exp_golomb()?;
@@ -52,7 +86,7 @@ fn skip_to_usability(bits: &mut Bits<'_>) -> Option<()> {
         skip_chroma(bits)?;
     }
     let _frame_number_bits = bits.exp_golomb()?;
-    skip_order(bits)?;
+    let order = order(bits)?;
     let _reference_frames = bits.exp_golomb()?;
     let _has_gaps = bits.flag()?;
     let (_width, _height) = (bits.exp_golomb()?, bits.exp_golomb()?);
@@ -65,7 +99,7 @@ fn skip_to_usability(bits: &mut Bits<'_>) -> Option<()> {
     if is_cropped {
         skip_numbers(bits, 4)?;
     }
-    Some(())
+    Some(order)
 }
 
 fn skip_chroma(bits: &mut Bits<'_>) -> Option<()> {
@@ -100,20 +134,22 @@ fn skip_scaling(bits: &mut Bits<'_>, len: u32) -> Option<()> {
 }
 
 /// How the order of pictures is told.
-fn skip_order(bits: &mut Bits<'_>) -> Option<()> {
-    match bits.exp_golomb()? {
-        0 => skip_numbers(bits, 1),
+fn order(bits: &mut Bits<'_>) -> Option<u32> {
+    let order = bits.exp_golomb()?;
+    match order {
+        0 => skip_numbers(bits, 1)?,
         1 => {
             let _is_always_zero = bits.flag()?;
             skip_numbers(bits, 2)?;
             let count = bits.exp_golomb().filter(|count| *count <= MAX_CYCLE)?;
-            skip_numbers(bits, count)
+            skip_numbers(bits, count)?;
         }
-        _ => Some(()),
+        _ => {}
     }
+    Some(order)
 }
 
-fn usability(bits: &mut Bits<'_>) -> Option<Said> {
+fn colours(said: &mut Said, bits: &mut Bits<'_>) -> Option<()> {
     let has_ratio = bits.flag()?;
     if has_ratio && bits.read(8)? == EXTENDED_RATIO {
         bits.skip(32)?;
@@ -124,24 +160,55 @@ fn usability(bits: &mut Bits<'_>) -> Option<Said> {
     }
     let has_signal = bits.flag()?;
     if !has_signal {
-        return Some(Said::default());
+        return Some(());
     }
     let _video_format = bits.read(3)?;
-    let range = Some(if bits.flag()? { Range::Full } else { Range::Limited });
+    said.range = Some(if bits.flag()? { Range::Full } else { Range::Limited });
     let has_colours = bits.flag()?;
     if !has_colours {
-        return Some(Said { matrix: None, range });
+        return Some(());
     }
     // Primaries and transfer.
     bits.skip(16)?;
-    let matrix = match bits.read(8)? {
+    said.matrix = match bits.read(8)? {
         1 => Some(Matrix::Bt709),
         // The FCC's weights differ from BT.601's in the third digit.
         4..=6 => Some(Matrix::Bt601),
         9 | 10 => Some(Matrix::Bt2020),
         _ => None,
     };
-    Some(Said { matrix, range })
+    Some(())
+}
+
+/// Where chroma lies, how long a picture lasts, and how packets are to arrive.
+fn skip_timing(bits: &mut Bits<'_>) -> Option<()> {
+    let has_places = bits.flag()?;
+    if has_places {
+        skip_numbers(bits, 2)?;
+    }
+    let has_timing = bits.flag()?;
+    if has_timing {
+        bits.skip(32 + 32 + 1)?;
+    }
+    let mut has_arrivals = false;
+    // Of units, then of pictures.
+    for _ in 0..2 {
+        if bits.flag()? {
+            has_arrivals = true;
+            let buffers = bits.exp_golomb().filter(|less_one| *less_one <= MAX_BUFFERS)? + 1;
+            bits.skip(8)?;
+            for _ in 0..buffers {
+                skip_numbers(bits, 2)?;
+                bits.skip(1)?;
+            }
+            bits.skip(20)?;
+        }
+    }
+    if has_arrivals {
+        let _is_low_delay = bits.flag()?;
+    }
+    let _tells_structure = bits.flag()?;
+    Some(())
 }
 
 fn skip_numbers(bits: &mut Bits<'_>, count: u32) -> Option<()> {
@@ -174,31 +241,52 @@ mod tests {
 
     #[test]
     fn colours_are_read_behind_whatever_comes_before_them() {
-        let full_709 = Some(Said { matrix: Some(Matrix::Bt709), range: Some(Range::Full) });
+        let full_709 = Said { matrix: Some(Matrix::Bt709), range: Some(Range::Full), reorders: None };
+        let in_order = Said { reorders: Some(false), ..full_709 };
         // Id, frame numbers, order 2, references, gaps, size, frames, direct, no crop.
         let plain = "1 1 011 1 0 1 1 1 1 0";
         // Usability, no ratio, no overscan, signal: format 5, full, colours: 1, 1, 1.
         let said = "1 0 0 1 101 1 1 00000001 00000001 00000001 1";
-        assert_eq!(colours(&packet(66, &format!("{plain} {said}"))), full_709);
+        assert_eq!(in_packet(&packet(66, &format!("{plain} {said}"))), Some(in_order));
         // Order 1 with a cycle of two, fields, a crop; a ratio written out, overscan.
         let long = "1 1 010 0 1 1 011 1 1 1 0 1 1 0 1 1 1 1 1 1 1";
         let ratio = format!("1 1 11111111 {:032b} 1 0 1 101 1 1 00000001 00000001 00000001 1", 0x0102_0304);
-        assert_eq!(colours(&packet(77, &format!("{long} {ratio}"))), full_709);
+        assert_eq!(in_packet(&packet(77, &format!("{long} {ratio}"))), Some(full_709));
         // High: chroma 1, depths, scaling with a list that ends at once (8 - 8, which is number 16), and seven that are not.
         let high = "1 010 1 1 0 1 1 000010001 0000000 1 011 1 0 1 1 1 1 0";
-        assert_eq!(colours(&packet(100, &format!("{high} {said}"))), full_709);
+        assert_eq!(in_packet(&packet(100, &format!("{high} {said}"))), Some(in_order));
         let range_only = "1 0 0 1 101 0 0 1";
-        let limited = Some(Said { matrix: None, range: Some(Range::Limited) });
-        assert_eq!(colours(&packet(66, &format!("{plain} {range_only}"))), limited);
-        assert_eq!(colours(&packet(66, &format!("{plain} 0 1"))), Some(Said::default()), "it says nothing");
-        assert_eq!(colours(&packet(66, "1 1")), Some(Said::default()), "cut short");
-        assert_eq!(colours(&[0, 0, 1, 0x65, 1]), None, "no parameter set");
+        let limited = Some(Said { matrix: None, range: Some(Range::Limited), reorders: Some(false) });
+        assert_eq!(in_packet(&packet(66, &format!("{plain} {range_only}"))), limited);
+        let says_nothing = Some(Said { reorders: Some(false), ..Said::default() });
+        assert_eq!(in_packet(&packet(66, &format!("{plain} 0 1"))), says_nothing, "no more");
+        assert_eq!(in_packet(&packet(66, "1 1")), says_nothing, "cut short");
+        assert_eq!(in_packet(&packet(77, "1 1")), Some(Said::default()), "main profile, cut short");
+        assert_eq!(in_packet(&[0, 0, 1, 0x65, 1]), None, "no parameter set");
+    }
+
+    #[test]
+    fn the_order_of_pictures_is_read_behind_timing() {
+        // Order 0, which leaves it open; usability without ratio, overscan, signal.
+        let open = "1 1 1 1 1 0 1 1 1 1 0  1 0 0 0";
+        // Places 0 and 0; two numbers for ticks, fixed; arrivals of units: one buffer, scales, its three, four lengths; low delay.
+        let timing = format!("1 1 1  1 {0:032b} {0:032b} 1  1 1 01010101 1 1 0 {1:020b}  0  1", 0x5555_5555, 0x5_5555);
+        for (references, expected) in [("1", false), ("010", true), ("011", true)] {
+            for timing in ["0 0 0 0", &timing] {
+                // A structure is told; restricted: edges, four numbers, how many are held back.
+                let set = format!("{open} {timing} 1  1 1 1 1 1 1 {references} 1 1");
+                let said = in_packet(&packet(77, &set)).unwrap();
+                assert_eq!(said.reorders, Some(expected), "{set}");
+            }
+        }
+        let said = in_packet(&packet(77, &format!("{open} 0 0 0 0 1  0 1"))).unwrap();
+        assert_eq!(said.reorders, None, "it does not say");
     }
 
     proptest! {
         #[test]
         fn junk_never_panics(data in prop::collection::vec(any::<u8>(), 0..100)) {
-            let _ = colours(&[&[0, 0, 1, 0x67, 100, 0, 30][..], &data].concat());
+            let _ = in_packet(&[&[0, 0, 1, 0x67, 100, 0, 30][..], &data].concat());
         }
     }
 }
