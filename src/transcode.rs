@@ -183,6 +183,15 @@ impl Transcoder {
         made
     }
 
+    /// The pictures that a decoder holds back for the sake of later ones, which may not come: then it begins anew.
+    pub fn publisher_left(&mut self) -> Transcoded {
+        if self.decoder.as_ref().is_some_and(|(_, decoder)| decoder.holds_back()) {
+            self.finish()
+        } else {
+            Transcoded::default()
+        }
+    }
+
     /// The pictures that a decoder still holds back.
     pub fn finish(&mut self) -> Transcoded {
         let mut made = Transcoded::default();

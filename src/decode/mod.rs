@@ -182,6 +182,16 @@ impl Decoder {
         decoded
     }
 
+    /// Do pictures wait for later packets, as they are shown in another order?
+    pub fn holds_back(&self) -> bool {
+        match &self.engine {
+            Some(Engine::Ffmpeg(engine)) => self.codec == Codec::H264 && engine.held_back() > 0,
+            #[cfg(feature = "h264")]
+            Some(Engine::OpenH264(_)) => false,
+            None => false,
+        }
+    }
+
     /// The pictures that still wait for others.
     pub fn flush(&mut self) -> Decoded {
         let mut decoded = Decoded::default();

@@ -155,6 +155,7 @@ struct State {
     waits_for_key_frame: bool,
     is_begun: bool,
     is_lossless: bool,
+    is_left: bool,
     end: Option<End>,
 }
 
@@ -184,6 +185,8 @@ pub(super) enum Item {
         /// Its publisher waits for room, so that none is lost.
         is_lossless: bool,
     },
+    /// The publisher has left: another may come, but what waits for its next pictures need not wait any longer.
+    Left,
     /// Something about the source.
     Notice(Notice),
     /// Nothing will come any more.
@@ -206,6 +209,8 @@ impl FrameQueue {
             return 0;
         }
         state.is_lossless = is_lossless;
+        // There is another.
+        state.is_left = false;
         let waiting = Waiting { frame, is_lossless };
         let dropped = match shown {
             Shown::Alone => state.push(waiting, self.depths.of_pictures(is_lossless)),
@@ -241,6 +246,12 @@ impl FrameQueue {
         }
         state.notices.push_back(notice);
         drop(state);
+        self.tell();
+    }
+
+    /// Says, after the pictures that wait, that their publisher has left.
+    pub(super) fn leave(&self) {
+        self.state().is_left = true;
         self.tell();
     }
 
@@ -328,6 +339,9 @@ impl State {
         if let Some(Waiting { frame, is_lossless }) = self.pop() {
             self.delivered += 1;
             return Some(Item::Frame { frame, dropped: self.dropped, is_lossless });
+        }
+        if std::mem::take(&mut self.is_left) {
+            return Some(Item::Left);
         }
         if let Some(notice) = self.notices.pop_front() {
             return Some(Item::Notice(notice));

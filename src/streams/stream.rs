@@ -121,6 +121,9 @@ impl Stream {
         let mut state = self.state();
         state.publisher = None;
         state.lingering = true;
+        for view in &state.views {
+            view.publisher_left();
+        }
         state.generation
     }
 

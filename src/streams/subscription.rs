@@ -77,12 +77,16 @@ impl Subscription {
     ///
     /// Nothing is lost if the future is dropped.
     pub async fn next_event(&self) -> Event {
-        match self.queue.next().await {
-            Item::Frame { frame, dropped, .. } => {
-                Event::Frame(Delivered { frame, dropped, source: self.stream.state().source })
+        loop {
+            match self.queue.next().await {
+                Item::Frame { frame, dropped, .. } => {
+                    return Event::Frame(Delivered { frame, dropped, source: self.stream.state().source });
+                }
+                Item::Notice(notice) => return Event::Notice(notice),
+                Item::End(end) => return Event::End(end),
+                // Its view has handed on what it had.
+                Item::Left => {}
             }
-            Item::Notice(notice) => Event::Notice(notice),
-            Item::End(end) => Event::End(end),
         }
     }
 

@@ -135,6 +135,13 @@ impl View {
         self.subscribers().iter().all(|subscriber| subscriber.has_room())
     }
 
+    /// Pictures that a decoder holds back for the sake of later ones are handed on.
+    pub(super) fn publisher_left(&self) {
+        if self.has_thread.load(Ordering::Acquire) {
+            self.input.leave();
+        }
+    }
+
     pub(super) fn notify(&self, notice: &Notice) {
         if self.has_thread.load(Ordering::Acquire) {
             self.input.notify(notice.clone());
@@ -168,6 +175,7 @@ impl View {
         loop {
             match self.input.next_blocking(TICK) {
                 None => {}
+                Some(Item::Left) => self.hand_on_made(transcoder.publisher_left(), stream, was_lossless),
                 Some(Item::Notice(notice)) => self.notify_all(&notice),
                 Some(Item::End(end)) => {
                     self.hand_on_made(transcoder.finish(), stream, was_lossless);

@@ -339,10 +339,11 @@ def test_a_slow_reader_loses_no_packet(hub, python_client, tmp_path):
     assert [frame[0] for frame in seen] == list(range(40))
 
 
-def test_encoded_packets_come_back_as_rgb(hub, python_client, tmp_path):
+@pytest.mark.parametrize("options", [["-tune", "zerolatency", "-g", "30"], ["-bf", "3", "-g", "1000"]], ids=["live", "b-frames"])
+def test_encoded_packets_come_back_as_rgb(hub, python_client, tmp_path, options):
     raw = subprocess.run(
         ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc2=s=320x240:r=30:d=2", "-c:v", "libx264", "-preset", "ultrafast",
-         "-tune", "zerolatency", "-g", "30", "-x264-params", "slices=1:aud=1", "-f", "h264", "-"],
+         *options, "-x264-params", "slices=1:aud=1", "-f", "h264", "-"],
         capture_output=True, timeout=60, check=True,
     ).stdout  # fmt: skip
     # An access unit begins with its delimiter.
