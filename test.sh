@@ -31,11 +31,11 @@ stage docs 120 docs_tools "" "links, paths, the contract's layout, shell scripts
 stage clippy 900 all_features "" "lints, all features"
 stage clippy_bare 900 rust_tools "" "lints, no features"
 stage doc 600 rust "" "the Rust documentation builds without warnings"
-stage test 1200 rust_tests "" "Rust tests"
+stage test 1500 rust_tests "" "Rust tests"
 stage js 300 node "" "tests of the extension's code without a browser"
 stage build 1500 rust "" "the program, as it is released"
 stage python 1500 devices build "the Python client; stock ones: gRPC, huggingface_hub, transformers; other users; video files; screens"
-stage portal 1500 portal build "screens through the desktop portal, of a real Wayland desktop without a screen"
+stage portal 1500 portal "build test" "screens through the desktop portal, of a real Wayland desktop without a screen"
 stage camera 900 vivid build "cameras, by the kernel's own virtual one in a virtual machine"
 stage browser 1500 browser build "a real Chromium with the sample extension"
 stage bench 2400 bench build "benchmarks run (their numbers are not judged)"
@@ -59,6 +59,7 @@ need_browser() {
 }
 need_rust_tests() {
     need_rust
+    need_pipewire_headers
     need_ffmpeg
     need_screen
 }
@@ -102,14 +103,13 @@ stage_docs() {
 stage_clippy() { cargo clippy --locked --workspace --all-targets --all-features -- -D warnings; }
 stage_clippy_bare() { cargo clippy --locked --workspace --all-targets --no-default-features -- -D warnings; }
 stage_doc() { RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps; }
-stage_test() { cargo test --locked --workspace; }
+stage_test() { cargo test --locked --workspace --all-features; }
 stage_js() { node_test tests/js; }
 stage_build() { cargo build --locked --release; }
 stage_python() { "$python" -m pytest tests/python --ignore=tests/python/test_portal.py; }
-# The program for the portal beside the one without it, as people have them.
+# The program for the portal, as the Rust tests were built, beside the released one without it, as people have them.
 stage_portal() {
-    cargo test --locked --features portal --bin framehost-portal &&
-        cargo build --locked --features portal --bin framehost-portal &&
+    cargo build --locked --workspace --all-features --bin framehost-portal &&
         FRAMEHOST_PORTAL_BIN=$repo/target/debug/framehost-portal "$python" -m pytest tests/python/test_portal.py
 }
 stage_camera() { tests/camera/run.sh; }

@@ -3,20 +3,9 @@
 //!
 //! Both take turns, on the same buffers. Scaling has no other to be held against: its times are for information.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    clippy::print_stdout,
-    reason = "a benchmark prints its figures, and has nobody to hand an error to"
-)]
-
-mod support;
-
 use std::{hint::black_box, time::Instant};
 
+use crate::support::{Bound, Samples, is_quick, judge, milliseconds, noise, thorough_or_quick};
 use bytes::Bytes;
 use framehost::frame::{
     Codec, Colour, Format, PixelFormat, Pool, VideoFrame,
@@ -24,7 +13,6 @@ use framehost::frame::{
     scale::Scaler,
     still,
 };
-use support::{Bound, Samples, is_quick, judge, milliseconds, noise, thorough_or_quick};
 use yuv::{YuvBiPlanarImage, YuvConversionMode, YuvPackedImage, YuvPlanarImage, YuvRange, YuvStandardMatrix};
 use zune_core::{bytestream::ZCursor, colorspace::ColorSpace, options::DecoderOptions};
 use zune_jpeg::JpegDecoder;
@@ -36,7 +24,7 @@ const PIXELS: usize = WIDTH as usize * HEIGHT as usize;
 /// Of every format, to the bytes of RGB: the yuv crate alone.
 type Alone = fn(&[u8], &mut [u8]) -> Result<(), yuv::YuvError>;
 
-fn main() {
+pub fn run() {
     println!("ms for a picture of {WIDTH} x {HEIGHT}, median of {} rounds\n", rounds());
     println!("{:<26} {:>10} {:>10} {:>8}", "", "framehost", "alone", "ratio");
     let rgb = picture();

@@ -6,16 +6,6 @@
 //! session    all of it as the hub runs it: the session's own loop, credits and acknowledgements, without a socket
 //! ```
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "a benchmark prints its figures, and has nobody to hand an error to"
-)]
-
-mod support;
-
 use std::{
     hint::black_box,
     pin::Pin,
@@ -23,6 +13,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::support::{
+    Bound, Samples, common, gigabytes_per_second, is_quick, jpeg_message, judge, open_request, thorough_or_quick,
+};
 use bytes::Bytes;
 use framehost::{
     frame::{Format, VideoFrame},
@@ -32,9 +25,6 @@ use framehost::{
     models::{ModelStore, SharedModels, StoreOptions, Upstream},
     session::{self, Caller, OUTBOUND_MESSAGES},
     streams::{Origin, Publisher, StreamId, Streams},
-};
-use support::{
-    Bound, Samples, common, gigabytes_per_second, is_quick, jpeg_message, judge, open_request, thorough_or_quick,
 };
 use tokio::{
     io::{AsyncRead, ReadBuf},
@@ -46,7 +36,7 @@ const SIZES: [(&str, usize); 2] = [("1 MiB", 1 << 20), ("8 MiB", 8 << 20)];
 /// What one read of a Unix socket gives at most, roughly.
 const PIECE_BYTES: usize = 208 << 10;
 
-fn main() {
+pub fn run() {
     let rounds = thorough_or_quick(15, 3);
     let bytes_per_round = thorough_or_quick(1 << 30, 64 << 20);
     println!("GB/s of framed bytes, median (best) of {rounds} rounds\n");

@@ -9,25 +9,15 @@
 //!
 //! All take turns, file by file, each from opening it to the last picture.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "a benchmark prints its figures, and has nobody to hand an error to"
-)]
-
-mod support;
-
 use std::{
     fs,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use support::{Bound, Peer, Samples, is_quick, judge, thorough_or_quick, video};
+use crate::support::{Bound, Peer, Samples, is_quick, judge, thorough_or_quick, video};
 
-fn main() {
+pub fn run() {
     let (frames, rounds) = thorough_or_quick((600, 7), (30, 1));
     let path = kept_video(frames);
     let rate = |elapsed: Duration| f64::from(frames) / elapsed.as_secs_f64();

@@ -9,16 +9,6 @@
 //!
 //! The clients are in this process, on another runtime, each with a connection of its own, so that one clock measures.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "a benchmark prints its figures, and has nobody to hand an error to"
-)]
-
-mod support;
-
 use std::{
     collections::BTreeMap,
     io::Write,
@@ -32,6 +22,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::support::{
+    Bound, Samples,
+    common::{Host, PATIENCE, World, framed},
+    frame_body, is_quick, jpeg, judge, milliseconds, noise, open_request, thorough_or_quick,
+};
 use bytes::Bytes;
 use framehost::{
     access::Access,
@@ -44,11 +39,6 @@ use framehost::{
     streams::{Origin, Publisher, StreamId, Streams},
 };
 use pb::stream_service_client::StreamServiceClient;
-use support::{
-    Bound, Samples,
-    common::{Host, World, framed},
-    frame_body, is_quick, jpeg, judge, milliseconds, noise, open_request, thorough_or_quick,
-};
 use tokio::{net::TcpListener, runtime::Runtime, sync::Barrier};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Endpoint;
@@ -69,7 +59,7 @@ const FPS: u32 = 30;
 /// Pictures that do not count: connections and buffers are new.
 const WARM_UP: u32 = 10;
 
-fn main() {
+pub fn run() {
     let cases = [
         Case {
             name: "1080p JPEG to four",
@@ -278,7 +268,7 @@ impl ExtensionEnd {
         let given = Arc::new(AtomicU32::new(framehost::session::FRAME_CREDITS));
         let counter = Arc::clone(&given);
         let reading = thread::spawn(move || {
-            while let Some(message) = host.try_receive(support::common::PATIENCE) {
+            while let Some(message) = host.try_receive(PATIENCE) {
                 let credits = message["credits"].as_u64().expect("nothing but acknowledgements comes");
                 counter.fetch_add(u32::try_from(credits).unwrap(), Ordering::Release);
             }

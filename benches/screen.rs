@@ -5,21 +5,14 @@
 //! with its metadata. The others tell their own times, without the pipes that their answers come by. All take turns,
 //! picture by picture.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "a benchmark prints its figures, and has nobody to hand an error to"
-)]
-
-mod support;
-
 use std::{
     thread,
     time::{Duration, Instant},
 };
 
+use crate::support::{
+    Bound, Peer, Samples, common::eventually, display, is_quick, judge, milliseconds, thorough_or_quick,
+};
 use framehost::{
     frame::VideoFrame,
     source::{
@@ -27,12 +20,11 @@ use framehost::{
         screen::{self, ScreenOptions},
     },
 };
-use support::{Bound, Peer, Samples, common::eventually, display, is_quick, judge, milliseconds, thorough_or_quick};
 
 /// Pictures that do not count: buffers are new.
 const WARM_UP: usize = 5;
 
-fn main() {
+pub fn run() {
     if !display::is_inside() {
         return display::run_inside();
     }

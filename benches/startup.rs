@@ -1,29 +1,19 @@
 //! What framehost costs before and while nothing happens: time to the first answer, memory, processor time.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "a benchmark prints its figures, and has nobody to hand an error to"
-)]
-
-mod support;
-
 use std::{fs, thread, time::Duration, time::Instant};
 
-use framehost::grpc::pb::{SubscribeFramesRequest, stream_service_client::StreamServiceClient};
-use support::{
+use crate::support::{
     Bound, Samples,
     common::{Host, World, resident_bytes},
     is_quick, jpeg_message, judge, milliseconds, open_request, thorough_or_quick,
 };
+use framehost::grpc::pb::{SubscribeFramesRequest, stream_service_client::StreamServiceClient};
 use tonic::transport::Endpoint;
 
 /// Of the counters in `/proc/PID/stat`. Source: `proc(5)`; the kernel reports in hundredths of a second to everybody.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-fn main() {
+pub fn run() {
     let starts = thorough_or_quick(40, 5);
     let mut without = Samples::default();
     for _ in 0..starts {

@@ -8,16 +8,6 @@
 //!
 //! All take turns, so that what else the machine does meets all. The pump's ends are this program, started again.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "a benchmark prints its figures, and has nobody to hand an error to"
-)]
-
-mod support;
-
 use std::{
     env,
     fs::File,
@@ -30,26 +20,20 @@ use std::{
     time::Instant,
 };
 
-use framehost::link::{self, Frame, HubPreamble, RelayPreamble};
-use serde_json::{Value, json};
-use support::{
+use crate::support::{
     Bound, Samples,
     common::{World, framed},
     gigabytes_per_second, is_quick, jpeg_message, judge, milliseconds, open_request, thorough_or_quick,
 };
+use framehost::link::{self, Frame, HubPreamble, RelayPreamble};
+use serde_json::{Value, json};
 
 const SIZES: [(&str, usize); 3] = [("100 KiB", 100 << 10), ("1 MiB", 1 << 20), ("8 MiB", 8 << 20)];
 
 /// What both ends of the pump carry at once: as much as a pipe holds, which is also what the usual relay would take.
 const PUMP_BYTES: usize = 64 << 10;
 
-fn main() {
-    let mut arguments = env::args().skip(1);
-    match (arguments.next().as_deref(), arguments.next()) {
-        (Some("pump-relay"), Some(socket)) => return pump_relay(&socket),
-        (Some("pump-reader"), Some(socket)) => return pump_reader(&socket),
-        _ => {}
-    }
+pub fn run() {
     throughput();
     latency();
 }
@@ -183,7 +167,7 @@ impl Drop for Part {
     }
 }
 
-fn pump_relay(socket: &str) {
+pub fn pump_relay(socket: &str) {
     let mut socket = UnixStream::connect(socket).unwrap();
     // Not `io::copy`, which leaves the bytes to the kernel, and without the standard library's own buffer.
     let mut input = File::from(io::stdin().as_fd().try_clone_to_owned().unwrap());
@@ -196,7 +180,7 @@ fn pump_relay(socket: &str) {
     }
 }
 
-fn pump_reader(socket: &str) {
+pub fn pump_reader(socket: &str) {
     let listener = UnixListener::bind(socket).unwrap();
     let mut stdout = io::stdout();
     let mut tell = |bytes: &[u8]| stdout.write_all(bytes).and_then(|()| stdout.flush()).unwrap();

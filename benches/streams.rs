@@ -4,34 +4,23 @@
 //! The hub is the real binary with a display of the benchmark's own (Xvfb), the subscribers are in this process. The test
 //! pattern stands for a camera.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::cast_precision_loss,
-    clippy::print_stdout,
-    reason = "a benchmark prints its figures, and has nobody to hand an error to"
-)]
-
-mod support;
-
 use std::time::Instant;
 
-use framehost::{
-    source::{SourceSpec, Sources, Stop, screen::ScreenOptions, synthetic::SyntheticOptions},
-    streams::{StreamId, Streams},
-};
-use serde_json::json;
-use support::{
+use crate::support::{
     Bound, Samples,
     common::{Host, World, eventually},
     display, is_quick, judge, milliseconds, thorough_or_quick,
     watch::{Seen, Watched, is_read},
 };
+use framehost::{
+    source::{SourceSpec, Sources, Stop, screen::ScreenOptions, synthetic::SyntheticOptions},
+    streams::{StreamId, Streams},
+};
+use serde_json::json;
 
 const FPS: u32 = 30;
 
-fn main() {
+pub fn run() {
     if !display::is_inside() {
         return display::run_inside();
     }

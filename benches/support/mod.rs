@@ -3,13 +3,7 @@
 #![allow(
     dead_code,
     unused_imports,
-    unreachable_pub,
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "each benchmark uses a part, prints its figures, and has nobody to hand an error to"
+    reason = "they share the tests' support, of which they need a part, and some of it only with all features"
 )]
 
 #[path = "../../tests/common/mod.rs"]
