@@ -9,10 +9,14 @@ import os
 import re
 import shutil
 import threading
+import time
 from pathlib import Path
 
 from . import errors
 from .exchange import Exchange, Replacement
+
+# Seconds for which a path holds whose file has not changed: one from_pretrained asks for the same file several times.
+PATH_HOLDS = 1.0
 
 _lock = threading.Lock()
 _installed = None
@@ -74,6 +78,7 @@ class Host:
 
     def __init__(self, models):
         self._models = models
+        self._found = {}
 
     def hf_hub_download(self, original):
         def hf_hub_download(
@@ -98,21 +103,33 @@ class Host:
                     repo_id, filename, subfolder=subfolder, repo_type=repo_type, revision=revision, **passed, **rest
                 )
             name = f"{subfolder}/{filename}" if subfolder else filename
-            find = self._models.cached if local_files_only else self._models.resolve
             with self._translated(repo_id, name, revision, local_files_only):
-                found = find(repo_id, name, _revision(revision))
+                found = self._find(repo_id, name, _revision(revision), local_files_only)
             if dry_run:
                 return _dry_run(found.commit, found.size_bytes, name, found.path)
             return _copied(found.path, local_dir, name) if local_dir is not None else found.path
 
         return hf_hub_download
 
+    def _find(self, *asked):
+        """Where a file is, checked: by the host's word of just now, if nobody has written to the file since."""
+        until, found, seen = self._found.get(asked, (0, None, None))
+        if time.monotonic() < until and _state_of(found.path) == seen:
+            return found
+        repo_id, name, revision, local_files_only = asked
+        find = self._models.cached if local_files_only else self._models.resolve
+        found = find(repo_id, name, revision)
+        if len(self._found) > 1000:
+            self._found.clear()
+        self._found[asked] = (time.monotonic() + PATH_HOLDS, found, _state_of(found.path))
+        return found
+
     def try_to_load_from_cache(self, original):
         def try_to_load_from_cache(repo_id, filename, cache_dir=None, revision=None, repo_type=None):
             if not _is_model(repo_type):
                 return original(repo_id, filename, cache_dir=cache_dir, revision=revision, repo_type=repo_type)
             try:
-                return self._models.cached(repo_id, filename, _revision(revision)).path
+                return self._find(repo_id, filename, _revision(revision), True).path
             except (errors.ModelNotFound, errors.ModelDamaged, errors.InvalidRequest):
                 # A file that is damaged is as good as none.
                 return None
@@ -319,6 +336,15 @@ def _refuse(request):
         return
     if _MODEL_API.match(path) or _MODEL_FILE.match(path):
         raise OfflineModeIsEnabled(f"cannot reach {url}: models come from framehost in this process, until uninstall()")
+
+
+def _state_of(path):
+    """What changes when somebody writes to a file; None if it is gone."""
+    try:
+        state = os.stat(path)
+    except OSError:
+        return None
+    return state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
 
 
 def _is_model(repo_type):
