@@ -322,6 +322,33 @@ def test_hugging_faces_libraries_are_served_by_the_host_and_ask_nobody(hub, pyth
     assert not list((hub.home / "own-cache").glob("models--*"))
 
 
+AGAIN = """
+import json, os, sys, framehost, huggingface_hub
+from framehost.models import Models
+framehost.RustFileProvider().install()
+asked, call = [], Models._call
+Models._call = lambda self, name, *more: asked.append(name) or call(self, name, *more)
+path = huggingface_hub.hf_hub_download("org/again", "config.json")
+paths = [huggingface_hub.hf_hub_download("org/again", "config.json") for _ in range(100)]
+calls = len(asked)
+with open(os.path.realpath(path), "r+b") as file:
+    file.write(b"x")
+try:
+    damaged = huggingface_hub.hf_hub_download("org/again", "config.json")
+except Exception as error:
+    damaged = type(error).__name__
+print(json.dumps([set(paths) == {path}, calls, damaged]))
+"""
+
+
+def test_a_path_holds_for_a_moment_unless_somebody_writes_to_the_file(hub, python_client, env):
+    hf_cache.write_model(hub.cache, "org/again", {"config.json": b'{"model_type": "bert"}'})
+    is_same, calls, damaged = python_client.run(AGAIN, env=env)
+    # One each second: a busy machine may need a few.
+    assert is_same and calls < 50
+    assert damaged == "CorruptedCacheException"
+
+
 def test_datasets_pass_through_to_the_hub_that_they_come_from(hub, python_client, env):
     code = """
 import json, framehost, huggingface_hub
