@@ -1,6 +1,10 @@
 //! `ModelManagementService`.
 
-use std::{pin::Pin, time::Duration};
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use tokio::sync::{mpsc, watch};
 use tokio_stream::{Stream, wrappers::ReceiverStream};
@@ -8,11 +12,9 @@ use tonic::{Request, Response, Status};
 
 use super::{convert::count, pb};
 use crate::models::{
-    FileName, ModelFile, ModelId, ModelWatch, PullOptions, PullProgress, Revision, STALL_LIMIT, SharedModels,
+    FileChunk, FileName, FileReader, ModelId, ModelWatch, PullOptions, PullProgress, Revision, Room, STALL_LIMIT,
+    SharedModels,
 };
-
-/// Bytes of a file in one message (512 KiB: Python receives 256 KiB to 1 MiB fastest, and more copies at tonic's end).
-const CHUNK_BYTES: u64 = 512 << 10;
 
 /// Chunks read ahead of a client: enough to read the disk while one is sent.
 const CHUNKS_AHEAD: usize = 2;
@@ -48,9 +50,10 @@ impl pb::model_management_service_server::ModelManagementService for Models {
         let file = self.models.stream(name).await?;
         // On the wire 0 is what is not set: to the end.
         let range = file.range(offset, if length == 0 { u64::MAX } else { length })?;
-        let (chunks, receiver) = mpsc::channel(CHUNKS_AHEAD);
-        tokio::spawn(send_chunks(file, range, chunks));
-        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+        let reader = self.models.reader(file, range)?;
+        let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
+        tokio::spawn(send_chunks(reader, sender));
+        Ok(Response::new(Box::pin(Chunks { receiver, under_way: None })))
     }
 
     async fn resolve_model_file(
@@ -168,35 +171,58 @@ fn not_negative(name: &str, value: i64) -> Result<u64, Status> {
     u64::try_from(value).map_err(|_| Status::invalid_argument(format!("{name} {value} is negative")))
 }
 
+/// A chunk for the client, and its room as long as it is under way.
+type Sent = (Result<pb::ModelFileChunk, Status>, Option<Room>);
+
+/// The chunks of a file, as the transport asks for them.
+struct Chunks {
+    receiver: mpsc::Receiver<Sent>,
+    /// The last one's: the transport has it until it asks for the next.
+    under_way: Option<Room>,
+}
+
+impl Stream for Chunks {
+    type Item = Result<pb::ModelFileChunk, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.under_way = None;
+        self.receiver.poll_recv(context).map(|sent| {
+            let (chunk, room) = sent?;
+            self.under_way = room;
+            Some(chunk)
+        })
+    }
+}
+
 /// Reads and sends until the range is done or the client is gone. A client that waits holds no thread.
-async fn send_chunks(
-    file: ModelFile,
-    range: std::ops::Range<u64>,
-    chunks: mpsc::Sender<Result<pb::ModelFileChunk, Status>>,
-) {
-    let mut offset = range.start;
+async fn send_chunks(mut reader: FileReader, sender: mpsc::Sender<Sent>) {
+    let mut is_first = true;
     loop {
-        let end = range.end.min(offset + CHUNK_BYTES);
-        let data = match file.read_some(offset..end).await {
-            Ok(data) => data,
-            Err(error) => return drop(chunks.send(Err(error.into())).await),
+        let read = tokio::select! {
+            read = reader.next() => read,
+            // It may take long until there is more of a file that arrives.
+            () = sender.closed() => return,
         };
-        let (is_first, next) = (offset == range.start, offset + data.len() as u64);
+        let FileChunk { offset, bytes, room } = match read {
+            Ok(chunk) => chunk,
+            Err(error) => return drop(sender.send((Err(error.into()), None)).await),
+        };
+        let resolved = &reader.file.resolved;
         let chunk = pb::ModelFileChunk {
             offset: count(offset),
-            total_size: count(file.resolved.size_bytes),
-            is_last: next == range.end,
-            sha256: if is_first { file.resolved.sha256.clone() } else { String::new() },
-            commit: if is_first { file.resolved.commit.as_str().to_owned() } else { String::new() },
-            verified: is_first && file.resolved.verified,
-            data,
+            total_size: count(resolved.size_bytes),
+            is_last: reader.is_done(),
+            sha256: if is_first { resolved.sha256.clone() } else { String::new() },
+            commit: if is_first { resolved.commit.as_str().to_owned() } else { String::new() },
+            verified: is_first && resolved.verified,
+            data: bytes,
         };
+        is_first = false;
         // A failed send: the client has left.
         // One that takes nothing for so long has stopped, and gives the file and its memory back.
-        let sent = tokio::time::timeout(STALL_LIMIT, chunks.send(Ok(chunk))).await;
-        if !matches!(sent, Ok(Ok(()))) || next == range.end {
+        let sent = tokio::time::timeout(STALL_LIMIT, sender.send((Ok(chunk), Some(room)))).await;
+        if !matches!(sent, Ok(Ok(()))) || reader.is_done() {
             return;
         }
-        offset = next;
     }
 }

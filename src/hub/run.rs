@@ -94,6 +94,12 @@ pub async fn run(
         }
     };
     tracing::info!(address = ?hub.address(), embedded = hub.is_embedded(), "hub is ready");
+    let models = hub.models().clone();
+    tasks.spawn(async move {
+        if let Err(error) = models.clear_abandoned().await {
+            tracing::debug!(%error, "what killed downloads left stays");
+        }
+    });
 
     tokio::pin!(stop);
     let ended = loop {

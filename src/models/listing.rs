@@ -28,6 +28,9 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Answers that are remembered; with more, the memory begins anew.
 const MAX_REMEMBERED: usize = 64;
 
+/// Files of all listings that are remembered; with more, the memory begins anew, too.
+const MAX_REMEMBERED_FILES: usize = 200_000;
+
 /// One answer of upstream, or the place of one that is being waited for.
 type Answer = Arc<tokio::sync::Mutex<Option<(Instant, Result<Arc<Listing>, UpstreamError>)>>>;
 
@@ -180,7 +183,15 @@ impl Listings {
 
     fn answer(&self, model_id: &ModelId, revision: &Revision) -> Answer {
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-        if answers.len() >= MAX_REMEMBERED {
+        let files = |answer: &Answer| match answer.try_lock().as_deref() {
+            Ok(Some((_, Ok(listing)))) => listing.tree.files.len(),
+            // Being asked for, or refused.
+            _ => 0,
+        };
+        let is_known = answers.contains_key(&(model_id.clone(), revision.clone()));
+        let is_full =
+            answers.len() >= MAX_REMEMBERED || answers.values().map(files).sum::<usize>() >= MAX_REMEMBERED_FILES;
+        if !is_known && is_full {
             answers.clear();
         }
         Arc::clone(answers.entry((model_id.clone(), revision.clone())).or_default())

@@ -35,6 +35,7 @@ mod location;
 mod name;
 mod publish;
 mod pull;
+mod read_ahead;
 mod served;
 mod shared;
 mod sources;
@@ -57,7 +58,8 @@ pub use self::{
     location::cache_dir,
     name::{Commit, FileName, FilePath, ModelId, Revision},
     pull::{PullOptions, PullProgress, PullReport},
-    served::{DescribedFile, ModelFile, STALL_LIMIT},
+    read_ahead::{FileChunk, FileReader, Room, STALL_LIMIT},
+    served::{DescribedFile, ModelFile},
     shared::SharedModels,
     store::{ModelStore, OpenModelFile, ResolvedFile, StoreOptions},
     upstream::{Listing, TokenFile, Upstream, UpstreamError, UpstreamOptions},
@@ -120,7 +122,10 @@ pub enum ModelError {
     ImportName { problem: &'static str, path: PathBuf },
 
     /// Another process holds the lock of a file that is to be published.
-    #[error("another process has held the lock for {waited_s} s: {}", path.display())]
+    #[error(
+        "another process has held the lock for {waited_s} s: end it, or try again when it is done: {}",
+        path.display()
+    )]
     Locked { waited_s: u64, path: PathBuf },
 
     /// The commit has no such file, here or elsewhere.
@@ -142,6 +147,25 @@ pub enum ModelError {
     /// The disk is too full for what is to come.
     #[error("{needed} more bytes are needed and the disk has {free} left: {}", path.display())]
     NoSpace { needed: u64, free: u64, path: PathBuf },
+
+    /// Nothing can be put into the cache.
+    #[error(
+        "the model cache cannot be written to: let this user write there, or name another one with HF_HUB_CACHE: {}",
+        path.display()
+    )]
+    ReadOnlyCache { path: PathBuf },
+
+    /// Somebody cleared away what had just been pulled.
+    #[error("{file_path:?} of {model_id} was removed from the cache while the model was pulled: pull it again")]
+    RemovedMeanwhile { model_id: String, file_path: String },
+
+    /// A client that has stopped.
+    #[error("the client has taken nothing of the file for {waited_s} s")]
+    Stalled { waited_s: u64 },
+
+    /// More files are read at once than the memory for it is meant for.
+    #[error("{limit} files are being read already: try again when one of them is done")]
+    TooManyReaders { limit: usize },
 
     /// Clearing away what is read or written at this moment.
     #[error("model {model_id} is in use: somebody serves it or downloads into it")]
@@ -171,11 +195,12 @@ impl ModelError {
             | Self::FileAbsent { .. } => ErrorKind::NotFound,
             Self::Upstream(error) => error.kind(),
             Self::Abandoned { .. } => ErrorKind::Cancelled,
-            Self::NoSpace { .. } => ErrorKind::ResourceExhausted,
+            Self::Stalled { .. } => ErrorKind::DeadlineExceeded,
+            Self::NoSpace { .. } | Self::TooManyReaders { .. } => ErrorKind::ResourceExhausted,
             Self::Shared(error) => error.kind(),
-            Self::OutsideCache { .. } => ErrorKind::PermissionDenied,
+            Self::OutsideCache { .. } | Self::ReadOnlyCache { .. } => ErrorKind::PermissionDenied,
             Self::DigestMismatch { .. } | Self::DownloadMismatch { .. } | Self::Truncated { .. } => ErrorKind::DataLoss,
-            Self::Changing { .. } => ErrorKind::Aborted,
+            Self::Changing { .. } | Self::RemovedMeanwhile { .. } => ErrorKind::Aborted,
             Self::OffsetBeyondEnd { .. } => ErrorKind::OutOfRange,
             Self::RefConflict { .. } => ErrorKind::AlreadyExists,
             Self::Locked { .. } => ErrorKind::Unavailable,
@@ -212,7 +237,19 @@ impl ModelError {
             | Self::DownloadMismatch { .. }
             | Self::Abandoned { .. }
             | Self::NoSpace { .. }
+            | Self::ReadOnlyCache { .. }
+            | Self::RemovedMeanwhile { .. }
+            | Self::Stalled { .. }
+            | Self::TooManyReaders { .. }
             | Self::Io { .. } => None,
+        }
+    }
+
+    /// Does another process hold what is needed?
+    fn is_locked(&self) -> bool {
+        match self {
+            Self::Shared(error) => error.is_locked(),
+            error => matches!(error, Self::Locked { .. }),
         }
     }
 

@@ -9,7 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{ModelError, digest::hex, store::open_file};
+use rustix::{
+    fs::{Access, AtFlags},
+    io::Errno,
+};
+
+use super::{ModelError, care::clear_abandoned, digest::hex};
 
 /// How long another process may hold the lock of a file before publishing gives up.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
@@ -42,32 +47,39 @@ pub(super) fn make_cache_dir(cache_dir: &Path) -> Result<(), ModelError> {
 /// A directory for partial files, on the cache's file system: beside the cache, or in the model's folder.
 pub(super) fn partial_dir(cache_dir: &Path, model_dir: &Path) -> Result<PathBuf, ModelError> {
     let directory = find_partial_dir(cache_dir, model_dir)?;
-    clear_dead(&directory);
+    clear_abandoned(&directory);
     Ok(directory)
 }
 
-/// Removes what killed processes left: partial files that nobody holds locked.
-fn clear_dead(directory: &Path) {
-    for entry in fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok) {
-        // A download's is kept: the next one goes on from there.
-        if !entry.file_name().to_string_lossy().ends_with(".incomplete") {
-            continue;
-        }
-        let Ok(file) = open_file(&entry.path()) else {
-            continue;
-        };
-        // The lock is held over the removal: who makes a file of this name meanwhile finds it gone, and makes another.
-        if file.try_lock().is_ok()
-            && let Err(error) = fs::remove_file(entry.path())
-        {
-            tracing::debug!(%error, "a partial file stays behind");
+/// Where partial files are, as a rule.
+pub(super) fn partial_dir_beside(cache_dir: &Path) -> Option<PathBuf> {
+    cache_dir.parent().map(|parent| parent.join("framehost-partial"))
+}
+
+/// Where they are if they cannot be beside the cache: each user has a directory of his own.
+pub(super) fn partial_dir_inside(model_dir: &Path) -> PathBuf {
+    model_dir.join(format!(".framehost-partial-{}", rustix::process::geteuid().as_raw()))
+}
+
+/// Can files of a model be put into the cache? Told before they are fetched, which may take long.
+pub(super) fn check_writable(cache_dir: &Path, model_dir: &Path) -> Result<(), ModelError> {
+    let locks = cache_dir.join(".locks").join(model_dir.file_name().unwrap_or_default());
+    for place in [model_dir.join("blobs"), model_dir.join("snapshots"), model_dir.join("refs"), locks] {
+        // What is not there yet is made in what is.
+        let Some(there) = place.ancestors().find(|ancestor| ancestor.exists()) else { continue };
+        let access = Access::WRITE_OK | Access::EXEC_OK;
+        let asked = rustix::fs::accessat(rustix::fs::CWD, there, access, AtFlags::EACCESS);
+        // What else is wrong is found out by writing.
+        if matches!(asked, Err(Errno::ACCESS | Errno::PERM | Errno::ROFS)) {
+            return Err(ModelError::ReadOnlyCache { path: there.to_owned() });
         }
     }
+    Ok(())
 }
 
 fn find_partial_dir(cache_dir: &Path, model_dir: &Path) -> Result<PathBuf, ModelError> {
     let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev());
-    if let Some(beside) = cache_dir.parent().map(|parent| parent.join("framehost-partial"))
+    if let Some(beside) = partial_dir_beside(cache_dir)
         && fs::DirBuilder::new().recursive(true).mode(0o700).create(&beside).is_ok()
         // Whoever could write into it could change a file after it was checked.
         && is_own(&beside)
@@ -75,7 +87,7 @@ fn find_partial_dir(cache_dir: &Path, model_dir: &Path) -> Result<PathBuf, Model
     {
         return Ok(beside);
     }
-    let inside = model_dir.join(format!(".framehost-partial-{}", rustix::process::geteuid().as_raw()));
+    let inside = partial_dir_inside(model_dir);
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)

@@ -1,11 +1,11 @@
 //! Pulling a model: every file of a revision that is wanted, verified, and then the name moved to it.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
 use glob::{MatchOptions, Pattern};
 use sha1::{Digest as _, Sha1};
 use tokio::{
-    sync::{Semaphore, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::JoinSet,
 };
 
@@ -13,13 +13,16 @@ use super::{
     Commit, FileName, FilePath, ModelError, ModelId, ModelStore, Revision, SharedModels,
     digest::hex,
     download::Wanted,
-    publish::{lock_for_publishing, partial_dir, publish_bytes, publish_link},
+    publish::{check_writable, lock_for_publishing, partial_dir, publish_bytes, publish_link},
     store::read_ref,
     upstream::Listing,
 };
 
 /// Files that one pull fetches at once.
 const FILES_AT_ONCE: usize = 4;
+
+/// How long publishing a file may take before the next one is begun.
+const PUBLISH_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Which files of a model are pulled.
 #[derive(Debug, Clone, Default)]
@@ -86,9 +89,12 @@ impl SharedModels {
         progress: &watch::Sender<PullProgress>,
     ) -> Result<PullReport, ModelError> {
         let choice = Choice::new(options)?;
-        let listing = self.upstream_listing(model_id, revision, std::time::Duration::ZERO).await?;
+        let listing = self.upstream_listing(model_id, revision, Duration::ZERO).await?;
         let _in_use = self.mark(model_id).await;
         let wanted = wanted(model_id, &listing, &choice)?;
+        let (id, files) = (model_id.clone(), wanted.clone());
+        self.blocking(move |store| store.check_writable(&id, &files)).await?;
+        let pulled = wanted.clone();
         let (files, size_bytes) =
             (wanted.len(), wanted.iter().fold(0, |sum: u64, file| sum.saturating_add(file.size_bytes)));
         progress.send_replace(PullProgress {
@@ -104,13 +110,21 @@ impl SharedModels {
             let (progress, revision) = (progress.clone(), revision.clone());
             fetching.spawn(async move {
                 // The semaphore is never closed.
-                let _place = places.acquire_owned().await;
-                models.pull_file(file, revision, listing, &progress).await
+                let place = places.acquire_owned().await.ok();
+                models.pull_file(file, revision, listing, &progress, place).await
             });
         }
+        let mut held = None;
         while let Some(ended) = fetching.join_next().await {
-            ended.map_err(|error| ModelError::io("pull", self.cache_dir())(std::io::Error::other(error)))??;
+            match ended.map_err(|error| ModelError::io("pull", self.cache_dir())(std::io::Error::other(error)))? {
+                // What another process holds is no reason to give up the files that it does not.
+                Err(error) if error.is_locked() => held = Some(error),
+                other => other?,
+            }
         }
+        held.map_or(Ok(()), Err)?;
+        let (id, commit) = (model_id.clone(), listing.commit.clone());
+        self.blocking(move |store| store.check_complete(&id, &commit, &pulled)).await?;
         let (id, name, moved) = (model_id.clone(), revision.clone(), Arc::clone(&listing));
         self.blocking(move |store| store.name_commit(&id, &name, &moved, Move::Always)).await?;
         let snapshot_dir = self.store.snapshot(model_id, &listing.commit);
@@ -140,6 +154,7 @@ impl SharedModels {
         revision: Revision,
         listing: Arc<Listing>,
         progress: &watch::Sender<PullProgress>,
+        mut place: Option<OwnedSemaphorePermit>,
     ) -> Result<(), ModelError> {
         let size = wanted.size_bytes;
         let name = FileName { model_id: wanted.model_id.clone(), revision, file_path: wanted.file_path.clone() };
@@ -159,6 +174,8 @@ impl SharedModels {
             tokio::select! {
                 ended = &mut published => break ended?,
                 () = reader.changed() => count(reader.ready().min(size)),
+                // Somebody holds the file's lock: the next file need not wait for that.
+                () = tokio::time::sleep(PUBLISH_PATIENCE), if place.is_some() && reader.is_checked() => place = None,
             }
         }
         count(size);
@@ -188,6 +205,31 @@ impl ModelStore {
             self.name_commit(&name.model_id, revision, listing, Move::OnlyNew)?;
         }
         Ok(())
+    }
+
+    /// Can what is missing of a pull be put here?
+    fn check_writable(&self, model_id: &ModelId, wanted: &[Wanted]) -> Result<(), ModelError> {
+        let blobs = self.model_dir(model_id).join("blobs");
+        let is_here = |file: &Wanted| {
+            fs::metadata(blobs.join(&file.etag)).is_ok_and(|metadata| metadata.len() == file.size_bytes)
+        };
+        if wanted.iter().all(is_here) {
+            return Ok(());
+        }
+        check_writable(self.cache_dir(), &self.model_dir(model_id))
+    }
+
+    /// Is everything that was pulled still here? Others may clear away what has no name yet.
+    fn check_complete(&self, model_id: &ModelId, commit: &Commit, pulled: &[Wanted]) -> Result<(), ModelError> {
+        let snapshot = self.snapshot(model_id, commit);
+        let is_here = |file: &&Wanted| fs::metadata(snapshot.join(file.file_path.relative_path())).is_ok();
+        match pulled.iter().find(|file| !is_here(file)) {
+            Some(file) => Err(ModelError::RemovedMeanwhile {
+                model_id: model_id.as_str().to_owned(),
+                file_path: file.file_path.as_str().to_owned(),
+            }),
+            None => Ok(()),
+        }
     }
 
     fn link_file(&self, name: &FileName, listing: &Listing) -> Result<(), ModelError> {

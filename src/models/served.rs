@@ -3,19 +3,22 @@
 use std::{ops::Range, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use tokio::time::timeout;
 
 use super::{
     Commit, FileName, ModelError, ModelId, OpenModelFile, ResolvedFile, SharedModels,
     care::InUse,
     download::{Reader, Wanted},
     name::is_lower_hex,
+    publish::check_writable,
     tree::lfs_pointer,
     upstream::{Listing, UpstreamError},
 };
 use crate::frame::Pool;
 
-/// How long a client may take nothing of a file before it is cut: it has stopped, and holds the file and memory.
-pub const STALL_LIMIT: Duration = Duration::from_secs(600);
+/// How long a download may take to begin before its reader is told that the file is there: what is refused at once, as
+/// on a full disk, is then told with the reason instead of a cut body.
+const BEGIN_LIMIT: Duration = Duration::from_secs(2);
 
 /// Files up to this size are waited for (1 MiB): they are there at once, and then everything about them is known.
 const WAITED_FOR_BYTES: u64 = 1 << 20;
@@ -114,6 +117,7 @@ impl SharedModels {
     pub async fn open(&self, name: FileName) -> Result<Arc<OpenModelFile>, ModelError> {
         match self.find(name.clone()).await {
             Err(missing) if self.may_fetch(&missing) => {
+                self.check_writable(&name.model_id).await?;
                 let (reader, listing, _in_use) = self.begin(&name, missing).await?;
                 reader.ending().published().await?;
                 drop(reader);
@@ -138,10 +142,13 @@ impl SharedModels {
             Err(missing) if self.may_fetch(&missing) => missing,
             found => return found.map(ModelFile::whole),
         };
-        let (reader, listing, in_use) = self.begin(&name, missing).await?;
+        let (mut reader, listing, in_use) = self.begin(&name, missing).await?;
         let Some(listed) = listing.file(name.file_path.as_str()) else {
             return Err(absent(&name, &listing.commit));
         };
+        if let Ok(begun) = timeout(BEGIN_LIMIT, reader.begun()).await {
+            begun?;
+        }
         // Not until it is in the cache: a Python process that asks for it may hold the lock around its publishing.
         let is_waited_for = !is_lower_hex(listed.etag, 64) || listed.size_bytes <= WAITED_FOR_BYTES;
         let sha256 = if is_waited_for { reader.ending().checked().await?.sha256 } else { listed.etag.to_owned() };
@@ -180,9 +187,16 @@ impl SharedModels {
         if !self.may_fetch(&missing) {
             return Err(UpstreamError::Off.into());
         }
+        self.check_writable(&name.model_id).await?;
         let (reader, listing, _in_use) = self.begin(&name, missing).await?;
         reader.ending().published().await?;
         self.link(name, listing).await
+    }
+
+    /// Can what is fetched be put into the cache?
+    async fn check_writable(&self, model_id: &ModelId) -> Result<(), ModelError> {
+        let model_id = model_id.clone();
+        self.blocking(move |store| check_writable(store.cache_dir(), &store.model_dir(&model_id))).await
     }
 
     /// Could upstream have what the cache has not, or has damaged?

@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::{
     FileName, ModelError, ModelId, ModelStore, ModelSummary, OpenModelFile, Upstream, care::InUse, digest::FileKey,
-    download::Downloads, listing::Listings, store::Opened, watch::Watching,
+    download::Downloads, listing::Listings, read_ahead::ReadAhead, store::Opened, watch::Watching,
 };
 use crate::frame::Pool;
 
@@ -36,6 +36,7 @@ pub struct SharedModels {
     /// Bytes that the models may take; made room for after a pull.
     pub(super) max_bytes: Option<u64>,
     pub(super) watching: Watching,
+    pub(super) read_ahead: ReadAhead,
     hashing: Hashing,
     places: Arc<Semaphore>,
 }
@@ -51,6 +52,7 @@ impl SharedModels {
             listings: Listings::default(),
             max_bytes: None,
             watching: Watching::default(),
+            read_ahead: ReadAhead::default(),
             hashing: Hashing::default(),
             places: Arc::new(Semaphore::new(MAX_HASHING)),
         }
@@ -130,6 +132,19 @@ impl SharedModels {
             tracing::error!(%error, "a file was not hashed");
         }
         lock(&self.hashing).remove(&key);
+    }
+
+    /// Clears away what killed downloads left and nobody has gone on with for a week.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`]: the cache cannot be read.
+    ///
+    /// # Cancel safety
+    ///
+    /// The work goes on for nobody.
+    pub async fn clear_abandoned(&self) -> Result<(), ModelError> {
+        self.blocking(ModelStore::clear_abandoned).await
     }
 
     /// Keeps a model from being cleared away.

@@ -50,11 +50,25 @@ class Hub:
             self.env["FRAMEHOST_PORT"] = port
         self.process = None
         self.info = None
+        self.prefix = []
+
+    def become_ordinary(self):
+        """From here on everything runs as a user whom modes hold back, which they do not hold root."""
+        if os.getuid() != 0:
+            return
+        # Where the program was built, others may not look.
+        for name in (self.binary, f"{self.binary}-relay"):
+            shutil.copy(name, self.root)
+        self.binary = str(self.root / Path(self.binary).name)
+        for path in (self.root, *self.root.rglob("*")):
+            if not path.is_symlink():
+                shutil.chown(path, "nobody", "nogroup")
+        self.prefix = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
 
     def start(self):
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [self.binary, "hub"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.env
+                [*self.prefix, self.binary, "hub"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.env
             )
         deadline = time.monotonic() + START_TIMEOUT
         while time.monotonic() < deadline:
@@ -110,7 +124,7 @@ class Hub:
     def run(self, *arguments, timeout=120):
         """Runs the program's command line in this hub's world."""
         return subprocess.run(
-            [self.binary, *arguments], env=self.env, capture_output=True, text=True, timeout=timeout,
+            [*self.prefix, self.binary, *arguments], env=self.env, capture_output=True, text=True, timeout=timeout,
             stdin=subprocess.DEVNULL,
         )
 

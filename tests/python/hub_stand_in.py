@@ -8,7 +8,7 @@ import json
 import threading
 import time
 import urllib.parse
-from collections import Counter
+from collections import Counter, defaultdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from hf_cache import commit_of, git_sha1, sha256
@@ -21,8 +21,9 @@ STALL_S = 12
 class HubStandIn:
     """Serves models (model id -> path -> bytes) on a free port while it is used in a `with`.
 
-    `requests`: (method, path) of each, in order. `sent`: bytes of each file that went out. `tokens`: what was sent as
-    Authorization. `page`: entries of one page of a listing. `gate`: where set, large files wait for it in the middle.
+    `requests`: (method, path) of each, in order. `ranges`: where each range of a file began that was asked for. `sent`:
+    bytes of each file that went out. `tokens`: what was sent as Authorization. `page`: entries of one page of a listing.
+    `gate`: where set, large files wait for it in the middle.
     """
 
     def __init__(self, models, page=None, token=None):
@@ -32,6 +33,7 @@ class HubStandIn:
         self.gated = set()
         self.revisions = {}
         self.requests = []
+        self.ranges = defaultdict(list)
         self.sent = Counter()
         self.tokens = []
         self.gate = None
@@ -155,6 +157,7 @@ class HubStandIn:
         if asked is None or kind == "no ranges":
             return self._send_body(request, 200, file_path, data, headers, kind)
         first, _, last = asked.removeprefix("bytes=").partition("-")
+        self.ranges[file_path].append(int(first))
         begin, end = int(first), min(int(last) if last else len(data) - 1, len(data) - 1)
         headers["Content-Range"] = f"bytes {begin}-{end}/{len(data)}"
         return self._send_body(request, 206, file_path, data[begin : end + 1], headers, kind)

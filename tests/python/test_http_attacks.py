@@ -5,14 +5,19 @@ import resource
 import socket
 import time
 
+import grpc
 import pytest
 
+import client
 import hf_cache
+from stubs import pb, pb_grpc
 
 MODEL = "org/name"
 SIZE = 8 << 20
 PATH = f"/{MODEL}/resolve/main/model.bin"
 CONNECTIONS = 10_000
+# As docs/models.md says.
+MAX_READERS = 512
 
 
 @pytest.fixture
@@ -151,3 +156,72 @@ def test_readers_that_stop_hold_little_and_nobody_up(served):
     for stream in stopped:
         stream.close()
     eventually("descriptors stay", lambda: descriptors(served) < 100)
+
+
+def ask_for_file(hub):
+    stream = connect(hub)
+    stream.sendall(f"GET {PATH} HTTP/1.1\r\nHost: {hub.address}\r\n\r\n".encode())
+    return stream
+
+
+class StoppedCalls:
+    """GetModelFile, called and hardly read: gRPC's own flow control stops the hub."""
+
+    A_CHANNEL = 100
+    # gRPC would let the window grow, and take the whole file itself.
+    WINDOW = [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 1 << 16)]
+
+    def __init__(self, hub, count):
+        options = [("grpc.use_local_subchannel_pool", 1), *self.WINDOW]
+        self.channels = [grpc.insecure_channel(hub.address, options) for _ in range(0, count, self.A_CHANNEL)]
+        request = pb.ModelFileRequest(model_id=MODEL, file_path="model.bin")
+        stubs = [pb_grpc.ModelManagementServiceStub(channel) for channel in self.channels]
+        self.calls = [stubs[number // self.A_CHANNEL].GetModelFile(request) for number in range(count)]
+        for call in self.calls:
+            next(call)
+
+    def close(self):
+        for call in self.calls:
+            call.cancel()
+        for channel in self.channels:
+            channel.close()
+
+
+def test_hundreds_of_readers_that_stop_share_one_bound(served):
+    before = resident_mib(served)
+    stopped = [ask_for_file(served) for _ in range(300)]
+    calls = StoppedCalls(served, 150)
+    time.sleep(2)
+    # 64 MiB of chunks for all of them; what transports have copied, and what the allocator keeps, comes on top.
+    grown = resident_mib(served) - before
+    print(f"450 readers that have stopped hold {grown:.0f} MiB")
+    assert grown < 350
+    assert get(served, PATH) == (200, bytes(SIZE)), "who takes his bytes gets them"
+    with client.channel(served.address, local_subchannels=True) as channel:
+        assert client.fetch_model(channel, MODEL, "model.bin")[1] == bytes(SIZE)
+    calls.close()
+    for stream in stopped:
+        stream.close()
+    eventually("descriptors stay", lambda: descriptors(served) < 100)
+    assert get(served, PATH) == (200, bytes(SIZE))
+
+
+def test_one_reader_too_many_is_told_to_come_again(served):
+    calls = StoppedCalls(served, MAX_READERS)
+    with client.channel(served.address, local_subchannels=True) as channel:
+        with pytest.raises(grpc.RpcError) as caught:
+            client.fetch_model(channel, MODEL, "model.bin")
+        assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert f"{MAX_READERS} files are being read already" in caught.value.details()
+        connection = http.client.HTTPConnection(*served.address.split(":"), timeout=20)
+        connection.request("GET", PATH)
+        answer = connection.getresponse()
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
+        assert b"try again" in answer.read()
+        # Only files are held to that; asking about them is not.
+        connection.request("HEAD", PATH)
+        assert connection.getresponse().status == 200
+        connection.close()
+        calls.close()
+        eventually("the places stay taken", lambda: get(served, PATH)[0] == 200)
+        assert client.fetch_model(channel, MODEL, "model.bin")[1] == bytes(SIZE)

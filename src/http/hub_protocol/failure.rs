@@ -14,6 +14,9 @@ const ERROR_CODE: HeaderName = HeaderName::from_static("x-error-code");
 const ERROR_MESSAGE: HeaderName = HeaderName::from_static("x-error-message");
 pub(super) const REPO_COMMIT: HeaderName = HeaderName::from_static("x-repo-commit");
 
+/// When a client that found all places taken may come again, in seconds.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
+
 /// Why a request is not answered as asked.
 #[derive(Debug)]
 pub(super) struct Failed {
@@ -23,11 +26,13 @@ pub(super) struct Failed {
     message: String,
     /// The commit that is certain to have no such file.
     commit: Option<String>,
+    /// It may go well in a moment.
+    is_busy: bool,
 }
 
 impl Failed {
     fn new(status: StatusCode, code: Option<&'static str>, message: impl ToString) -> Self {
-        Self { status, code, message: message.to_string(), commit: None }
+        Self { status, code, message: message.to_string(), commit: None, is_busy: false }
     }
 
     pub(super) fn bad_request(message: impl ToString) -> Self {
@@ -65,6 +70,9 @@ impl Failed {
         if let Some(commit) = self.commit {
             headers.insert(REPO_COMMIT, header_text(&commit));
         }
+        if self.is_busy {
+            headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+        }
         if self.status == StatusCode::METHOD_NOT_ALLOWED {
             headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST"));
         }
@@ -78,6 +86,7 @@ impl From<ModelError> for Failed {
         if let ModelError::FileAbsent { commit, .. } = &error {
             failed.commit = Some(commit.clone());
         }
+        failed.is_busy = matches!(error, ModelError::TooManyReaders { .. });
         failed
     }
 }
@@ -99,6 +108,10 @@ fn code(error: &ModelError) -> Option<&'static str> {
 }
 
 fn status(error: &ModelError) -> StatusCode {
+    // Clients try again on their own after this one.
+    if matches!(error, ModelError::TooManyReaders { .. }) {
+        return StatusCode::SERVICE_UNAVAILABLE;
+    }
     match error.kind() {
         ErrorKind::InvalidArgument => StatusCode::BAD_REQUEST,
         ErrorKind::NotFound => StatusCode::NOT_FOUND,

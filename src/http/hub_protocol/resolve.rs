@@ -60,7 +60,7 @@ pub(super) async fn resolve(
             // It was moved in between: what has been said about it is no longer true.
             return Err(Failed::changed());
         }
-        *response.body_mut() = body(file, range);
+        *response.body_mut() = body(models.reader(file, range)?);
     }
     Ok(response)
 }

@@ -30,7 +30,6 @@ use std::path::{Path, PathBuf};
 
 use sha1::{Digest as _, Sha1};
 
-pub(super) use self::in_use::Uses;
 pub use self::{
     gc::{Cleared, ClearedKind, GcOptions, GcReport, Kept, KeptBecause},
     in_use::InUse,
@@ -38,6 +37,7 @@ pub use self::{
     remove::RemoveReport,
     verify::{FileState, VerifiedFile, VerifiedSnapshot},
 };
+pub(super) use self::{in_use::Uses, stale::clear_abandoned};
 use super::digest::hex;
 
 /// Characters of a cache directory's name in the state directory.

@@ -7,7 +7,10 @@ use std::{
 };
 
 use super::{
-    super::{publish::lock, store::open_file},
+    super::{
+        publish::{lock, partial_dir_beside, partial_dir_inside},
+        store::open_file,
+    },
     remove::{Do, remove_if_there, remove_tree},
 };
 use crate::models::{ModelError, ModelId, ModelStore};
@@ -15,21 +18,34 @@ use crate::models::{ModelError, ModelId, ModelStore};
 /// How old a partial file is that nobody goes on with (a day).
 pub(super) const STALE_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// How old a partial file is that is cleared away without being asked for (a week): by then nobody comes back for it.
+const ABANDONED_AFTER: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
 /// How old something is that another program, whose marks are not known here, may just be putting there (an hour).
 pub(super) const SETTLED_AFTER: Duration = Duration::from_secs(60 * 60);
 
 impl ModelStore {
     /// Removes, or counts, what is stale beside the cache and in a model's own folder for partial files.
     pub(super) fn clear_partials(&self, how: Do) -> Result<Vec<(PathBuf, u64)>, ModelError> {
-        let beside = self.cache_dir().parent().map(|parent| parent.join("framehost-partial"));
-        let inside = self.model_ids()?.into_iter().map(|id| self.model_dir(&id).join(".framehost-partial"));
         let mut cleared = Vec::new();
-        for directory in beside.into_iter().chain(inside) {
+        for directory in self.partial_dirs()? {
             for entry in fs::read_dir(&directory).into_iter().flatten().filter_map(Result::ok) {
-                cleared.extend(clear_partial(&entry.path(), how)?);
+                cleared.extend(clear_partial(&entry.path(), how, STALE_AFTER)?);
             }
         }
         Ok(cleared)
+    }
+
+    /// Removes what killed processes left and nobody goes on with, wherever it is. A few directories are read.
+    pub(in crate::models) fn clear_abandoned(&self) -> Result<(), ModelError> {
+        self.partial_dirs()?.iter().for_each(|directory| clear_abandoned(directory));
+        Ok(())
+    }
+
+    /// Where partial files may be.
+    fn partial_dirs(&self) -> Result<Vec<PathBuf>, ModelError> {
+        let inside = self.model_ids()?.into_iter().map(|id| partial_dir_inside(&self.model_dir(&id)));
+        Ok(partial_dir_beside(self.cache_dir()).into_iter().chain(inside).collect())
     }
 
     /// Removes, or counts, what huggingface_hub left unfinished in a model.
@@ -59,9 +75,25 @@ impl ModelStore {
     }
 }
 
-fn clear_partial(path: &Path, how: Do) -> Result<Option<(PathBuf, u64)>, ModelError> {
+/// Removes from one directory what killed processes left: what nobody holds locked, and of downloads, which the next
+/// one goes on with, those that nobody has touched for long.
+pub(in crate::models) fn clear_abandoned(directory: &Path) {
+    for entry in fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok) {
+        // What is on its way out may be large, and somebody is at it: that is for who clears away.
+        if entry.file_name().to_string_lossy().ends_with(".removed") {
+            continue;
+        }
+        match clear_partial(&entry.path(), Do::It, ABANDONED_AFTER) {
+            Ok(None) => {}
+            Ok(Some((path, bytes))) => tracing::debug!(path = %path.display(), bytes, "cleared a partial file away"),
+            Err(error) => tracing::debug!(%error, "a partial file stays behind"),
+        }
+    }
+}
+
+fn clear_partial(path: &Path, how: Do, stale_after: Duration) -> Result<Option<(PathBuf, u64)>, ModelError> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let is_stale = is_older(path, STALE_AFTER);
+    let is_stale = is_older(path, stale_after);
     let removed = |size: u64| Ok(Some((path.to_owned(), size)));
     if name.ends_with(".removed") {
         // Whoever had it in work may be at it still: both remove the same.

@@ -279,6 +279,8 @@ fn leftovers_go_when_nobody_goes_on_with_them() {
     let locked = File::open(&stay[5]).unwrap();
     locked.lock().unwrap();
     fs::create_dir_all(partials.join("x.removed/sub")).unwrap();
+    let inside = publish::partial_dir_inside(&dir);
+    fs::create_dir(&inside).unwrap();
     let go = [
         write(dir.join("blobs").join("e".repeat(40)), hour * 2),
         write(dir.join("blobs").join(format!("{etag}.87654321.incomplete")), day * 2),
@@ -287,6 +289,7 @@ fn leftovers_go_when_nobody_goes_on_with_them() {
         write(partials.join("dead.incomplete"), 0),
         partials.join("x.removed"),
         dir.join("refs/old/name"),
+        write(inside.join("models--org--name.f.part"), day * 2),
     ];
     fs::create_dir(dir.join("refs/old")).unwrap();
     fs::write(&go[6], "b".repeat(40)).unwrap();
@@ -300,7 +303,7 @@ fn leftovers_go_when_nobody_goes_on_with_them() {
     }
     assert!(!dir.join("refs/old").exists());
     let count = |kind: ClearedKind| kinds(&report).into_iter().filter(|other| *other == kind).count();
-    assert_eq!((count(ClearedKind::Partial), count(ClearedKind::Blob), count(ClearedKind::Name)), (5, 1, 1));
+    assert_eq!((count(ClearedKind::Partial), count(ClearedKind::Blob), count(ClearedKind::Name)), (6, 1, 1));
     assert!(world.states("org/name").iter().all(|(_, state)| *state == FileState::Ok));
 }
 

@@ -29,7 +29,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
 use self::part::{Part, PartPlace};
 use super::{
@@ -177,9 +177,7 @@ impl Downloads {
         wanted: &Wanted,
         progress: &Arc<watch::Sender<Progress>>,
     ) -> Result<Option<Part>, ModelError> {
-        // The semaphore is never closed.
-        let _place = self.places.acquire().await;
-        let Some(part) = self.part(wanted, progress).await? else {
+        let Some((part, _place)) = self.part(wanted, progress).await? else {
             return Ok(None);
         };
         let part = fetch::fetch(&self.upstream, wanted, part, progress).await?;
@@ -187,10 +185,16 @@ impl Downloads {
         Ok(Some(part))
     }
 
-    /// The partial file, once no other process writes to it; `None` if that one has finished.
-    async fn part(&self, wanted: &Wanted, progress: &Arc<watch::Sender<Progress>>) -> Result<Option<Part>, ModelError> {
+    /// The partial file, once no other process writes to it, and a place to fetch it in; `None` if that has finished.
+    async fn part(
+        &self,
+        wanted: &Wanted,
+        progress: &Arc<watch::Sender<Progress>>,
+    ) -> Result<Option<(Part, Option<SemaphorePermit<'_>>)>, ModelError> {
         let mut seen = (0, Instant::now());
         loop {
+            // The semaphore is never closed.
+            let permit = self.places.acquire().await.ok();
             let (looked_for, by) = (wanted.clone(), Arc::clone(&self.store));
             let taken = blocking(move || {
                 let whole = || by.whole_blob(&looked_for.model_id, &looked_for.etag, looked_for.size_bytes);
@@ -216,7 +220,7 @@ impl Downloads {
                     progress.send_modify(|progress| {
                         progress.file = Some(Arc::clone(&part.file));
                     });
-                    return Ok(Some(part));
+                    return Ok(Some((part, permit)));
                 }
                 Taken::Whole(blob, digests) => {
                     progress.send_modify(|progress| {
@@ -233,6 +237,8 @@ impl Downloads {
                     } else if seen.1.elapsed() > OTHERS_PATIENCE {
                         return Err(place.held(OTHERS_PATIENCE));
                     }
+                    // Whoever waits for another process holds up nobody who could fetch.
+                    drop(permit);
                     tokio::time::sleep(OTHERS_INTERVAL).await;
                 }
             }
@@ -309,6 +315,18 @@ impl Reader {
             Ok(bytes.freeze())
         })
         .await
+    }
+
+    /// Waits until there is a file that the bytes go to, or the download has failed.
+    pub(super) async fn begun(&mut self) -> Result<(), ModelError> {
+        let has_begun = |progress: &Progress| progress.file.is_some() || progress.end.is_some();
+        let progress = self.progress.wait_for(has_begun).await.map_err(|_| ended())?;
+        if progress.file.is_some() { Ok(()) } else { Err(failure(&progress)) }
+    }
+
+    /// Are all bytes there, and right?
+    pub(super) fn is_checked(&self) -> bool {
+        self.progress.borrow().checked.is_some()
     }
 
     /// Bytes that have arrived.

@@ -89,6 +89,10 @@ impl Drop for Part {
 }
 
 impl Part {
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Bytes from the start that have arrived, at most `size`.
     pub(super) fn done(&self, size: u64) -> u64 {
         let mut text = String::new();

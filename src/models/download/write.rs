@@ -39,7 +39,8 @@ pub(super) fn write(
     progress: &watch::Sender<Progress>,
 ) -> Result<Part, ModelError> {
     let mark = Mark::new(done);
-    let failed = |action| ModelError::io(action, "framehost-partial");
+    let path = part.path().to_owned();
+    let failed = |action| ModelError::io(action, path.clone());
     let digests = thread::scope(|scope| {
         let hashing = thread::Builder::new().name("download-hash".to_owned());
         let hashing =
@@ -66,7 +67,7 @@ fn write_chunks(
     let mut result = Ok(());
     while let Some(Chunk { part_start, offset, bytes }) = chunks.blocking_recv() {
         if let Err(error) = part.file.write_all_at(&bytes, offset) {
-            result = Err(ModelError::io("write a partial file", "framehost-partial")(error));
+            result = Err(ModelError::io("write a partial file", part.path())(error));
             break;
         }
         let before = filled.done;

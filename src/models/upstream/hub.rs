@@ -4,7 +4,7 @@
 //! the commit's listing alone, so that no answer about a single file can change what is expected of it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ops::Range,
     sync::{Arc, Once, OnceLock},
     time::{Duration, SystemTime},
@@ -32,6 +32,12 @@ const SILENCE_LIMIT: Duration = Duration::from_secs(10);
 /// Longest answer about a model, in bytes (16 MiB, all pages of its listing together: some hundred thousand files).
 const MAX_API_BYTES: usize = 16 << 20;
 
+/// Files and folders of a listing: the largest models have some thousand.
+const MAX_ENTRIES: usize = 50_000;
+
+/// How long a listing may take, with all its pages and what upstream asks to wait: one that drips would never end.
+const LISTING_LIMIT: Duration = Duration::from_secs(300);
+
 /// Folders in each other; a cache is not walked deeper.
 const MAX_FOLDERS: usize = 16;
 
@@ -41,8 +47,14 @@ const MAX_FILE_BYTES: u64 = 1 << 53;
 /// Redirects of one request, as huggingface_hub follows them.
 const MAX_REDIRECTS: usize = 20;
 
-/// Pages of one listing: each has a thousand files as a rule.
-const MAX_PAGES: usize = 1000;
+/// Pages of one listing: each has a thousand files as a rule, a hundred with some mirrors.
+const MAX_PAGES: usize = 500;
+
+/// Longest address of a listing's next page, in bytes: it stands in errors.
+const MAX_PAGE_ADDRESS: usize = 2048;
+
+/// Characters of an error's words: gRPC clients take 16 KiB, and upstream may have named anything.
+const MAX_WORDS: usize = 500;
 
 pub(super) struct Hub {
     endpoint: Url,
@@ -104,6 +116,14 @@ impl Hub {
         model_id: &ModelId,
         revision: &Revision,
     ) -> Result<(Commit, Tree), UpstreamError> {
+        let listed = tokio::time::timeout(LISTING_LIMIT, self.listing_in_time(model_id, revision)).await;
+        listed.unwrap_or_else(|_| {
+            let problem = format!("its listing took longer than {} s", LISTING_LIMIT.as_secs());
+            Err(UpstreamError::Unreachable { problem, url: self.endpoint.to_string() })
+        })
+    }
+
+    async fn listing_in_time(&self, model_id: &ModelId, revision: &Revision) -> Result<(Commit, Tree), UpstreamError> {
         let asked = Asked { model_id, revision: revision.as_str() };
         let url = self.url(&["api", "models"], model_id, &["revision", revision.as_str()], None);
         let info: Info = self.json(self.get(&url, None, asked).await?, &mut MAX_API_BYTES.clone()).await?;
@@ -111,6 +131,7 @@ impl Hub {
             .ok_or_else(|| wrong(&url, format!("the commit {:?} is not 40 lower-case hex digits", info.sha)))?;
 
         let mut files = BTreeMap::new();
+        let (mut seen, mut entries_left) = (BTreeSet::new(), MAX_ENTRIES);
         let mut left = MAX_API_BYTES;
         let mut next = Some(self.url(&["api", "models"], model_id, &["tree", commit.as_str()], None));
         if let Some(url) = &mut next {
@@ -118,18 +139,31 @@ impl Hub {
         }
         for _ in 0..MAX_PAGES {
             let Some(url) = next.take() else { break };
+            if !seen.insert(url.clone()) {
+                return Err(wrong(&url, "the pages of the listing lead in a circle".to_owned()));
+            }
             let response = self.get(&url, None, asked).await?;
             next = next_page(&self.endpoint, &url, response.headers())?;
             let entries: Vec<Entry> = self.json(response, &mut left).await?;
+            entries_left = entries_left
+                .checked_sub(entries.len())
+                .ok_or_else(|| wrong(&url, format!("the listing has more than {MAX_ENTRIES} files and folders")))?;
             for entry in entries.into_iter().filter(|entry| entry.kind == "file") {
                 let (path, file) = described(entry, &url)?;
+                if let Some((path, _)) = files.get_key_value(&path) {
+                    return Err(wrong(&url, format!("it lists a file twice: {path:?}")));
+                }
                 files.insert(path, file);
             }
         }
-        match next {
-            Some(url) => Err(wrong(&url, format!("the listing has more than {MAX_PAGES} pages"))),
-            None => Ok((commit, Tree::new(files))),
+        if let Some(url) = next {
+            return Err(wrong(&url, format!("the listing has more than {MAX_PAGES} pages")));
         }
+        let folders = files.keys().flat_map(|path| path.match_indices('/').filter_map(|(at, _)| path.get(..at)));
+        if let Some(folder) = folders.into_iter().find(|folder| files.contains_key(*folder)) {
+            return Err(wrong(&self.endpoint, format!("it lists a file and what is in it: {folder:?}")));
+        }
+        Ok((commit, Tree::new(files)))
     }
 
     pub(super) async fn read(
@@ -313,6 +347,9 @@ fn next_page(endpoint: &Url, url: &Url, headers: &HeaderMap) -> Result<Option<Ur
     let Some(target) = next.and_then(|part| part.split_once('<')?.1.split_once('>')).map(|(target, _)| target) else {
         return Ok(None);
     };
+    if target.len() > MAX_PAGE_ADDRESS {
+        return Err(wrong(url, format!("the next page's address is longer than {MAX_PAGE_ADDRESS} bytes")));
+    }
     match url.join(target) {
         Ok(next) if next.origin() == endpoint.origin() => Ok(Some(next)),
         Ok(_) | Err(_) => Err(wrong(url, format!("the next page is elsewhere: {target}"))),
@@ -371,11 +408,17 @@ fn unreachable(error: &reqwest::Error, url: &str) -> UpstreamError {
 }
 
 fn wrong(url: &Url, problem: String) -> UpstreamError {
+    let problem = match problem.char_indices().nth(MAX_WORDS) {
+        Some((at, _)) => format!("{}…", problem.get(..at).unwrap_or_default()),
+        None => problem,
+    };
     UpstreamError::Answer { problem, url: url.to_string() }
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
 
     fn headers(name: header::HeaderName, value: &str) -> HeaderMap {
@@ -410,6 +453,25 @@ mod tests {
         for wrong in ["bytes */10", "5-9/10", "bytes 5-9", "bytes 5/10"] {
             assert_eq!(read(wrong), None, "{wrong:?}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_listing_that_drips_ends_in_time() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            assert!(stream.read(&mut [0; 1024]).await.unwrap() > 0);
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n").await.unwrap();
+            while stream.write_all(b" ").await.is_ok() {
+                tokio::time::sleep(SILENCE_LIMIT / 3).await;
+            }
+        });
+        let hub = Hub::new(endpoint, TokenFile::default());
+        let began = tokio::time::Instant::now();
+        let error = hub.listing(&ModelId::parse("org/name").unwrap(), &Revision::default()).await.unwrap_err();
+        assert!(error.to_string().contains("took longer than 300 s"), "{error}");
+        assert!(began.elapsed() < LISTING_LIMIT * 2);
     }
 
     #[test]
