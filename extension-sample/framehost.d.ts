@@ -519,3 +519,5 @@ export interface Models {
 /** Standard base64 with padding. */
 export function toBase64(bytes: Uint8Array): string;
 export function fromBase64(text: string): Uint8Array;
+  /** Upstream could not be asked: this is what the cache has, all that was asked for. */
+  from_cache: boolean;

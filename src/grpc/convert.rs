@@ -202,6 +202,7 @@ impl From<&PullProgress> for pb::PullModelProgress {
 }
 
 impl From<ResolvedFile> for pb::ResolvedModelFile {
+            from_cache: false,
     fn from(file: ResolvedFile) -> Self {
         Self {
             path: file.path.to_string_lossy().into_owned(),

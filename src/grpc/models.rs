@@ -158,7 +158,8 @@ async fn send_progress(
     };
     let last = ended.map(|report| {
         let snapshot_path = report.snapshot_dir.to_string_lossy().into_owned();
-        pb::PullModelProgress { snapshot_path, ..pb::PullModelProgress::from(&*news.borrow()) }
+        let from_cache = report.from_cache;
+        pb::PullModelProgress { snapshot_path, from_cache, ..pb::PullModelProgress::from(&*news.borrow()) }
     });
     // A failed send: the client has left.
     let _ = messages.send(last.map_err(Status::from)).await;

@@ -83,6 +83,7 @@ struct Pulled<'a> {
     commit: &'a str,
     files: usize,
     size_bytes: u64,
+    from_cache: bool,
 }
 
 #[derive(Serialize)]
@@ -170,6 +171,7 @@ impl Session {
                 commit: report.commit.as_str(),
                 files: report.files,
                 size_bytes: report.size_bytes,
+                from_cache: report.from_cache,
             })
         };
         self.answer_later(request, work)
