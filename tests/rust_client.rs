@@ -5,7 +5,7 @@
 mod common;
 
 use common::World;
-use framehost_client::{ErrorClass, RustFileProvider};
+use framehost_client::{ErrorClass, Missing, RustFileProvider};
 
 /// Some chunks of the hub's.
 fn weights() -> Vec<u8> {
@@ -52,15 +52,17 @@ async fn errors_have_their_class_and_the_connection_goes_on() {
     let world = World::new();
     world.import("org/name", &[("model.bin", &weights())]);
     let provider = connect(&world).await;
-    for (model_id, file_path, class) in [
-        ("org/name", "none", ErrorClass::NotFound),
-        ("org/none", "model.bin", ErrorClass::NotFound),
-        ("org/name", "../model.bin", ErrorClass::InvalidArgument),
+    for (model_id, revision, file_path, class, missing) in [
+        ("org/name", "main", "none", ErrorClass::NotFound, Some(Missing::File)),
+        ("org/name", "v9", "model.bin", ErrorClass::NotFound, Some(Missing::Revision)),
+        ("org/none", "main", "model.bin", ErrorClass::NotFound, Some(Missing::Model)),
+        ("org/name", "main", "../model.bin", ErrorClass::InvalidArgument, None),
     ] {
+        let provider = provider.clone().with_revision(revision);
         let error = provider.get_file(model_id, file_path).await.unwrap_err();
-        assert_eq!(error.class(), class, "{error}");
+        assert_eq!((error.class(), error.missing()), (class, missing), "{error}");
         let error = provider.get_file_path(model_id, file_path).await.unwrap_err();
-        assert_eq!(error.class(), class, "{error}");
+        assert_eq!((error.class(), error.missing()), (class, missing), "{error}");
     }
     let beyond = u64::from(u32::MAX)..u64::MAX;
     let error = provider.read_range("org/name", "model.bin", beyond).await.unwrap_err();

@@ -82,7 +82,9 @@ impl pb::model_management_service_server::ModelManagementService for Models {
         let revision = if revision.is_empty() { Revision::default() } else { Revision::parse(&revision)? };
         let described = self.models.variants(Some(model_id), Some(revision)).await?;
         let described = described.into_iter().next();
-        described.map(|model| Response::new(model.into())).ok_or_else(|| Status::not_found("the revision has no files"))
+        described
+            .map(|model| Response::new(model.into()))
+            .ok_or_else(|| Status::not_found("no_such_revision: the revision has no files"))
     }
 
     type WatchModelsStream = Pin<Box<dyn Stream<Item = Result<pb::ModelChange, Status>> + Send>>;

@@ -264,6 +264,10 @@ fn no_handle(handle: u32) -> Failure {
 
 impl From<ModelError> for Failure {
     fn from(error: ModelError) -> Self {
-        Self::new(error.kind(), &error).with_field(error.field())
+        let failure = Self::new(error.kind(), &error).with_field(error.field());
+        match error.reason() {
+            Some(reason) => failure.with("reason", reason),
+            None => failure,
+        }
     }
 }

@@ -338,9 +338,16 @@ def test_grpc_pulls_with_progress(make_hub, upstream):
         assert messages[-1].files_done == messages[-1].files_total == len(FILES)
         folder = messages[-1].snapshot_path
         assert {name: open(f"{folder}/{name}", "rb").read() for name in FILES} == FILES
-        with pytest.raises(grpc.RpcError) as caught:
-            list(stub.PullModel(pb.PullModelRequest(model_id="org/none"), timeout=60))
-        assert caught.value.code() == grpc.StatusCode.NOT_FOUND
+        upstream.models["org/gated"] = {"a": b"a"}
+        upstream.gated.add("org/gated")
+        for fields, code, word in [
+            ({"model_id": "org/none"}, grpc.StatusCode.NOT_FOUND, "no_such_model"),
+            ({"model_id": MODEL, "revision": "v9"}, grpc.StatusCode.NOT_FOUND, "no_such_revision"),
+            ({"model_id": "org/gated"}, grpc.StatusCode.PERMISSION_DENIED, "gated"),
+        ]:
+            with pytest.raises(grpc.RpcError) as caught:
+                list(stub.PullModel(pb.PullModelRequest(**fields), timeout=60))
+            assert (caught.value.code(), caught.value.details().split(": ")[0]) == (code, word)
 
 
 def test_an_extension_pulls_with_progress_and_gets_a_url(make_hub, upstream):

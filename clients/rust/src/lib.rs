@@ -25,7 +25,7 @@ mod provider;
 mod transport;
 
 pub use self::{
-    error::{ClientError, ErrorClass},
+    error::{ClientError, ErrorClass, Missing},
     provider::{FileStream, RustFileProvider},
     transport::Transport,
 };

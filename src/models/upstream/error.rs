@@ -77,6 +77,24 @@ impl UpstreamError {
         }
     }
 
+    /// A word for programs, the same as of what the cache does not have.
+    pub const fn reason(&self) -> Option<&'static str> {
+        match self {
+            Self::ModelNotFound { .. } => Some("no_such_model"),
+            Self::RevisionNotFound { .. } => Some("no_such_revision"),
+            Self::FileNotFound { .. } => Some("no_such_file"),
+            Self::Gated { .. } => Some("gated"),
+            Self::Location { .. }
+            | Self::Off
+            | Self::NobodyThere { .. }
+            | Self::Unreachable { .. }
+            | Self::Busy { .. }
+            | Self::Status { .. }
+            | Self::Answer { .. }
+            | Self::Directory { .. } => None,
+        }
+    }
+
     /// May the same request succeed in a moment?
     pub(in crate::models) const fn is_transient(&self) -> bool {
         matches!(self, Self::NobodyThere { .. } | Self::Unreachable { .. } | Self::Busy { .. })

@@ -15,7 +15,16 @@ The hub is found by an address (also FRAMEHOST_ADDRESS) or by its runtime file, 
 
 from . import errors, messages, services
 from .connection import CHANNEL_OPTIONS, Connection, channel, connect
-from .errors import FramehostError, HubNotInstalled, HubUnavailable, ModelDamaged, ModelNotFound, SourceError
+from .errors import (
+    FramehostError,
+    HubNotInstalled,
+    HubUnavailable,
+    ModelDamaged,
+    ModelFileNotFound,
+    ModelNotFound,
+    RevisionNotFound,
+    SourceError,
+)
 from .frames import planes, to_numpy
 from .hub import Hub, find
 from .messages import VideoFrame
@@ -33,7 +42,9 @@ __all__ = [
     "ModelDamaged",
     "ModelNotFound",
     "RustFileProvider",
+    "ModelFileNotFound",
     "SourceError",
+    "RevisionNotFound",
     "StreamHandler",
     "VideoFrame",
     "channel",

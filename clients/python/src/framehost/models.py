@@ -63,12 +63,10 @@ class Models:
         for model in listed:
             if wanted in (model.revision, model.commit):
                 return model
-        what = (
-            f"model {model_id} has no revision {wanted!r} in the cache"
-            if listed
-            else f"model {model_id} is not in the cache"
-        )
-        raise errors.ModelNotFound(what, code="not_found", reason="revision" if listed else "model")
+        if listed:
+            what = f"model {model_id} has no revision {wanted!r} in the cache"
+            raise errors.not_found(errors.RevisionNotFound, what)
+        raise errors.not_found(errors.ModelNotFound, f"model {model_id} is not in the cache")
 
     def _listed(self, model_id):
         at, listed = self._listings.get(model_id, (0, None))
@@ -82,7 +80,7 @@ class Models:
         model = self.revision(model_id, revision)
         if all(file.file_path != file_path for file in model.files):
             what = f"model {model_id} at {model.commit} has no file {file_path!r} in the cache"
-            raise errors.ModelNotFound(what, code="not_found", reason="file")
+            raise errors.not_found(errors.ModelFileNotFound, what)
         return self.resolve(model_id, file_path, model.commit)
 
     def bring(self, model_id, revision="", include=None, exclude=None):
