@@ -3,6 +3,7 @@
     import framehost
 
     path = framehost.load("org/name")                        # a model's directory in the host's cache, no copy
+    framehost.describe("org/name").variants                  # what of it can be run
     framehost.RustFileProvider().install()                   # from_pretrained("org/name") gets models from the host
     async for frame in framehost.StreamHandler().capture_camera():
         picture = framehost.to_numpy(frame)                  # height x width x 3
@@ -28,6 +29,7 @@ from .errors import (
 from .frames import planes, to_numpy
 from .hub import Hub, find
 from .messages import VideoFrame
+from .model_cache import describe, pull, watch_models
 from .models import load
 from .provider import RustFileProvider
 from .stream_handler import StreamHandler
@@ -40,20 +42,23 @@ __all__ = [
     "HubNotInstalled",
     "HubUnavailable",
     "ModelDamaged",
-    "ModelNotFound",
-    "RustFileProvider",
     "ModelFileNotFound",
-    "SourceError",
+    "ModelNotFound",
     "RevisionNotFound",
+    "RustFileProvider",
+    "SourceError",
     "StreamHandler",
     "VideoFrame",
     "channel",
     "connect",
+    "describe",
     "errors",
     "find",
     "load",
     "messages",
     "planes",
+    "pull",
     "services",
     "to_numpy",
+    "watch_models",
 ]
