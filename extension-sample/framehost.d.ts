@@ -147,6 +147,8 @@ export interface HostEvents {
   result: ResultEvent;
   stream_ended: StreamEndedEvent;
   'models.progress': PullProgress;
+  /** Of every watch of this session; `models.watch` tells one's own. */
+  'models.changed': ModelChange & { event: 'models.changed'; watch: number };
   /** What no call could be rejected with: a refused picture, a stream that could not be opened again. */
   error: FramehostError;
   state: HostState;
@@ -433,6 +435,62 @@ export interface ModelEntry {
   files: { file_path: string; size_bytes: number }[];
 }
 
+/** What of a model's revision can be run. */
+export interface ModelStatus {
+  model_id: string;
+  revision: string;
+  /** 40 hex digits: what the revision stands for. */
+  commit: string;
+  /** Every file that the revision is known to have is here. */
+  complete: boolean;
+  size_bytes: number;
+  variants: ModelVariant[];
+  /** Files that look like weights and are none that can be read. */
+  unreadable: { file_path: string; problem: string }[];
+}
+
+/** Files that make one thing that can be run: ONNX of one data type, safetensors with their shards, GGUF with its parts. */
+export interface ModelVariant {
+  /** Unique in its revision: 'fp16', 'q4f16', 'safetensors bf16', 'gguf Q4_K_M'. */
+  name: string;
+  format: 'onnx' | 'safetensors' | 'gguf';
+  /** What most of the weights are: 'fp32', 'bf16', 'int8', 'q4', 'Q4_K_M', ... */
+  dtype: string;
+  /** As a GGUF file says; null where none does. */
+  architecture: string | null;
+  tensors: number;
+  /** Elements of all tensors; null where several are packed into one. */
+  parameters: number | null;
+  /** Those that are here, the first 200 of `file_count`. */
+  files: { file_path: string; size_bytes: number }[];
+  file_count: number;
+  /** Those that belong to it and are not here, the first 200. */
+  missing: string[];
+  size_bytes: number;
+  /** All its files are here, each as long as its headers say. */
+  complete: boolean;
+}
+
+export interface ModelChange {
+  /** `present`: it was there when the watch began, in this session; `changed`: it is new, or something of it is. */
+  kind: 'present' | 'changed' | 'removed';
+  model_id: string;
+  revision: string;
+  commit: string;
+  complete: boolean;
+  size_bytes: number;
+  /** Absent where the model has more than 200, and where it is gone. */
+  files?: { file_path: string; size_bytes: number }[];
+}
+
+/** A watch of models, until it or its host is closed. */
+export interface ModelWatch {
+  /** Settled by the first opening: rejects with `resource_exhausted` beyond 16 watches, and is an 'error' event then, too. */
+  readonly opened: Promise<void>;
+  /** Ends it: nothing is told any more. Resolves when the hub knows. */
+  close(): Promise<void>;
+}
+
 export interface OpenModelFile {
   handle: number;
   size_bytes: number;
@@ -474,6 +532,8 @@ export interface PulledModel {
   commit: string;
   files: number;
   size_bytes: number;
+  /** Upstream could not be asked: this is what the cache has, all that was asked for. */
+  from_cache: boolean;
 }
 
 export interface FetchOptions {
@@ -488,6 +548,20 @@ export interface FetchOptions {
 export interface Models {
   /** Every model of the cache, or one, with all files: the protocol's pages are joined. */
   list(modelId?: string): Promise<ModelEntry[]>;
+
+  /**
+   * What of a model's revision ("main" unless set) can be run, by what its files' headers say. Nothing is fetched: rejects
+   * with `not_found` if the cache does not have it. `details.reason` is 'no_such_model' or 'no_such_revision' then.
+   */
+  status(modelId: string, options?: { revision?: string; signal?: AbortSignal }): Promise<ModelStatus>;
+
+  /**
+   * Calls `fn` with what the cache holds (`present`) and then with what changes in it, whoever changes it. `modelIds`: only
+   * these, which need not be there yet; all if absent. Changes of a model that follow each other quickly may be told as one.
+   * Goes on after a restart of the hub or a lost port: what is there is told again as `present`, and what went meanwhile as
+   * `removed`.
+   */
+  watch(fn: (change: ModelChange) => void, options?: { modelIds?: string[] }): ModelWatch;
 
   /** Opens a file. The first time takes as long as hashing it. The handle is void after 'hub_restarted'. */
   open(modelId: string, filePath: string, options?: { revision?: string; signal?: AbortSignal }): Promise<OpenModelFile>;

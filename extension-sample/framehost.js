@@ -231,7 +231,7 @@ export class Host {
   /** Resolves when there is a session, at once if there is one. */
   ready({ timeoutMs, signal } = {}) {
     if (this.#state === 'connected') return Promise.resolve();
-    if (this.#state === 'closed') return Promise.reject(this.#closedError());
+    if (this.#state === 'closed') return Promise.reject(this._closedError());
     if (signal?.aborted) return Promise.reject(signal.reason);
     return new Promise((resolve, reject) => {
       let timer = null;
@@ -267,7 +267,7 @@ export class Host {
    * Opens a stream. The stream can be used at once, and awaited to learn whether it was opened.
    */
   openStream({ streamId, source = { kind: 'extension' } } = {}) {
-    if (this.#state === 'closed') throw this.#closedError();
+    if (this.#state === 'closed') throw this._closedError();
     const stream = new Stream(CONSTRUCTION, this, streamId, source);
     this.#streams.add(stream);
     return usableWhileOpening(stream);
@@ -280,7 +280,7 @@ export class Host {
 
   /** Watches any stream of the hub, for a preview. One subscription for each stream. */
   subscribe(streamId, { format, maxWidth, maxFps, wait = true } = {}) {
-    if (this.#state === 'closed') throw this.#closedError();
+    if (this.#state === 'closed') throw this._closedError();
     if (this.#subscriptions.has(streamId)) {
       throw new FramehostError('already_exists', `${streamId} is subscribed to already`, { stream_id: streamId });
     }
@@ -306,7 +306,7 @@ export class Host {
     this.#session += 1;
     if (this.#retryTimer !== null) this.#options.clearTimeout(this.#retryTimer);
     this.#retryTimer = null;
-    this.#end(this.#closedError());
+    this.#end(this._closedError());
     disconnect(port);
   }
 
@@ -410,8 +410,11 @@ export class Host {
     this.#listeners.emit('error', error);
   }
 
-  /** Sends a request in the session that is there now, or is being opened. */
-  _ask(type, params, { timeoutMs, signal } = {}) {
+  /**
+   * Sends a request in the session that is there now, or is being opened. `onAnswer` gets the answer at once: before the
+   * events that follow it, which a promise does not promise.
+   */
+  _ask(type, params, { timeoutMs, signal, onAnswer } = {}) {
     return new Promise((resolve, reject) => {
       if (signal?.aborted) throw signal.reason;
       const id = ++this.#lastId;
@@ -424,7 +427,11 @@ export class Host {
       };
       const aborted = () => settle(reject, signal.reason);
       this._post({ ...params, id, type });
-      this.#requests.set(id, { resolve: (ok) => settle(resolve, ok), reject: (error) => settle(reject, error) });
+      const answered = (ok) => {
+        onAnswer?.(ok);
+        settle(resolve, ok);
+      };
+      this.#requests.set(id, { resolve: answered, reject: (error) => settle(reject, error) });
       signal?.addEventListener('abort', aborted);
       if (timeoutMs !== undefined) {
         timer = this.#options.setTimeout(() => {
@@ -437,7 +444,7 @@ export class Host {
 
   /** Hands one message to the browser, or throws a FramehostError. */
   _post(message) {
-    if (!this.#port) throw this.#state === 'closed' ? this.#closedError() : this.#noSession();
+    if (!this.#port) throw this.#state === 'closed' ? this._closedError() : this.#noSession();
     try {
       this.#port.postMessage(message);
     } catch (error) {
@@ -495,6 +502,7 @@ export class Host {
     // and closes one or asks for the list finds them there.
     for (const stream of [...this.#streams]) stream._open();
     for (const subscription of [...this.#subscriptions.values()]) subscription._open();
+    this.models._open();
     this.#setState('connected');
     for (const waiter of [...this.#waiters]) waiter.resolve();
     this.#waiters.clear();
@@ -564,6 +572,10 @@ export class Host {
         this.models._progress(message);
         this.#listeners.emit('models.progress', message);
         break;
+      case 'models.changed':
+        this.models._changed(message);
+        this.#listeners.emit('models.changed', message);
+        break;
       case 'hub_restarted':
         this.#restarted();
         break;
@@ -616,6 +628,7 @@ export class Host {
     for (const stream of [...this.#streams]) stream._hostClosed(error);
     this.#streams.clear();
     for (const subscription of [...this.#subscriptions.values()]) subscription._finish(error);
+    this.models._hostClosed(error);
   }
 
   /** Doubles with each failure up to the cap; the random half keeps many pages from coming back at the same moment. */
@@ -628,6 +641,7 @@ export class Host {
   #voidSession(error) {
     for (const request of [...this.#requests.values()]) request.reject(error);
     for (const stream of [...this.#streams]) stream._sessionEnded();
+    this.models._sessionEnded();
   }
 
   #stream(streamId) {
@@ -657,7 +671,7 @@ export class Host {
     });
   }
 
-  #closedError() {
+  _closedError() {
     return new FramehostError('cancelled', 'the host connection was closed', { reason: 'closed' });
   }
 
@@ -1309,6 +1323,7 @@ class Models {
   /** Where files are that were opened here, by their handles, in the session that they belong to. */
   #opened = new Map();
   #pulls = new Set();
+  #watches = new Set();
 
   constructor(host) {
     this.#host = host;
@@ -1316,23 +1331,67 @@ class Models {
 
   /** Every model of the cache, or one model's revisions, with all their files: the pages are joined. */
   async list(modelId) {
+    return this.#pages('models.list', { model_id: modelId }, ['files']);
+  }
+
+  /**
+   * What of a model's revision can be run, by what its files' headers say. Nothing is fetched for it. Rejects with
+   * `not_found` if the cache does not have it.
+   */
+  async status(modelId, { revision = 'main', signal } = {}) {
+    const params = { model_id: modelId, revision };
+    const [status] = await this.#pages('models.status', params, ['variants', 'unreadable'], { signal });
+    if (status) return status;
+    throw new FramehostError('not_found', `${modelId} has no files of revision "${revision}" in the cache`, {
+      field: 'revision',
+      reason: 'no_such_revision',
+    });
+  }
+
+  /** The models of every page. `lists`: of what a model with very much of it has several entries, which become one. */
+  async #pages(type, params, lists, options) {
     const models = new Map();
     let pageToken;
     do {
-      const page = await this.#host.request(
-        'models.list',
-        withoutUndefined({ model_id: modelId, page_token: pageToken }),
-      );
+      const page = await this.#host.request(type, withoutUndefined({ ...params, page_token: pageToken }), options);
       for (const entry of page.models) {
-        // A model with very many files comes in several entries.
         const key = JSON.stringify([entry.model_id, entry.revision, entry.commit]);
         const known = models.get(key);
-        if (known) known.files.push(...entry.files);
-        else models.set(key, { ...entry, files: [...entry.files] });
+        if (known) for (const list of lists) known[list].push(...entry[list]);
+        else models.set(key, entry);
       }
       pageToken = page.next_page_token;
     } while (pageToken);
     return [...models.values()];
+  }
+
+  /**
+   * Tells what the cache holds and then what changes in it, whoever changes it, until the watch is closed. It outlives
+   * restarts of the hub.
+   */
+  watch(fn, { modelIds } = {}) {
+    if (typeof fn !== 'function') throw new TypeError('the first argument of watch() is not a function');
+    if (this.#host.state === 'closed') throw this.#host._closedError();
+    const watch = new ModelWatch(this.#host, fn, modelIds, () => this.#watches.delete(watch));
+    this.#watches.add(watch);
+    if (this.#host.state === 'connected') watch._open();
+    return watch;
+  }
+
+  _open() {
+    for (const watch of [...this.#watches]) watch._open();
+  }
+
+  _changed(event) {
+    for (const watch of [...this.#watches]) watch._changed(event);
+  }
+
+  _sessionEnded() {
+    for (const watch of [...this.#watches]) watch._sessionEnded();
+  }
+
+  _hostClosed(error) {
+    for (const watch of [...this.#watches]) watch._finish(error);
   }
 
   /** Opens a file: the first time takes as long as hashing it. The handle is void after `hub_restarted`. */
@@ -1465,6 +1524,117 @@ class Models {
       { highWaterMark: 0 },
     );
   }
+}
+
+/**
+ * Changes of the model cache. The hub numbers its watches and forgets them with the session; in the next one it tells
+ * again what is there, and what has gone in between is found by comparing.
+ */
+class ModelWatch {
+  #host;
+  #fn;
+  /** The models that are told; null: all. */
+  #modelIds;
+  #forget;
+  /** The hub's number of it, in the session that it belongs to. */
+  #number = null;
+  /** What was told last and is not gone, by model and revision. */
+  #told = new Map();
+  #isOver = false;
+  #opening;
+
+  constructor(host, fn, modelIds, forget) {
+    this.#host = host;
+    this.#fn = fn;
+    this.#modelIds = modelIds === undefined ? null : new Set(modelIds);
+    this.#forget = forget;
+    this.opened = new Promise((resolve, reject) => (this.#opening = { resolve, reject }));
+    // Whoever does not look at `opened` hears of a failure from the host's 'error' event.
+    this.opened.catch(() => {});
+  }
+
+  /** Ends it: nothing is told any more. Resolves when the hub knows. */
+  async close() {
+    if (this.#isOver) return;
+    const number = this.#number;
+    this._finish(new FramehostError('cancelled', 'the watch was closed'));
+    if (number !== null) await this.#unwatch(number);
+  }
+
+  async _open() {
+    const session = this.#host._session;
+    const [only] = this.#modelIds?.size === 1 ? this.#modelIds : [];
+    const before = [...this.#told.keys()];
+    const onAnswer = ({ watch }) => {
+      if (this.#isOver) this.#unwatch(watch);
+      else this.#number = watch;
+    };
+    try {
+      await this.#host._ask('models.watch', withoutUndefined({ model_id: only }), { onAnswer });
+      this.#opening.resolve();
+      if (before.length > 0) await this.#tellRemoved(before, only, session);
+    } catch (error) {
+      // A session that ended: the next one opens it again.
+      if (this.#isOver || session !== this.#host._session) return;
+      this._finish(error);
+      this.#host._report(error);
+    }
+  }
+
+  /** Whatever was there in the last session and is not now. */
+  async #tellRemoved(before, only, session) {
+    let listed = [];
+    try {
+      listed = await this.#host.models.list(only);
+    } catch (error) {
+      // Else the one model that is watched is gone whole.
+      if (error.code !== 'not_found') throw error;
+    }
+    if (this.#isOver || session !== this.#host._session) return;
+    const present = new Set(listed.map(keyOf));
+    for (const key of before) {
+      const gone = this.#told.get(key);
+      if (gone && !present.has(key)) this.#tell({ ...gone, kind: 'removed' });
+    }
+  }
+
+  _changed({ event: _, watch, ...change }) {
+    if (watch !== this.#number || this.#isOver) return;
+    if (this.#modelIds === null || this.#modelIds.has(change.model_id)) this.#tell(change);
+  }
+
+  #tell(change) {
+    const { files: _, ...model } = change;
+    if (change.kind === 'removed') this.#told.delete(keyOf(change));
+    else this.#told.set(keyOf(change), model);
+    try {
+      this.#fn(change);
+    } catch (error) {
+      console.error('framehost: a watch of models failed', error);
+    }
+  }
+
+  async #unwatch(watch) {
+    // Whether it was still there does not matter to anybody.
+    await this.#host._ask('models.unwatch', { watch }).catch(() => {});
+  }
+
+  _sessionEnded() {
+    this.#number = null;
+  }
+
+  _finish(error) {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#number = null;
+    this.#told.clear();
+    this.#opening.reject(error);
+    this.#forget();
+  }
+}
+
+function keyOf({ model_id: modelId, revision }) {
+  return JSON.stringify([modelId, revision]);
 }
 
 /** One file on its way, through the loopback port if that can be reached, else the native one, across sessions. */

@@ -41,10 +41,15 @@ pub(super) fn run(
         let (commit, snapshot) = (report.commit.as_str(), report.snapshot_dir.display());
         if json {
             let path = report.snapshot_dir.to_string_lossy();
-            let (files, size_bytes) = (report.files, report.size_bytes);
-            say(json!({"commit": commit, "snapshot_path": path, "files": files, "size_bytes": size_bytes}))?;
+            say(json!({
+                "commit": commit, "snapshot_path": path, "files": report.files, "size_bytes": report.size_bytes,
+                "from_cache": report.from_cache,
+            }))?;
         } else {
             say(format_args!("{} {} is {commit}", model_id.as_str(), revision.as_str()))?;
+            if report.from_cache {
+                say("as the cache has it: upstream could not be asked")?;
+            }
             say(format_args!("{} files, {} bytes", report.files, report.size_bytes))?;
             say(snapshot)?;
         }

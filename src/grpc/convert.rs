@@ -62,9 +62,14 @@ pub(super) const fn kind(code: Code) -> ErrorKind {
     }
 }
 
+/// The word for programs comes first, where there is one.
 impl From<ModelError> for Status {
     fn from(error: ModelError) -> Self {
-        Self::new(code(error.kind()), error.to_string())
+        let message = match error.reason() {
+            Some(reason) => format!("{reason}: {error}"),
+            None => error.to_string(),
+        };
+        Self::new(code(error.kind()), message)
     }
 }
 
@@ -197,6 +202,7 @@ impl From<&PullProgress> for pb::PullModelProgress {
             files_total: i32::try_from(progress.files_total).unwrap_or(i32::MAX),
             commit: progress.commit.clone(),
             snapshot_path: String::new(),
+            from_cache: false,
         }
     }
 }

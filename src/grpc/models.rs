@@ -85,7 +85,9 @@ impl pb::model_management_service_server::ModelManagementService for Models {
         let revision = if revision.is_empty() { Revision::default() } else { Revision::parse(&revision)? };
         let described = self.models.variants(Some(model_id), Some(revision)).await?;
         let described = described.into_iter().next();
-        described.map(|model| Response::new(model.into())).ok_or_else(|| Status::not_found("the revision has no files"))
+        described
+            .map(|model| Response::new(model.into()))
+            .ok_or_else(|| Status::not_found("no_such_revision: the revision has no files"))
     }
 
     type WatchModelsStream = Pin<Box<dyn Stream<Item = Result<pb::ModelChange, Status>> + Send>>;
@@ -161,7 +163,8 @@ async fn send_progress(
     };
     let last = ended.map(|report| {
         let snapshot_path = report.snapshot_dir.to_string_lossy().into_owned();
-        pb::PullModelProgress { snapshot_path, ..pb::PullModelProgress::from(&*news.borrow()) }
+        let from_cache = report.from_cache;
+        pb::PullModelProgress { snapshot_path, from_cache, ..pb::PullModelProgress::from(&*news.borrow()) }
     });
     // A failed send: the client has left.
     let _ = messages.send(last.map_err(Status::from)).await;

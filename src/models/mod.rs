@@ -214,6 +214,33 @@ impl ModelError {
         }
     }
 
+    /// A word for programs: what of a name was not found, or that its authors have to grant access.
+    pub fn reason(&self) -> Option<&'static str> {
+        match self {
+            Self::ModelNotFound { .. } => Some("no_such_model"),
+            Self::RevisionNotFound { .. } => Some("no_such_revision"),
+            Self::FileNotFound { .. } | Self::FileAbsent { .. } => Some("no_such_file"),
+            Self::Upstream(error) => error.reason(),
+            Self::Shared(error) => error.reason(),
+            Self::Name { .. }
+            | Self::OutsideCache { .. }
+            | Self::DigestMismatch { .. }
+            | Self::Changing { .. }
+            | Self::OffsetBeyondEnd { .. }
+            | Self::Truncated { .. }
+            | Self::RefConflict { .. }
+            | Self::NothingToImport { .. }
+            | Self::ImportName { .. }
+            | Self::Locked { .. }
+            | Self::DownloadMismatch { .. }
+            | Self::Abandoned { .. }
+            | Self::NoSpace { .. }
+            | Self::InUse { .. }
+            | Self::Pinned { .. }
+            | Self::Io { .. } => None,
+        }
+    }
+
     /// The parameter to blame, where the caller's words are at fault.
     pub fn field(&self) -> Option<&'static str> {
         match self {

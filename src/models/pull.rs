@@ -7,6 +7,7 @@ use sha1::{Digest as _, Sha1};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::JoinSet,
+    time::timeout,
 };
 
 use super::{
@@ -15,7 +16,7 @@ use super::{
     download::Wanted,
     publish::{check_writable, lock_for_publishing, partial_dir, publish_bytes, publish_link},
     store::read_ref,
-    upstream::Listing,
+    upstream::{Listing, UpstreamError},
 };
 
 /// Files that one pull fetches at once.
@@ -23,6 +24,10 @@ const FILES_AT_ONCE: usize = 4;
 
 /// How long publishing a file may take before the next one is begun.
 const PUBLISH_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long upstream may take to say what a revision is, where the cache has all of it that is wanted: as long as it may
+/// be silent anyway.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Which files of a model are pulled.
 #[derive(Debug, Clone, Default)]
@@ -61,6 +66,15 @@ pub struct PullReport {
     pub files: usize,
     /// Their bytes.
     pub size_bytes: u64,
+    /// Upstream could not be asked: this is what the cache has, all of it.
+    pub from_cache: bool,
+}
+
+/// The files of a revision that a pull is about.
+struct Pull {
+    listing: Arc<Listing>,
+    wanted: Vec<Wanted>,
+    from_cache: bool,
 }
 
 /// The choice of files, read once.
@@ -72,11 +86,12 @@ struct Choice {
 impl SharedModels {
     /// Brings a revision as upstream has it now into the cache, and moves its name there when all is whole.
     ///
-    /// Downloads are shared with whoever wants the same files. `progress` is told as files arrive.
+    /// Downloads are shared with whoever wants the same files. `progress` is told as files arrive. Where upstream cannot
+    /// be asked and the cache has every wanted file of what the revision stands for there, that is the answer.
     ///
     /// # Errors
     ///
-    /// [`ModelError`]: what upstream refuses, a wrong pattern, a full disk.
+    /// [`ModelError`]: what upstream refuses, a wrong pattern, a full disk, a damaged file that cannot be fetched anew.
     ///
     /// # Cancel safety
     ///
@@ -89,12 +104,8 @@ impl SharedModels {
         progress: &watch::Sender<PullProgress>,
     ) -> Result<PullReport, ModelError> {
         let choice = Choice::new(options)?;
-        let listing = self.upstream_listing(model_id, revision, Duration::ZERO).await?;
+        let Pull { listing, wanted, from_cache } = self.pull_of(model_id, revision, choice).await?;
         let _in_use = self.mark(model_id).await;
-        let wanted = wanted(model_id, &listing, &choice)?;
-        let (id, files) = (model_id.clone(), wanted.clone());
-        self.blocking(move |store| store.check_writable(&id, &files)).await?;
-        let pulled = wanted.clone();
         let (files, size_bytes) =
             (wanted.len(), wanted.iter().fold(0, |sum: u64, file| sum.saturating_add(file.size_bytes)));
         progress.send_replace(PullProgress {
@@ -103,10 +114,70 @@ impl SharedModels {
             commit: listing.commit.as_str().to_owned(),
             ..PullProgress::default()
         });
+        if from_cache {
+            self.check_files(wanted, progress).await?;
+        } else {
+            let (id, files) = (model_id.clone(), wanted.clone());
+            self.blocking(move |store| store.check_writable(&id, &files)).await?;
+            self.pull_files(wanted.clone(), revision, &listing, progress).await?;
+            let (id, name, moved) = (model_id.clone(), revision.clone(), Arc::clone(&listing));
+            self.blocking(move |store| {
+                store.check_complete(&id, &moved.commit, &wanted)?;
+                store.name_commit(&id, &name, &moved, Move::Always)
+            })
+            .await?;
+        }
+        let snapshot_dir = self.store.snapshot(model_id, &listing.commit);
+        self.make_room().await;
+        Ok(PullReport { commit: listing.commit.clone(), snapshot_dir, files, size_bytes, from_cache })
+    }
+
+    /// What is wanted: of what upstream has now or, where it cannot be asked, of a whole snapshot of the cache.
+    async fn pull_of(&self, model_id: &ModelId, revision: &Revision, choice: Choice) -> Result<Pull, ModelError> {
+        let choice = Arc::new(choice);
+        let (id, name, chosen) = (model_id.clone(), revision.clone(), Arc::clone(&choice));
+        let cached = self.blocking(move |store| store.whole(&id, &name, &chosen)).await;
+        let asking = self.upstream_listing(model_id, revision, Duration::ZERO);
+        let asked = match cached {
+            Ok(None) => asking.await,
+            Err(missing) => match asking.await {
+                // Where nobody may be asked, what is missing is the better answer.
+                Err(UpstreamError::Off) => return Err(missing),
+                asked => asked,
+            },
+            Ok(Some(cached)) => {
+                let silent = |_| {
+                    Err(UpstreamError::Unreachable {
+                        problem: format!("no answer in {PATIENCE:?}"),
+                        url: self.upstream.to_string(),
+                    })
+                };
+                match timeout(PATIENCE, asking).await.unwrap_or_else(silent) {
+                    Err(error) if error.is_offline() => {
+                        tracing::info!(%error, model_id = model_id.as_str(), "pulled from what the cache has");
+                        return Ok(cached);
+                    }
+                    asked => asked,
+                }
+            }
+        };
+        let listing = asked?;
+        let wanted = wanted(model_id, &listing, &choice)?;
+        Ok(Pull { listing, wanted, from_cache: false })
+    }
+
+    /// Fetches what is not here.
+    async fn pull_files(
+        &self,
+        wanted: Vec<Wanted>,
+        revision: &Revision,
+        listing: &Arc<Listing>,
+        progress: &watch::Sender<PullProgress>,
+    ) -> Result<(), ModelError> {
         let places = Arc::new(Semaphore::new(FILES_AT_ONCE));
         let mut fetching = JoinSet::new();
         for file in wanted {
-            let (models, listing, places) = (self.clone(), Arc::clone(&listing), Arc::clone(&places));
+            let (models, listing, places) = (self.clone(), Arc::clone(listing), Arc::clone(&places));
             let (progress, revision) = (progress.clone(), revision.clone());
             fetching.spawn(async move {
                 // The semaphore is never closed.
@@ -122,14 +193,20 @@ impl SharedModels {
                 other => other?,
             }
         }
-        held.map_or(Ok(()), Err)?;
-        let (id, commit) = (model_id.clone(), listing.commit.clone());
-        self.blocking(move |store| store.check_complete(&id, &commit, &pulled)).await?;
-        let (id, name, moved) = (model_id.clone(), revision.clone(), Arc::clone(&listing));
-        self.blocking(move |store| store.name_commit(&id, &name, &moved, Move::Always)).await?;
-        let snapshot_dir = self.store.snapshot(model_id, &listing.commit);
-        self.make_room().await;
-        Ok(PullReport { commit: listing.commit.clone(), snapshot_dir, files, size_bytes })
+        held.map_or(Ok(()), Err)
+    }
+
+    /// Compares files of the cache with their digests, and fetches nothing.
+    async fn check_files(&self, wanted: Vec<Wanted>, progress: &watch::Sender<PullProgress>) -> Result<(), ModelError> {
+        for Wanted { model_id, commit, file_path, size_bytes, .. } in wanted {
+            progress.send_modify(|progress| file_path.as_str().clone_into(&mut progress.file_path));
+            self.find(FileName { model_id, revision: commit.into(), file_path }).await?;
+            progress.send_modify(|progress| {
+                progress.bytes_done += size_bytes;
+                progress.files_done += 1;
+            });
+        }
+        Ok(())
     }
 
     /// Holds to the limit, if there is one. What was pulled is in use, and stays.
@@ -193,6 +270,28 @@ enum Move {
 }
 
 impl ModelStore {
+    /// What is wanted of a revision, where all of it is here, by name and size; `None` where it is not known what the
+    /// revision consists of. An error says what is missing.
+    fn whole(&self, model_id: &ModelId, revision: &Revision, choice: &Choice) -> Result<Option<Pull>, ModelError> {
+        let (commit, tree) = self.cached_tree(model_id, revision)?;
+        let Some(tree) = tree else { return Ok(None) };
+        let snapshot = self.snapshot(model_id, &commit);
+        let listing = Listing { commit, tree, is_whole: true };
+        let wanted = wanted(model_id, &listing, choice)?;
+        let is_missing = |file: &&Wanted| {
+            let metadata = std::fs::metadata(snapshot.join(file.file_path.relative_path()));
+            !metadata.is_ok_and(|metadata| metadata.is_file() && metadata.len() == file.size_bytes)
+        };
+        match wanted.iter().find(is_missing) {
+            Some(missing) => Err(ModelError::FileNotFound {
+                model_id: model_id.as_str().to_owned(),
+                commit: listing.commit.as_str().to_owned(),
+                file_path: missing.file_path.as_str().to_owned(),
+            }),
+            None => Ok(Some(Pull { listing: Arc::new(listing), wanted, from_cache: true })),
+        }
+    }
+
     /// Puts a fetched file under its name, and gives its commit the names that it is known by, if they are new.
     pub(super) fn link_fetched(
         &self,

@@ -83,6 +83,7 @@ struct Pulled<'a> {
     commit: &'a str,
     files: usize,
     size_bytes: u64,
+    from_cache: bool,
 }
 
 #[derive(Serialize)]
@@ -170,6 +171,7 @@ impl Session {
                 commit: report.commit.as_str(),
                 files: report.files,
                 size_bytes: report.size_bytes,
+                from_cache: report.from_cache,
             })
         };
         self.answer_later(request, work)
@@ -262,6 +264,10 @@ fn no_handle(handle: u32) -> Failure {
 
 impl From<ModelError> for Failure {
     fn from(error: ModelError) -> Self {
-        Self::new(error.kind(), &error).with_field(error.field())
+        let failure = Self::new(error.kind(), &error).with_field(error.field());
+        match error.reason() {
+            Some(reason) => failure.with("reason", reason),
+            None => failure,
+        }
     }
 }

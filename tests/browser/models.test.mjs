@@ -111,3 +111,47 @@ test('a file that is not there is an error with a code', options, async (t) => {
   });
   assert.equal(error?.code, 'not_found', JSON.stringify(error));
 });
+
+test('a page watches the cache through the death of the hub, and learns what of a model can be run', options, async (t) => {
+  const world = await World.forTest(t);
+  const page = await (await world.launch()).openPage();
+  await connect(page);
+  await evaluate(page, async () => {
+    globalThis.changes = [];
+    globalThis.watch = globalThis.host.models.watch(({ kind, model_id: modelId, complete }) => {
+      globalThis.changes.push([kind, modelId, complete].join(' '));
+    });
+    await globalThis.watch.opened;
+  });
+  const told = (change) =>
+    poll(change, async () => (await evaluate(page, () => globalThis.changes)).some((one) => one.startsWith(change)));
+
+  const header = Buffer.from(JSON.stringify({ weight: { dtype: 'BF16', shape: [2, 3], data_offsets: [0, 12] } }));
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(header.length));
+  const weights = Buffer.concat([length, header, Buffer.alloc(12)]);
+  await world.importModel(MODEL, { 'model.safetensors': weights, 'config.json': Buffer.from('{}') });
+  await told(`changed ${MODEL} true`);
+  const status = await evaluate(page, (modelId) => globalThis.host.models.status(modelId), MODEL);
+  assert.deepEqual([status.revision, status.complete, status.size_bytes], ['main', true, weights.length + 2]);
+  const variants = status.variants.map(({ name, dtype, parameters, complete }) => [name, dtype, parameters, complete]);
+  assert.deepEqual(variants, [['safetensors bf16', 'bf16', 6, true]]);
+
+  const { pid } = await world.runningHub();
+  process.kill(pid, 'SIGKILL');
+  await world.framehost('models', 'remove', MODEL);
+  await world.importModel('org/later', { 'config.json': Buffer.from('{}') });
+  // Whether this comes by itself or by comparing is up to how quick the next hub is.
+  await told(`removed ${MODEL}`);
+  const later = () => globalThis.changes.some((one) => one.endsWith('org/later true'));
+  await poll('the model that came later', () => evaluate(page, later));
+  assert.notEqual((await world.runningHub()).pid, pid);
+  await evaluate(page, () => globalThis.watch.close());
+  const { length: before } = await evaluate(page, () => globalThis.changes);
+  await world.importModel('org/last', { 'config.json': Buffer.from('{}') });
+  const listed = await evaluate(page, () => globalThis.host.models.list('org/last'));
+  assert.equal(listed.length, 1);
+  assert.equal((await evaluate(page, () => globalThis.changes)).length, before, 'nothing is told after the end');
+  const reason = await evaluate(page, (modelId) => globalThis.host.models.status(modelId).catch(({ details }) => details.reason), MODEL);
+  assert.equal(reason, 'no_such_model');
+});

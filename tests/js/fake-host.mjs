@@ -64,6 +64,11 @@ export class FakeHost {
   files = new Map();
   models = [];
   modelsPerPage = 2;
+  /** By id: what `models.status` answers with, entry by entry. */
+  statuses = new Map();
+  /** Of the hub that is there now: the models watched, by the watch's number; undefined: all. */
+  watches = new Map();
+  lastWatch = 0;
   /** Acknowledgements are sent at once, or when the test calls `ack`. */
   acksAtOnce = true;
   /** Does the hub offer WebSockets? */
@@ -119,6 +124,8 @@ export class FakeHost {
   newHub() {
     this.streams.clear();
     this.handles.clear();
+    this.watches.clear();
+    this.lastWatch = 0;
     this.heldMessages = [];
     this.greeted = false;
   }
@@ -271,6 +278,28 @@ export class FakeHost {
     const next = Number(page_token) + this.modelsPerPage;
     const more = next < models.length ? { next_page_token: String(next) } : {};
     return { ok: { models: models.slice(Number(page_token), next), ...more } };
+  }
+
+  'on models.status'({ model_id, page_token = '0' }) {
+    const entries = this.statuses.get(model_id);
+    if (!entries) return failure('not_found', 'no such model', { field: 'model_id', reason: 'no_such_model' });
+    const next = Number(page_token) + 1;
+    const more = next < entries.length ? { next_page_token: String(next) } : {};
+    return { ok: { models: entries.slice(Number(page_token), next), ...more } };
+  }
+
+  /** What is there follows the answer at once. */
+  'on models.watch'({ model_id }) {
+    this.lastWatch += 1;
+    const watch = this.lastWatch;
+    this.watches.set(watch, model_id);
+    const present = this.models.filter((model) => model_id === undefined || model.model_id === model_id);
+    queueMicrotask(() => present.forEach((model) => this.event('models.changed', { watch, kind: 'present', ...model })));
+    return { ok: { watch } };
+  }
+
+  'on models.unwatch'({ watch }) {
+    return this.watches.delete(watch) ? { ok: {} } : failure('not_found', 'no such watch', { watch });
   }
 
   'on models.open'({ model_id, file_path }) {

@@ -51,7 +51,9 @@ test('framehost.d.ts names every member of the objects', async () => {
   const fake = new FakeHost();
   const host = await fake.connect();
   const stream = await host.openStream({ streamId: 'a' });
-  for (const [name, object] of [['Host', host], ['Stream', stream], ['Models', host.models], ['StreamStats', stream.stats]]) {
+  const watch = host.models.watch(() => {});
+  const objects = { Host: host, Stream: stream, Models: host.models, ModelWatch: watch, StreamStats: stream.stats };
+  for (const [name, object] of Object.entries(objects)) {
     const body = declared(name);
     const names = name === 'StreamStats' ? Object.keys(object) : members(object);
     for (const member of names) assert.ok(declares(body, member), `${name}.${member}`);

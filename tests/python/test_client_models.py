@@ -194,12 +194,19 @@ def test_bytes_come_through_every_kind_of_channel_inside_a_loop_and_from_many_th
 ERRORS = """
 import json, sys, grpc, framehost
 provider, said = framehost.RustFileProvider(sys.argv[1]), {}
+def note(call, *names):
+    try:
+        call(*names)
+    except framehost.FramehostError as error:
+        kind = type(error).__name__
+        assert isinstance(error, framehost.ModelNotFound) == (error.code == "not_found")
+        said.setdefault(" ".join(names), set()).add((kind, error.code, error.reason, isinstance(error, OSError)))
 for model_id, name in (("org/none", "a"), ("microsoft/Florence-2-base", "none.bin"), ("org/damaged", "model.bin"), ("a/b", "../c")):
     for call in (provider.get_file, provider.get_file_path):
-        try:
-            call(model_id, name)
-        except framehost.FramehostError as error:
-            said.setdefault(f"{model_id} {name}", set()).add((type(error).__name__, error.code, isinstance(error, OSError)))
+        note(call, model_id, name)
+for call in (framehost.describe, framehost.load):
+    note(call, "microsoft/Florence-2-base", "v9")
+    note(call, "org/none")
 try:
     framehost.RustFileProvider("127.0.0.1:1").get_file("a/b", "c")
 except framehost.HubUnavailable as error:
@@ -217,9 +224,11 @@ def test_errors_are_named(hub, python_client):
     commit = hf_cache.write_model(hub.cache, "org/damaged", {"model.bin": b"whole"})
     hf_cache.blob_path(hub.cache, "org/damaged", commit, "model.bin").write_bytes(b"wrong")
     said = python_client.run(ERRORS, hub.address, env=hub.env)
-    assert said["org/none a"] == said[f"{MODEL} none.bin"] == [["ModelNotFound", "not_found", True]]
-    assert said["org/damaged model.bin"] == [["ModelDamaged", "data_loss", True]]
-    assert said["a/b ../c"] == [["InvalidRequest", "invalid_argument", False]]
+    assert said["org/none a"] == said["org/none"] == [["ModelNotFound", "not_found", "no_such_model", True]]
+    assert said[f"{MODEL} none.bin"] == [["ModelFileNotFound", "not_found", "no_such_file", True]]
+    assert said[f"{MODEL} v9"] == [["RevisionNotFound", "not_found", "no_such_revision", True]]
+    assert said["org/damaged model.bin"] == [["ModelDamaged", "data_loss", "", True]]
+    assert said["a/b ../c"] == [["InvalidRequest", "invalid_argument", "", False]]
     assert said["nobody"] == ["unavailable"] and "not object" in said["no channel"][0]
 
 
@@ -484,3 +493,90 @@ def test_a_hub_that_pulls_is_asked_to_and_one_that_does_not_serves_what_it_has(p
         ["org/name", "", [], []], ["org/partial", "main", [], []], ["org/none", "main", [], []],
         ["org/name", "", ["*.json", "onnx/"], ["*.bin"]], ["org/none", "", [], []],
     ]
+
+
+WHOLE = """
+import asyncio, json, framehost
+model, kind_of = "org/far", framehost.messages.ModelChange.Kind.Name
+steps, seen = [], []
+
+def bring():
+    some = framehost.pull(model, include="*.safetensors", progress=steps.append)
+    described = framehost.describe(model)
+    rest = framehost.pull(model, exclude=["*.safetensors"])
+    return some, described, rest
+
+async def watch():
+    changes = framehost.watch_models()
+    async for change in changes:
+        seen.append([kind_of(change.kind), change.model.model_id])
+        if len(seen) == 1:
+            # By now the watch is there: whatever comes is new.
+            bringing = asyncio.ensure_future(asyncio.to_thread(bring))
+        if change.model.model_id == model and change.model.complete:
+            break
+    await changes.aclose()
+    return await bringing
+
+some, described, rest = asyncio.run(asyncio.wait_for(watch(), 60))
+
+def refuse(step):
+    raise KeyError("mine")
+
+def outcome(call, *arguments, **options):
+    try:
+        call(*arguments, **options)
+    except Exception as error:
+        return [type(error).__name__, getattr(error, "reason", "")]
+
+print(json.dumps({
+    "seen": seen,
+    "some": [some.files_done, some.bytes_done, some.from_cache],
+    "last step": steps[-1] == some,
+    "paths": [some.snapshot_path, rest.snapshot_path],
+    "partly": described.complete,
+    "variants": [[one.name, one.dtype, one.parameters, one.complete] for one in described.variants],
+    "by commit": framehost.describe(model, some.commit).complete,
+    "unreadable": [file.file_path for file in framehost.describe(model).unreadable],
+    "no model": outcome(framehost.pull, "org/none"),
+    "no revision": outcome(framehost.pull, model, "v9"),
+    "gated": outcome(framehost.pull, "org/gated"),
+    "no pattern": outcome(framehost.pull, model, include="["),
+    "mine": outcome(framehost.pull, model, progress=refuse),
+    "no name": outcome(lambda: asyncio.run(framehost.watch_models("a/b/c").__anext__())),
+}))
+"""
+
+
+def safetensors(count):
+    """A file with a tensor of so many zeros."""
+    header = json.dumps({"weight": {"dtype": "F32", "shape": [count], "data_offsets": [0, 4 * count]}}).encode()
+    return len(header).to_bytes(8, "little") + header + bytes(4 * count)
+
+
+def test_models_are_pulled_described_and_watched(make_hub, python_client):
+    weights = safetensors(500_000)
+    files = {"model.safetensors": weights, "config.json": b"{}", "onnx/model.onnx": b"none"}
+    with HubStandIn({"org/far": files, "org/gated": {"a": b"a"}}) as stand_in:
+        stand_in.gated.add("org/gated")
+        hub = make_hub(upstream=stand_in.url)
+        hf_cache.write_model(hub.cache, "org/own", {"config.json": b"{}"})
+        said = python_client.run(WHOLE, env=hub.env)
+        snapshot = str(hub.cache / "models--org--far" / "snapshots" / stand_in.commit("org/far"))
+    assert said["seen"][0] == ["KIND_PRESENT", "org/own"]
+    assert {tuple(change) for change in said["seen"][1:]} == {("KIND_CHANGED", "org/far")}
+    assert said["some"] == [1, len(weights), False] and said["last step"]
+    assert said["paths"] == [snapshot, snapshot]
+    assert said["variants"] == [["safetensors fp32", "fp32", 500_000, True]]
+    assert (said["partly"], said["by commit"]) == (False, True)
+    assert said["unreadable"] == ["onnx/model.onnx"]
+    assert said["no model"] == ["ModelNotFound", "no_such_model"]
+    assert said["no revision"] == ["RevisionNotFound", "no_such_revision"]
+    assert said["gated"] == ["Denied", "gated"]
+    assert said["no pattern"] == said["no name"] == ["InvalidRequest", ""]
+    assert said["mine"][0] == "KeyError"
+    hub.stop()
+    hub.env["FRAMEHOST_UPSTREAM"] = "off"
+    hub.start()
+    code = "import json, framehost; pulled = framehost.pull('org/far'); print(json.dumps([pulled.from_cache, pulled.snapshot_path]))"
+    assert python_client.run(code, env=hub.env) == [True, snapshot]

@@ -113,6 +113,31 @@ def test_a_small_file_named_by_gits_sha1_is_verified(hub, channel):
     assert first.sha256 == hf_cache.sha256(b"{}")
 
 
+def test_a_word_for_programs_says_what_is_not_found(channel, model):
+    stub = pb_grpc.ModelManagementServiceStub(channel)
+
+    def word(call, **fields):
+        with pytest.raises(grpc.RpcError) as caught:
+            call(**{"model_id": MODEL, **fields})
+        assert caught.value.code() == grpc.StatusCode.NOT_FOUND
+        return caught.value.details().split(": ")[0]
+
+    def read(**fields):
+        return list(stub.GetModelFile(pb.ModelFileRequest(**{"file_path": "config.json", **fields})))
+
+    def resolve(**fields):
+        return stub.ResolveModelFile(pb.ResolveModelFileRequest(**{"file_path": "config.json", **fields}))
+
+    def describe(**fields):
+        return stub.DescribeModel(pb.DescribeModelRequest(**fields))
+
+    for call in (read, resolve, describe):
+        assert word(call, model_id="org/none") == "no_such_model"
+        assert word(call, revision="v9") == word(call, revision="0" * 40) == "no_such_revision"
+    for call in (read, resolve):
+        assert word(call, file_path="none.bin") == "no_such_file"
+
+
 @pytest.mark.parametrize(
     "model_id",
     ["", "..", "../model", "org/../model", "org/model/more", "/org/model", "org/", "org//model", "org/mo\0del", "a" * 300],

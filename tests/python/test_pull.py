@@ -168,6 +168,52 @@ def test_what_upstream_does_not_give_is_named(make_hub, upstream):
     assert done.returncode == 1 and "cannot reach upstream" in done.stderr
 
 
+@pytest.mark.parametrize("silence", ["stopped", "no such name", "busy", "off"])
+def test_what_is_whole_in_the_cache_is_pulled_from_there_while_upstream_cannot_be_asked(make_hub, upstream, silence):
+    hub = make_hub(upstream=upstream.url)
+    assert pull(hub, "--include", "*.json", "--include", "onnx/*").returncode == 0
+    commit = upstream.commit(MODEL)
+    upstream.move(MODEL)
+    if silence == "busy":
+        upstream.fault("/revision", "busy", times=100)
+    elif silence == "stopped":
+        upstream.stop()
+    else:
+        hub.env["FRAMEHOST_UPSTREAM"] = {"no such name": "http://nowhere.invalid", "off": "off"}[silence]
+        hub.stop()
+        hub.start()
+    done = pull(hub, "--include", "*.json", "--json")
+    assert done.returncode == 0, done.stderr
+    last = json.loads(done.stdout.splitlines()[-1])
+    assert (last["commit"], last["files"], last["from_cache"]) == (commit, 1, True)
+    assert "as the cache has it" in pull(hub, "--exclude", "*.txt", "--exclude", BIG).stdout
+    with client.channel(hub.address, local_subchannels=True) as channel:
+        request = pb.PullModelRequest(model_id=MODEL, revision=commit, include=["onnx/*"])
+        last = list(pb_grpc.ModelManagementServiceStub(channel).PullModel(request, timeout=60))[-1]
+    # Of a commit the hub may know already what it is, and has nothing to ask.
+    assert (last.commit, last.files_done, last.bytes_done) == (commit, 1, len(FILES["onnx/model.onnx"]))
+    with hub.native() as native:
+        native.request("hello", protocol=1)
+        assert native.request("models.pull", model_id=MODEL, include=["onnx/*"])["from_cache"] is True
+
+    # What is not all there, not known, or damaged is no answer.
+    for arguments in ([], ["--revision", "v9", "--include", "*.json"]):
+        failed = pull(hub, *arguments)
+        assert failed.returncode == 1 and failed.stderr, failed.stdout
+    config = repo(hub) / "snapshots" / commit / "config.json"
+    config.resolve().write_bytes(bytes(len(FILES["config.json"])))
+    damaged = pull(hub, "--include", "*.json")
+    assert damaged.returncode == 1 and "damaged" in damaged.stderr, damaged.stderr
+    config.unlink()
+    assert pull(hub, "--include", "*.json").returncode == 1
+
+
+def test_a_pull_that_asks_upstream_says_so(make_hub, upstream):
+    hub = make_hub(start=False, upstream=upstream.url)
+    for _ in range(2):
+        assert json.loads(pull(hub, "--json").stdout.splitlines()[-1])["from_cache"] is False
+
+
 def test_a_token_goes_to_upstream_and_into_no_log(make_hub, upstream):
     hub = make_hub(start=False, upstream=upstream.url)
     hub.env |= {"HF_TOKEN": "hf_secret", "FRAMEHOST_LOG": "trace"}
@@ -292,9 +338,16 @@ def test_grpc_pulls_with_progress(make_hub, upstream):
         assert messages[-1].files_done == messages[-1].files_total == len(FILES)
         folder = messages[-1].snapshot_path
         assert {name: open(f"{folder}/{name}", "rb").read() for name in FILES} == FILES
-        with pytest.raises(grpc.RpcError) as caught:
-            list(stub.PullModel(pb.PullModelRequest(model_id="org/none"), timeout=60))
-        assert caught.value.code() == grpc.StatusCode.NOT_FOUND
+        upstream.models["org/gated"] = {"a": b"a"}
+        upstream.gated.add("org/gated")
+        for fields, code, word in [
+            ({"model_id": "org/none"}, grpc.StatusCode.NOT_FOUND, "no_such_model"),
+            ({"model_id": MODEL, "revision": "v9"}, grpc.StatusCode.NOT_FOUND, "no_such_revision"),
+            ({"model_id": "org/gated"}, grpc.StatusCode.PERMISSION_DENIED, "gated"),
+        ]:
+            with pytest.raises(grpc.RpcError) as caught:
+                list(stub.PullModel(pb.PullModelRequest(**fields), timeout=60))
+            assert (caught.value.code(), caught.value.details().split(": ")[0]) == (code, word)
 
 
 def test_an_extension_pulls_with_progress_and_gets_a_url(make_hub, upstream):

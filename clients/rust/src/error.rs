@@ -24,6 +24,18 @@ pub enum ErrorClass {
     Other,
 }
 
+/// What of a model was not found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Missing {
+    /// The model itself.
+    Model,
+    /// Its branch, tag or commit.
+    Revision,
+    /// A file of it.
+    File,
+}
+
 /// Why the hub does not give what is asked for.
 #[non_exhaustive]
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +61,18 @@ impl ClientError {
             Self::Unreachable { .. } => ErrorClass::Unavailable,
             Self::Refused { class, .. } => *class,
             Self::Broken { .. } => ErrorClass::DataLoss,
+        }
+    }
+
+    /// What of a model was not found, where it is that: its class is [`ErrorClass::NotFound`] then.
+    pub fn missing(&self) -> Option<Missing> {
+        let Self::Refused { message, .. } = self else { return None };
+        // The hub's word for programs comes first.
+        match message.split_once(": ")?.0 {
+            "no_such_model" => Some(Missing::Model),
+            "no_such_revision" => Some(Missing::Revision),
+            "no_such_file" => Some(Missing::File),
+            _ => None,
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Model files from the framehost hub, for programs of the same machine.
 //!
 //! [`RustFileProvider`] gives a file's path in the cache, its bytes, a range of them, or a stream. The hub checks every
-//! file against its digest and fetches what the cache does not have, once for everybody who asks.
+//! file against its digest and fetches what the cache does not have, once for everybody who asks. It also says what of a
+//! model can be run, pulls whole ones, and tells what changes in the cache.
 //!
 //! ```no_run
 //! # async fn run() -> Result<(), framehost_client::ClientError> {
@@ -12,6 +13,7 @@
 //! ```
 
 mod error;
+mod models;
 /// The whole contract, for calls that have no method here.
 #[expect(
     missing_docs,
@@ -25,7 +27,8 @@ mod provider;
 mod transport;
 
 pub use self::{
-    error::{ClientError, ErrorClass},
+    error::{ClientError, ErrorClass, Missing},
+    models::{ModelChanges, Pull, PullOptions},
     provider::{FileStream, RustFileProvider},
     transport::Transport,
 };

@@ -17,8 +17,8 @@ const MAX_RESERVED_BYTES: u64 = 64 << 20;
 /// Model files from the hub. Cloning shares the connection.
 #[derive(Debug, Clone)]
 pub struct RustFileProvider {
-    service: ModelManagementServiceClient<Transport>,
-    revision: String,
+    pub(crate) service: ModelManagementServiceClient<Transport>,
+    pub(crate) revision: String,
     token: Option<MetadataValue<tonic::metadata::Ascii>>,
 }
 
@@ -151,7 +151,7 @@ impl RustFileProvider {
         Ok(bytes.freeze())
     }
 
-    fn bearing<T>(&self, message: T) -> Request<T> {
+    pub(crate) fn bearing<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         if let Some(token) = &self.token {
             request.metadata_mut().insert(header::AUTHORIZATION.as_str(), token.clone());

@@ -35,7 +35,11 @@ pub enum UpstreamError {
     )]
     Gated { model_id: String, url: String },
 
-    /// No connection, or one that was cut or fell silent.
+    /// There is nobody: a name that is not known here, a port that nobody listens on, no way there.
+    #[error("cannot reach upstream: {problem}: {url}")]
+    NobodyThere { problem: String, url: String },
+
+    /// A connection that was cut or fell silent.
     #[error("cannot reach upstream: {problem}: {url}")]
     Unreachable { problem: String, url: String },
 
@@ -65,20 +69,43 @@ impl UpstreamError {
                 ErrorKind::NotFound
             }
             Self::Gated { .. } => ErrorKind::PermissionDenied,
-            Self::Unreachable { .. } | Self::Busy { .. } | Self::Status { .. } => ErrorKind::Unavailable,
+            Self::NobodyThere { .. } | Self::Unreachable { .. } | Self::Busy { .. } | Self::Status { .. } => {
+                ErrorKind::Unavailable
+            }
             Self::Answer { .. } => ErrorKind::DataLoss,
             Self::Directory { .. } => ErrorKind::FailedPrecondition,
         }
     }
 
+    /// A word for programs, the same as of what the cache does not have.
+    pub const fn reason(&self) -> Option<&'static str> {
+        match self {
+            Self::ModelNotFound { .. } => Some("no_such_model"),
+            Self::RevisionNotFound { .. } => Some("no_such_revision"),
+            Self::FileNotFound { .. } => Some("no_such_file"),
+            Self::Gated { .. } => Some("gated"),
+            Self::Location { .. }
+            | Self::Off
+            | Self::NobodyThere { .. }
+            | Self::Unreachable { .. }
+            | Self::Busy { .. }
+            | Self::Status { .. }
+            | Self::Answer { .. }
+            | Self::Directory { .. } => None,
+        }
+    }
+
     /// May the same request succeed in a moment?
     pub(in crate::models) const fn is_transient(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::Busy { .. })
+        matches!(self, Self::NobodyThere { .. } | Self::Unreachable { .. } | Self::Busy { .. })
     }
 
     /// Is there nobody to ask just now?
     pub const fn is_offline(&self) -> bool {
-        matches!(self, Self::Off | Self::Unreachable { .. } | Self::Busy { .. } | Self::Status { .. })
+        matches!(
+            self,
+            Self::Off | Self::NobodyThere { .. } | Self::Unreachable { .. } | Self::Busy { .. } | Self::Status { .. }
+        )
     }
 
     pub(in crate::models) const fn retry_after(&self) -> Option<Duration> {

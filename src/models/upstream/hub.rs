@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io,
     ops::Range,
     sync::{Arc, Once, OnceLock},
     time::{Duration, SystemTime},
@@ -223,7 +224,8 @@ impl Hub {
         url
     }
 
-    /// An answer with status 200 or 206, asked for again while upstream is busy or cannot be reached.
+    /// An answer with status 200 or 206, asked for again while upstream is busy, and after a cut. Where nobody is there
+    /// nobody will be in a moment; a download, whose upstream was there when it began, has more patience.
     async fn get(&self, url: &Url, range: Option<&Range<u64>>, asked: Asked<'_>) -> Result<Response, UpstreamError> {
         let mut backoff = Backoff::default();
         loop {
@@ -232,8 +234,8 @@ impl Hub {
                 Err(error) => error,
             };
             match backoff.after(&error) {
-                Some(wait) => tokio::time::sleep(wait).await,
-                None => return Err(error),
+                Some(wait) if !matches!(error, UpstreamError::NobodyThere { .. }) => tokio::time::sleep(wait).await,
+                _ => return Err(error),
             }
         }
     }
@@ -400,11 +402,25 @@ fn retry_after(value: &str) -> Option<Duration> {
 fn unreachable(error: &reqwest::Error, url: &str) -> UpstreamError {
     // The error's own words end with what it was about, and begin with which call failed.
     let mut cause: &dyn std::error::Error = error;
+    let mut io_kind = None;
     while let Some(source) = cause.source() {
         cause = source;
+        io_kind = cause.downcast_ref::<io::Error>().map(io::Error::kind).or(io_kind);
     }
-    let problem = if error.is_timeout() { "it fell silent".to_owned() } else { cause.to_string() };
-    UpstreamError::Unreachable { problem, url: url.to_owned() }
+    let url = url.to_owned();
+    if error.is_timeout() {
+        return UpstreamError::Unreachable { problem: "it fell silent".to_owned(), url };
+    }
+    let problem = cause.to_string();
+    // While connecting: the system's refusals, and what it says of names, which has no kind of its own.
+    let is_cut = |kind| {
+        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, Interrupted, TimedOut, UnexpectedEof};
+        matches!(kind, BrokenPipe | ConnectionAborted | ConnectionReset | Interrupted | TimedOut | UnexpectedEof)
+    };
+    match io_kind {
+        Some(kind) if error.is_connect() && !is_cut(kind) => UpstreamError::NobodyThere { problem, url },
+        _ => UpstreamError::Unreachable { problem, url },
+    }
 }
 
 fn wrong(url: &Url, problem: String) -> UpstreamError {
@@ -444,6 +460,37 @@ mod tests {
         assert!(next("</api?c=1>; rel=\"prev\"").unwrap().is_none());
         assert!(next("<https://evil.example/x>; rel=\"next\"").is_err());
         assert!(next("<http://hub.example/x>; rel=\"next\"").is_err());
+    }
+
+    /// How a question about a model fails, and how long was waited between tries.
+    async fn asked(endpoint: &str) -> (UpstreamError, Duration) {
+        let hub = Hub::new(Url::parse(endpoint).unwrap(), TokenFile::default());
+        let began = tokio::time::Instant::now();
+        let error = hub.listing(&ModelId::parse("org/name").unwrap(), &Revision::default()).await.unwrap_err();
+        (error, began.elapsed())
+    }
+
+    // The clock stands still, and goes on where everybody waits for it alone.
+    #[tokio::test(start_paused = true)]
+    async fn who_is_not_there_is_asked_once_and_who_cuts_the_connection_again() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let cutting = tokio::spawn(async move {
+            for count in 1.. {
+                drop(listener.accept().await);
+                tracing::trace!(count, "cut");
+            }
+        });
+        let (error, waited) = asked(&endpoint).await;
+        assert!(matches!(error, UpstreamError::Unreachable { .. }), "{error}");
+        assert!(waited > Duration::from_secs(1), "{waited:?}");
+        cutting.abort();
+        assert!(cutting.await.is_err());
+        for endpoint in [&endpoint, "http://nowhere.invalid"] {
+            let (error, waited) = asked(endpoint).await;
+            assert!(matches!(error, UpstreamError::NobodyThere { .. }), "{error}");
+            assert_eq!(waited, Duration::ZERO);
+        }
     }
 
     #[test]

@@ -9,8 +9,8 @@ class FramehostError(Exception):
     """Whatever goes wrong between this process and the hub.
 
     `code`: gRPC's name of the class of failure ("not_found"), empty where no call was made.
-    `reason`: a word for programs, or empty. Of a source that failed the hub's own ("device_busy"); of a model that was
-    not found what it was of "model", "revision" and "file"; "gated" where a model's authors grant access.
+    `reason`: the hub's word for programs, or empty. Of a source that failed "device_busy" and others; of what was not
+    found of a model "no_such_model", "no_such_revision" or "no_such_file"; "gated" where a model's authors grant access.
     """
 
     def __init__(self, message, *, code="", reason=""):
@@ -28,7 +28,15 @@ class HubUnavailable(FramehostError, ConnectionError):
 
 
 class ModelNotFound(FramehostError, FileNotFoundError):
-    """The host has no such model, revision or file."""
+    """The host has no such model or, as a subclass, no such revision or file of it."""
+
+
+class RevisionNotFound(ModelNotFound):
+    """The model is there, and has no such branch, tag or commit."""
+
+
+class ModelFileNotFound(ModelNotFound):
+    """The model's revision is there, and has no such file."""
 
 
 class ModelDamaged(FramehostError, OSError):
@@ -115,28 +123,38 @@ def _said(error):
     return error.details() or error.code().name.lower(), error.code().name.lower()
 
 
-# How the hub says what was not found, as there is one code for all of them.
-_WHAT = (
-    ("file", re.compile(r"has no file |no such file")),
-    ("revision", re.compile(r"no revision ")),
-    ("model", re.compile(r"^model \S+ is not in the cache|has no model ")),
-    ("gated", re.compile(r"is granted by its authors")),
-)
+_OF_MODEL = {
+    "no_such_model": ModelNotFound,
+    "no_such_revision": RevisionNotFound,
+    "no_such_file": ModelFileNotFound,
+    "gated": Denied,
+}
+
+
+def _word(message):
+    """What the hub's message begins with, where that is a word for programs."""
+    return found.group(1) if (found := re.match(r"([a-z]+(?:_[a-z]+)*): ", message)) else ""
 
 
 def of_model(error):
     """A failed call about models as an error of this module."""
     message, code = _said(error)
-    reason = ""
-    if error.code() in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.PERMISSION_DENIED):
-        reason = next((what for what, pattern in _WHAT if pattern.search(message)), "")
-    return _BY_CODE.get(error.code(), FramehostError)(message, code=code, reason=reason)
+    reason = _word(message)
+    if reason in _OF_MODEL:
+        return _OF_MODEL[reason](message, code=code, reason=reason)
+    return _BY_CODE.get(error.code(), FramehostError)(message, code=code)
+
+
+def not_found(kind, message):
+    """What the cache does not have, by this process's own looking. `kind`: ModelNotFound or a subclass."""
+    reason = next(word for word, of_word in _OF_MODEL.items() if of_word is kind)
+    return kind(message, code="not_found", reason=reason)
 
 
 def of_source(error):
     """A failed call about streams as an error of this module."""
     message, code = _said(error)
-    reason = found.group(1) if (found := re.match(r"([a-z]+(?:_[a-z]+)*): ", message)) else ""
+    reason = _word(message)
     if reason == "file" and error.code() == grpc.StatusCode.NOT_FOUND:
         return VideoNotFound(message, code=code, reason=reason)
     if reason or error.code() == grpc.StatusCode.NOT_FOUND:

@@ -291,21 +291,21 @@ class _Translated:
             # Nobody to ask, or nobody may be asked.
             return hf.LocalEntryNotFoundError(str(error))
         kind = {
-            "model": hf.RepositoryNotFoundError,
-            "revision": hf.RevisionNotFoundError,
-            "file": getattr(hf, "RemoteEntryNotFoundError", hf.EntryNotFoundError),
+            "no_such_model": hf.RepositoryNotFoundError,
+            "no_such_revision": hf.RevisionNotFoundError,
+            "no_such_file": getattr(hf, "RemoteEntryNotFoundError", hf.EntryNotFoundError),
         }[error.reason or self._missing(repo_id, revision)]
         translated = kind(str(error), response=Response(404, f"framehost:{repo_id}/{file_path or ''}"))
         translated.repo_id, translated.repo_type = repo_id, "model"
         return translated
 
     def _missing(self, repo_id, revision):
-        """What of "model", "revision" and "file" the host has not."""
+        """The word for what the host has not."""
         try:
             self._models.revision(repo_id, _revision(revision))
         except errors.FramehostError as error:
-            return error.reason or "model"
-        return "file"
+            return error.reason or "no_such_model"
+        return "no_such_file"
 
 
 class Response:

@@ -63,12 +63,10 @@ class Models:
         for model in listed:
             if wanted in (model.revision, model.commit):
                 return model
-        what = (
-            f"model {model_id} has no revision {wanted!r} in the cache"
-            if listed
-            else f"model {model_id} is not in the cache"
-        )
-        raise errors.ModelNotFound(what, code="not_found", reason="revision" if listed else "model")
+        if listed:
+            what = f"model {model_id} has no revision {wanted!r} in the cache"
+            raise errors.not_found(errors.RevisionNotFound, what)
+        raise errors.not_found(errors.ModelNotFound, f"model {model_id} is not in the cache")
 
     def _listed(self, model_id):
         at, listed = self._listings.get(model_id, (0, None))
@@ -82,8 +80,22 @@ class Models:
         model = self.revision(model_id, revision)
         if all(file.file_path != file_path for file in model.files):
             what = f"model {model_id} at {model.commit} has no file {file_path!r} in the cache"
-            raise errors.ModelNotFound(what, code="not_found", reason="file")
+            raise errors.not_found(errors.ModelFileNotFound, what)
         return self.resolve(model_id, file_path, model.commit)
+
+    def describe(self, model_id, revision=""):
+        """What of a revision can be run: a ModelDescription."""
+        return self._call("DescribeModel", messages.DescribeModelRequest(model_id=model_id, revision=revision or ""))
+
+    def pull(self, model_id, revision="", include=None, exclude=None, progress=None):
+        """Has the hub bring a revision into the cache: the last PullModelProgress. `progress` is called with each."""
+        request = messages.PullModelRequest(
+            model_id=model_id, revision=revision or "", include=_listed(include), exclude=_listed(exclude)
+        )
+        try:
+            return self._call("PullModel", request, lambda steps: _last_step(steps, progress))
+        finally:
+            self._listings.pop(model_id, None)
 
     def bring(self, model_id, revision="", include=None, exclude=None):
         """A revision as upstream has it now, where the hub can ask, else as the cache has it.
@@ -220,6 +232,21 @@ def _joined(chunks):
     if received != total:
         raise errors.FramehostError(f"the file ended after {received} of {total} bytes", code="data_loss")
     return b"".join(parts)
+
+
+def _last_step(steps, progress):
+    """A pull's last message."""
+    last = None
+    try:
+        for last in steps:
+            if progress is not None:
+                progress(last)
+    finally:
+        # What `progress` raises ends the pull.
+        steps.cancel()
+    if last is None or not last.snapshot_path:
+        raise errors.FramehostError("the hub has pulled the model and named no path", code="internal")
+    return last
 
 
 def _last_snapshot(progress, patience):
