@@ -116,7 +116,7 @@ stage_camera() { tests/camera/run.sh; }
 stage_browser() { node_test tests/browser; }
 stage_bench() {
     export FRAMEHOST_BENCH=quick
-    cargo bench --locked && "$python" benches/models.py --quick && node tests/browser/speed.mjs
+    cargo run --locked --release -p framehost-benches && "$python" benches/models.py --quick && node tests/browser/speed.mjs
 }
 stage_kills() { FRAMEHOST_KILLS=200 "$python" -m pytest -s --timeout 3000 tests/python/test_kills.py; }
 stage_demo() { ./demo.sh; }

@@ -63,7 +63,7 @@ pub fn run() {
 
 /// Made once, and kept for the next run: encoding takes longer than all that is measured.
 fn kept_video(frames: u32) -> PathBuf {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bench");
     let path = folder.join(format!("1080p-h264-{frames}.mp4"));
     if !path.exists() {
         fs::create_dir_all(&folder).unwrap();

@@ -1,7 +1,7 @@
 //! Pictures to gRPC subscribers: how long from publication to the moment when a client has the picture.
 //!
 //! ```text
-//! publish    publisher in this process -> streams -> grpc -> http -> loopback TCP -> tonic clients: time counts from
+//! publish    publisher in this process -> streams -> grpc -> http -> loopback TCP -> clients: time counts from
 //!            just before `Publisher::publish`. The server has a runtime of its own, with the hub's number of threads.
 //! extension  this process as an extension -> stdin of the real binary -> hub process -> the same clients: time counts
 //!            from the first byte written to stdin, so that pipe, relay, socket, JSON and base64 are in it.
@@ -26,6 +26,7 @@ use crate::support::{
     Bound, Samples,
     common::{Host, PATIENCE, World, framed},
     frame_body, is_quick, jpeg, judge, milliseconds, noise, open_request, thorough_or_quick,
+    watch::connect,
 };
 use bytes::Bytes;
 use framehost::{
@@ -38,10 +39,8 @@ use framehost::{
     source::Sources,
     streams::{Origin, Publisher, StreamId, Streams},
 };
-use pb::stream_service_client::StreamServiceClient;
 use tokio::{net::TcpListener, runtime::Runtime, sync::Barrier};
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Endpoint;
 
 /// A case of the issue.
 struct Case {
@@ -149,8 +148,7 @@ impl Clients {
             let (sent, tell, ready) = (Arc::clone(&sent), tell.clone(), Arc::clone(&ready));
             let (address, stream_id, len) = (address.clone(), stream_id.to_owned(), case.data.len());
             runtime.spawn(async move {
-                let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
-                let mut client = StreamServiceClient::new(channel).max_decoding_message_size(grpc::MAX_MESSAGE_BYTES);
+                let mut client = connect(&address).await;
                 let request = pb::SubscribeFramesRequest { stream_id, ..Default::default() };
                 let mut frames = client.subscribe_frames(request).await.unwrap().into_inner();
                 ready.wait().await;

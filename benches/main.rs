@@ -1,4 +1,5 @@
-//! The benchmarks, in one program: `cargo bench` runs them all, each in a process of its own, `cargo bench -- screen` one.
+//! The benchmarks, in one program: all of them, each in a process of its own, or those that are named. The released
+//! programs that some of them start stand beside it: `cargo build --release` first.
 
 #![allow(
     clippy::unwrap_used,
@@ -42,8 +43,7 @@ const BENCHMARKS: &[(&str, fn())] = &[
 ];
 
 fn main() {
-    // Cargo adds `--bench`.
-    let words: Vec<String> = env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
+    let words: Vec<String> = env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words[..] {
         ["pump-relay", socket] => stdin::pump_relay(socket),

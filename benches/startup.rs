@@ -6,9 +6,9 @@ use crate::support::{
     Bound, Samples,
     common::{Host, World, resident_bytes},
     is_quick, jpeg_message, judge, milliseconds, open_request, thorough_or_quick,
+    watch::connect,
 };
-use framehost::grpc::pb::{SubscribeFramesRequest, stream_service_client::StreamServiceClient};
-use tonic::transport::Endpoint;
+use framehost::grpc::pb::SubscribeFramesRequest;
 
 /// Of the counters in `/proc/PID/stat`. Source: `proc(5)`; the kernel reports in hundredths of a second to everybody.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -104,9 +104,8 @@ fn idle_processor_times(watched: Duration) -> [f64; 2] {
     host.ok(&open_request("cam"));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let subscription = runtime.block_on(async {
-        let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
         let request = SubscribeFramesRequest { stream_id: "cam".to_owned(), ..Default::default() };
-        StreamServiceClient::new(channel).subscribe_frames(request).await.unwrap()
+        connect(&address).await.subscribe_frames(request).await.unwrap()
     });
     let pids = [bare.hub_pid(), attended.hub_pid()];
     // What begins and ends a connection is over by then.

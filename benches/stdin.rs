@@ -123,7 +123,7 @@ fn python_host() -> Option<Command> {
     let mut command = Command::new("python3");
     let exists = command.arg("--version").stdout(Stdio::null()).status().is_ok_and(|status| status.success());
     let mut command = Command::new("python3");
-    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/benches/python_host.py"));
+    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/python_host.py"));
     exists.then_some(command)
 }
 

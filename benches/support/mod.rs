@@ -3,7 +3,13 @@
 #![allow(
     dead_code,
     unused_imports,
-    reason = "they share the tests' support, of which they need a part, and some of it only with all features"
+    unreachable_pub,
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "`tests/speed.rs` is built with this, too; each uses a part, and has nobody to hand an error to"
 )]
 
 #[path = "../../tests/common/mod.rs"]

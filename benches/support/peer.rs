@@ -8,7 +8,7 @@ use std::{
 };
 
 /// Where `install.sh` puts them, whatever folder the benchmarks are built in.
-const PEERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/peers");
+const PEERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/peers");
 
 /// A running peer. Ended when it is dropped.
 pub struct Peer {
@@ -22,7 +22,7 @@ impl Peer {
     pub fn python(script: &str) -> Option<Self> {
         let python = installed(script, "python/bin/python", "python")?;
         let mut command = Command::new(python);
-        command.arg(format!("{}/benches/peers/{script}", env!("CARGO_MANIFEST_DIR")));
+        command.arg(format!("{}/peers/{script}", env!("CARGO_MANIFEST_DIR")));
         Some(Self::start(command))
     }
 

@@ -1,13 +1,12 @@
-//! Subscribers of a hub's own streams, in this process: tonic's, with default windows and queues, each on a connection of
-//! its own. The time of a picture is `mono_us` in its metadata: the system's clock, which both processes read.
+//! Subscribers of a hub's own streams, in this process, each with a connection of its own (by `clients/rust`). The time of a picture is `mono_us` in its metadata: the system's clock, which both processes read.
 
 use std::{fs, thread, time::Duration};
 
 use framehost::grpc::{self, pb};
+use framehost_client::Transport;
 use pb::stream_service_client::StreamServiceClient;
 use serde_json::{Value, json};
 use tokio::{runtime::Runtime, sync::mpsc, task::JoinHandle};
-use tonic::transport::Endpoint;
 
 use super::{Samples, common::Host};
 
@@ -75,10 +74,9 @@ impl Watched {
     }
 
     fn subscribe(&self, stream_id: String, tell: mpsc::UnboundedSender<Received>) -> JoinHandle<()> {
-        let endpoint = Endpoint::from_shared(format!("http://{}", self.address)).unwrap();
+        let address = self.address.clone();
         self.runtime.spawn(async move {
-            let channel = endpoint.connect().await.unwrap();
-            let mut client = StreamServiceClient::new(channel).max_decoding_message_size(grpc::MAX_MESSAGE_BYTES);
+            let mut client = connect(&address).await;
             let request = pb::SubscribeFramesRequest { stream_id, wait: true, ..Default::default() };
             let mut frames = client.subscribe_frames(request).await.unwrap().into_inner();
             while let Ok(Some(frame)) = frames.message().await {
@@ -89,6 +87,13 @@ impl Watched {
             }
         })
     }
+}
+
+/// A client of a hub with a connection of its own.
+pub async fn connect(address: &str) -> StreamServiceClient<Transport> {
+    let transport = Transport::connect(address).await.unwrap();
+    let origin = transport.origin();
+    StreamServiceClient::with_origin(transport, origin).max_decoding_message_size(grpc::MAX_MESSAGE_BYTES)
 }
 
 fn seen(pictures: &[Received]) -> Seen {

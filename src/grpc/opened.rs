@@ -1,7 +1,7 @@
 //! Streams that calls have opened: they have no session to end with, so they end when nobody watches.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -37,8 +37,23 @@ pub(super) struct Opened {
 #[derive(Debug, Default)]
 struct Shared {
     last_number: u64,
-    /// Told to close; answered when that is done.
-    closers: HashMap<StreamId, oneshot::Sender<oneshot::Sender<()>>>,
+    /// Told to close, also while the stream is being opened; answered when that is done.
+    closers: HashMap<StreamId, Closer>,
+}
+
+type Closer = oneshot::Sender<oneshot::Sender<()>>;
+
+/// A stream that can be told to close, as long as this is there.
+struct Closable {
+    opened: Opened,
+    id: StreamId,
+    close: oneshot::Receiver<oneshot::Sender<()>>,
+}
+
+impl Drop for Closable {
+    fn drop(&mut self) {
+        self.opened.shared().closers.remove(&self.id);
+    }
 }
 
 impl Opened {
@@ -62,14 +77,28 @@ impl Opened {
         let spec = devices::source(wish)?;
         let id = if request.stream_id.is_empty() { self.unused_id() } else { request.stream_id };
         let id = StreamId::parse(&id)?;
+        let mut closable = self.closable(&id)?;
         let (sources, streams, opening_id) = (self.sources.clone(), self.streams.clone(), id.clone());
         let stop = Stop::default();
         // A caller that goes before the answer takes the call with it.
-        let _abandoned = stop.on_drop();
-        let opening = tokio::task::spawn_blocking(move || {
+        let abandoned = stop.on_drop();
+        let mut opening = tokio::task::spawn_blocking(move || {
             sources.open(&streams, &opening_id, spec, Some("grpc".to_owned()), &stop)
         });
-        let running = opening.await.map_err(|error| Status::internal(error.to_string()))??;
+        let (result, closed) = tokio::select! {
+            result = &mut opening => (result, None),
+            Ok(done) = &mut closable.close => {
+                drop(abandoned);
+                (opening.await, Some(done))
+            }
+        };
+        let result = result.map_err(|error| Status::internal(error.to_string()))?;
+        if let Some(done) = closed {
+            end(result.ok()).await;
+            drop(done);
+            return Err(Status::aborted("closed: the stream was closed before it was open"));
+        }
+        let running = result?;
         let granted = running.granted();
         let response = pb::OpenStreamResponse {
             stream_id: id.to_string(),
@@ -81,10 +110,22 @@ impl Opened {
             format: granted.format.as_str().to_owned(),
             metadata: granted.metadata.clone().into_iter().collect(),
         };
-        let (closer, close) = oneshot::channel();
-        self.shared().closers.insert(id.clone(), closer);
-        tokio::spawn(self.clone().keep(id, running, close));
+        tokio::spawn(closable.keep(running));
         Ok(response)
+    }
+
+    /// A stream that is not there yet.
+    fn closable(&self, id: &StreamId) -> Result<Closable, Status> {
+        self.streams.check_free(id)?;
+        let (closer, close) = oneshot::channel();
+        match self.shared().closers.entry(id.clone()) {
+            Entry::Vacant(entry) => entry.insert(closer),
+            Entry::Occupied(_) => {
+                let problem = format!("the stream {:?} is still being opened", id.as_str());
+                return Err(Status::failed_precondition(problem));
+            }
+        };
+        Ok(Closable { opened: self.clone(), id: id.clone(), close })
     }
 
     pub(super) async fn close(&self, id: &StreamId) -> Result<(), Status> {
@@ -97,26 +138,6 @@ impl Opened {
         Ok(())
     }
 
-    /// Keeps a stream until it is closed, has ended, or nobody has watched it for a while.
-    async fn keep(self, id: StreamId, running: Running, close: oneshot::Receiver<oneshot::Sender<()>>) {
-        let _activity = self.activity.enter();
-        let mut state = running.state();
-        let ended = state.wait_for(|state| matches!(state, SourceState::Ended(_)));
-        let done = tokio::select! {
-            done = close => done.ok(),
-            _ = ended => None,
-            () = unwatched(&running) => {
-                tracing::info!(stream = %id, "closed: nobody watches it");
-                None
-            }
-        };
-        self.shared().closers.remove(&id);
-        if let Err(error) = tokio::task::spawn_blocking(move || drop(running)).await {
-            tracing::error!(%error, "a source did not end cleanly");
-        }
-        drop(done);
-    }
-
     fn unused_id(&self) -> String {
         let mut shared = self.shared();
         shared.last_number += 1;
@@ -125,6 +146,33 @@ impl Opened {
 
     fn shared(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Closable {
+    /// Keeps a stream until it is closed, has ended, or nobody has watched it for a while.
+    async fn keep(mut self, running: Running) {
+        let _activity = self.opened.activity.enter();
+        let mut state = running.state();
+        let ended = state.wait_for(|state| matches!(state, SourceState::Ended(_)));
+        let done = tokio::select! {
+            done = &mut self.close => done.ok(),
+            _ = ended => None,
+            () = unwatched(&running) => {
+                tracing::info!(stream = %self.id, "closed: nobody watches it");
+                None
+            }
+        };
+        drop(self);
+        end(Some(running)).await;
+        drop(done);
+    }
+}
+
+/// Lets go of a device, which may take a moment.
+async fn end(running: Option<Running>) {
+    if let Err(error) = tokio::task::spawn_blocking(move || drop(running)).await {
+        tracing::error!(%error, "a source did not end cleanly");
     }
 }
 
@@ -144,9 +192,7 @@ mod tests {
     use super::*;
     use crate::source::hanging::Hanging;
 
-    #[tokio::test]
-    async fn a_call_that_is_gone_leaves_no_opening_behind() {
-        let hanging = Hanging::new();
+    fn opening(hanging: &Hanging) -> (Opened, pb::OpenStreamRequest) {
         let opened = Opened {
             streams: Streams::default(),
             sources: Sources::new(hanging.options()),
@@ -155,10 +201,36 @@ mod tests {
         };
         let file = pb::FileSource { path: hanging.path().display().to_string(), ..pb::FileSource::default() };
         let source = Some(pb::open_stream_request::Source::File(file));
-        let request = pb::OpenStreamRequest { source, ..pb::OpenStreamRequest::default() };
+        (opened, pb::OpenStreamRequest { source, stream_id: "file".to_owned() })
+    }
+
+    #[tokio::test]
+    async fn a_call_that_is_gone_leaves_no_opening_behind() {
+        let hanging = Hanging::new();
+        let (opened, request) = opening(&hanging);
+        let shared = Arc::clone(&opened.shared);
         let call = tokio::spawn(async move { opened.open(request).await });
         let begun = hanging.begun().await;
         call.abort();
         begun.given_up().await;
+        assert!(call.await.is_err_and(|error| error.is_cancelled()));
+        assert!(shared.lock().unwrap().closers.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_is_being_opened_can_be_closed_and_opened_again() {
+        let hanging = Hanging::new();
+        let (opened, request) = opening(&hanging);
+        let id = StreamId::parse("file").unwrap();
+        let (first, again) = (opened.clone(), request.clone());
+        let call = tokio::spawn(async move { first.open(request).await });
+        let begun = hanging.begun().await;
+        let second = opened.open(again).await.unwrap_err();
+        assert_eq!(second.code(), tonic::Code::FailedPrecondition, "{second}");
+        opened.close(&id).await.unwrap();
+        begun.given_up().await;
+        let first = call.await.unwrap().unwrap_err();
+        assert_eq!(first.code(), tonic::Code::Aborted, "{first}");
+        assert_eq!(opened.close(&id).await.unwrap_err().code(), tonic::Code::NotFound);
     }
 }

@@ -237,6 +237,10 @@ impl ModelError {
             | Self::NoSpace { .. }
             | Self::InUse { .. }
             | Self::Pinned { .. }
+            | Self::ReadOnlyCache { .. }
+            | Self::RemovedMeanwhile { .. }
+            | Self::Stalled { .. }
+            | Self::TooManyReaders { .. }
             | Self::Io { .. } => None,
         }
     }

@@ -336,7 +336,7 @@ impl FrameQueue {
 
 impl State {
     fn take(&mut self) -> Option<Item> {
-        if let Some(Waiting { frame, is_lossless }) = self.pop() {
+        if let Some(Waiting { frame, is_lossless }) = self.remove(0) {
             self.delivered += 1;
             return Some(Item::Frame { frame, dropped: self.dropped, is_lossless });
         }
@@ -351,13 +351,21 @@ impl State {
 
     /// Appends a picture that shows itself; the oldest go.
     fn push(&mut self, waiting: Waiting, depth: usize) -> u64 {
+        let kept = self.kept_before(&waiting);
         self.append(waiting);
         let mut dropped = 0;
-        while self.frames.len() > depth || (self.bytes > MAX_QUEUE_BYTES && self.frames.len() > 1) {
-            self.pop();
+        let len = |state: &Self| state.frames.len() - kept;
+        while len(self) > depth || (self.bytes > MAX_QUEUE_BYTES && len(self) > 1) {
+            self.remove(kept);
             dropped += 1;
         }
         dropped
+    }
+
+    /// How many pictures stay whatever comes: those of a lossless publisher, which a live one has followed.
+    fn kept_before(&self, next: &Waiting) -> usize {
+        let last = || self.frames.iter().rposition(|waiting| waiting.is_lossless);
+        if next.is_lossless { 0 } else { last().map_or(0, |last| last + 1) }
     }
 
     /// Appends a packet that others build on. Where there is no room everything goes, up to the next key frame.
@@ -371,9 +379,11 @@ impl State {
         }
         self.waits_for_key_frame = false;
         let mut dropped = 0;
-        let is_full = self.frames.len() >= depth || self.bytes + waiting.frame.held_bytes() > MAX_QUEUE_BYTES;
-        if is_full && !self.frames.is_empty() {
-            while self.pop().is_some() {
+        let kept = self.kept_before(&waiting);
+        let len = self.frames.len() - kept;
+        let is_full = len >= depth || self.bytes + waiting.frame.held_bytes() > MAX_QUEUE_BYTES;
+        if is_full && len > 0 {
+            while self.remove(kept).is_some() {
                 dropped += 1;
             }
             if !is_key_frame {
@@ -390,8 +400,8 @@ impl State {
         self.frames.push_back(waiting);
     }
 
-    fn pop(&mut self) -> Option<Waiting> {
-        let waiting = self.frames.pop_front()?;
+    fn remove(&mut self, at: usize) -> Option<Waiting> {
+        let waiting = self.frames.remove(at)?;
         self.bytes -= waiting.frame.held_bytes();
         Some(waiting)
     }

@@ -239,3 +239,25 @@ async fn a_file_that_takes_over_from_a_live_publisher_loses_nothing() {
         reader.join().unwrap();
     }
 }
+
+#[tokio::test]
+async fn a_live_publisher_pushes_out_nothing_of_a_file() {
+    for queue in [Queue::Suitable, Queue::fifo(2).unwrap()] {
+        let streams = Streams::default();
+        let file = streams.open(&id("s"), Origin { is_lossless: true, ..from("file") }).unwrap();
+        let subscription = streams.subscribe(&id("s"), with(queue)).unwrap();
+        for number in 1..=2 {
+            assert!(file.wait_for_room(Duration::ZERO));
+            file.publish(frame(u64::from(number)), Some(number));
+        }
+        drop(file);
+        let live = streams.open(&id("s"), from("extension")).unwrap();
+        for number in 10..15 {
+            live.publish(frame(u64::from(number)), Some(number));
+        }
+        let live = if queue == Queue::Suitable { vec![14] } else { vec![13, 14] };
+        let expected: Vec<u32> = [1, 2].into_iter().chain(live).collect();
+        let got = numbers(&subscription, expected.len()).await;
+        assert_eq!(got.iter().map(|(number, _)| *number).collect::<Vec<_>>(), expected, "{queue:?}");
+    }
+}

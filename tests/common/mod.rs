@@ -3,9 +3,10 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
 
 use std::{
+    ffi::OsStr,
     fs,
     io::{Read, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, ChildStdin, Command, ExitStatus, Stdio},
     sync::mpsc::{self, Receiver, RecvTimeoutError},
     thread,
@@ -17,6 +18,23 @@ use tempfile::TempDir;
 
 /// No answer takes this long, on any machine: who waits for longer has found a hang.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The program.
+fn framehost() -> PathBuf {
+    option_env!("CARGO_BIN_EXE_framehost").map_or_else(|| beside_this("framehost"), PathBuf::from)
+}
+
+/// What browsers start.
+fn relay() -> PathBuf {
+    option_env!("CARGO_BIN_EXE_framehost-relay").map_or_else(|| beside_this("framehost-relay"), PathBuf::from)
+}
+
+/// Cargo tells tests where a program is; the benchmarks stand beside it.
+fn beside_this(name: &str) -> PathBuf {
+    let program = std::env::current_exe().unwrap().with_file_name(name);
+    assert!(program.is_file(), "{} is not there: cargo build --release", program.display());
+    program
+}
 
 /// Directories for one hub and its relays. Ends the hub when it is dropped.
 pub struct World {
@@ -44,16 +62,16 @@ impl World {
 
     /// The program as a person calls it.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        self.command_of(env!("CARGO_BIN_EXE_framehost"), arguments)
+        self.command_of(framehost(), arguments)
     }
 
     /// The program as a browser starts it.
     pub fn host_command(&self, arguments: &[&str]) -> Command {
-        self.command_of(env!("CARGO_BIN_EXE_framehost-relay"), arguments)
+        self.command_of(relay(), arguments)
     }
 
     /// Any program, in this world.
-    pub fn command_of(&self, program: &str, arguments: &[&str]) -> Command {
+    pub fn command_of(&self, program: impl AsRef<OsStr>, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
         command
             .args(arguments)
@@ -130,7 +148,7 @@ pub fn signal_process(pid: i32, signal: rustix::process::Signal) {
 }
 
 fn is_framehost(pid: i32) -> bool {
-    fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == Path::new(env!("CARGO_BIN_EXE_framehost")))
+    fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == framehost())
 }
 
 /// Resident memory of a process, in bytes.
