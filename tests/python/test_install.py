@@ -12,6 +12,7 @@ from native import NativeClient
 
 ID = "abcdefghijklmnopabcdefghijklmnop"
 OTHER_ID = "ponmlkjihgfedcbaponmlkjihgfedcba"
+FIREFOX_ID = "framehost@example.org"
 MANIFEST = "NativeMessagingHosts/com.framehost.host.json"
 
 
@@ -89,6 +90,61 @@ def test_install_says_what_is_wrong(binary, home, run):
         assert done.returncode != 0, arguments
         assert expected in done.stderr, arguments
     assert not (home / ".config").exists()
+
+
+def test_uninstall_leaves_nothing_of_what_install_made(binary, home, run):
+    run(binary, "install", "--extension-id", ID, "--firefox-id", FIREFOX_ID)
+    run(binary, "install", "--browser", "brave", "--browser", "tor", "--extension-id", ID, "--firefox-id", FIREFOX_ID)
+    assert len([path for path in home.rglob("*.json")]) == 5
+    run(binary, "uninstall")
+    # What lies between the home and a place that is not a browser's.
+    assert {str(path.relative_to(home)) for path in home.rglob("*")} <= {".local"}
+
+
+def test_a_dry_run_shows_the_plan_and_does_nothing(binary, home, run):
+    said = run(binary, "install", "--extension-id", ID, "--browser", "edge", "--dry-run").stdout
+    manifest = home / ".config/microsoft-edge" / MANIFEST
+    assert f"write {manifest}: Microsoft Edge starts the host for {ID}" in said and "nothing was done" in said
+    assert not list(home.iterdir())
+
+
+def test_install_for_the_whole_machine(binary, home, run, tmp_path):
+    root = tmp_path / "root"
+    options = ["--scope", "system", "--root", root]
+    run(binary, "install", *options, "--extension-id", ID, "--firefox-id", FIREFOX_ID, "--binary", "/usr/bin/framehost-relay")
+    manifests = sorted(str(path.parent.relative_to(root)) for path in root.rglob("com.framehost.host.json"))
+    assert manifests == [
+        f"{folder}/native-messaging-hosts"
+        for folder in ["etc/chromium", "etc/opt/chrome", "etc/opt/chrome_for_testing", "etc/opt/edge", "etc/opt/vivaldi",
+                       "etc/opt/yandex-browser", "usr/lib/mozilla"]
+    ]  # fmt: skip
+    for path in root.rglob("com.framehost.host.json"):
+        assert json.loads(path.read_text())["path"] == "/usr/bin/framehost-relay"
+        assert path.stat().st_mode & 0o777 == 0o644 and path.parent.stat().st_mode & 0o777 == 0o755
+    assert not list(home.iterdir())
+    assert "up to date" in run(binary, "install", *options, "--extension-id", ID, "--binary", "/usr/bin/framehost-relay").stdout
+    run(binary, "uninstall", *options)
+    assert not [path for path in root.rglob("*") if path.is_file() or "native" in path.name]
+
+
+def test_a_home_behind_a_link_works(binary, home, run, tmp_path):
+    real = tmp_path / "real"
+    real.mkdir()
+    home.rmdir()
+    home.symlink_to(real)
+    run(binary, "install", "--extension-id", ID, "--browser", "chromium")
+    assert read(real / ".config/chromium")["allowed_origins"]
+    run(binary, "uninstall")
+    assert not list(real.iterdir())
+
+
+def test_browsers_in_a_sandbox_are_told_the_truth(binary, home, run):
+    (home / "snap/chromium").mkdir(parents=True)
+    (home / ".var/app/org.mozilla.firefox").mkdir(parents=True)
+    said = run(binary, "install", "--extension-id", ID).stdout
+    assert "it starts no program outside of its snap" in said and "flatpak override" in said
+    said = run(binary, "install", "--extension-id", ID, "--browser", "chrome").stdout
+    assert "snap" not in said
 
 
 def test_a_file_that_is_not_ours_is_kept(binary, home, run):
