@@ -3,6 +3,8 @@
 import json
 import os
 import subprocess
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -136,6 +138,53 @@ def test_a_home_behind_a_link_works(binary, home, run, tmp_path):
     assert read(real / ".config/chromium")["allowed_origins"]
     run(binary, "uninstall")
     assert not list(real.iterdir())
+
+
+def test_firefox_starts_the_host_for_the_ids_that_were_named(binary, home, run, make_hub):
+    said = run(binary, "install", "--browser", "firefox", "--extension-id", ID, code=1)
+    assert "--firefox-id" in said.stderr
+    (home / ".mozilla/firefox").mkdir(parents=True)
+    said = run(binary, "install", "--extension-id", ID, "--firefox-id", FIREFOX_ID).stdout
+    place = home / ".mozilla/native-messaging-hosts/com.framehost.host.json"
+    assert f"write {place}: Firefox" in said
+    manifest = json.loads(place.read_text())
+    assert manifest["allowed_extensions"] == [FIREFOX_ID] and "allowed_origins" not in manifest
+
+    # As Firefox starts it: the manifest, then who asks.
+    world = make_hub()
+    with NativeClient(manifest["path"], world.env, [str(place), FIREFOX_ID]) as extension:
+        assert extension.request("hello", protocol=1)["grpc"] == world.address
+        [session] = extension.request("status")["sessions"]
+        assert session["extension"] == FIREFOX_ID and session["origin"] is None
+        assert FIREFOX_ID in world.run("status").stdout
+    with NativeClient(manifest["path"], world.env, [f"chrome-extension://{ID}/"]) as extension:
+        [session] = extension.request("status")["sessions"]
+        assert session["extension"] == ID and session["origin"] == f"chrome-extension://{ID}"
+
+    run(binary, "uninstall", "--browser", "firefox")
+    assert (home / ".mozilla").is_dir() and not place.parent.exists()
+
+
+def test_a_firefox_extension_is_known_by_its_token_and_keeps_its_origin(binary, make_hub):
+    world = make_hub()
+    origin = "moz-extension://b9db16a4-6edc-47ec-a1f4-b86292ed211d"
+    with NativeClient(f"{binary}-relay", world.env, ["/m/com.framehost.host.json", FIREFOX_ID]) as extension:
+        token = extension.request("hello", protocol=1)["token"]
+
+        def get(origin, token):
+            headers = {"Origin": origin, "Authorization": f"Bearer {token}"}
+            request = urllib.request.Request(f"http://{world.address}/healthz", headers=headers)
+            try:
+                with urllib.request.urlopen(request, timeout=20) as answer:
+                    return answer.status
+            except urllib.error.HTTPError as error:
+                return error.code
+
+        assert get(origin, world.token) == 403, "the user's token is no extension's"
+        assert get("https://evil.example", token) == 403
+        assert get(origin, token) == 200
+        assert get(origin.replace("b9", "c9"), token) == 403
+    assert get(origin, token) == 403
 
 
 def test_browsers_in_a_sandbox_are_told_the_truth(binary, home, run):
