@@ -41,6 +41,8 @@ pub mod cli;
 #[cfg(unix)]
 pub mod config;
 #[cfg(unix)]
+pub mod doctor;
+#[cfg(unix)]
 pub mod hub;
 #[cfg(unix)]
 pub mod relay;

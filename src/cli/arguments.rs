@@ -35,6 +35,8 @@ pub(super) enum Command {
     Install(InstallArguments),
     /// Take that back
     Uninstall(UninstallArguments),
+    /// Look for what keeps framehost from working, and say what to do about it; ends with 1 if something does
+    Doctor(DoctorArguments),
 }
 
 #[derive(Debug, Args)]
@@ -380,6 +382,21 @@ pub(super) struct InstallArguments {
 
     #[command(flatten)]
     pub(super) target: TargetArguments,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DoctorArguments {
+    /// For programs
+    #[arg(long)]
+    pub(super) json: bool,
+
+    /// A browser that is started with --user-data-dir=DIR, too; may be repeated
+    #[arg(long = "user-data-dir", value_name = "DIR")]
+    pub(super) user_data_dirs: Vec<PathBuf>,
+
+    /// Another folder than / for what is the machine's
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub(super) root: PathBuf,
 }
 
 #[derive(Debug, Args)]
