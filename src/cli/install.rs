@@ -10,9 +10,12 @@ use super::{
     arguments::{InstallArguments, ScopeArgument, TargetArguments, UninstallArguments},
     say,
 };
-use crate::install::{
-    Allowed, ExtensionId, FirefoxId, HostBinary, InstallDirs, Plan, Scope, Selection, plan_install, plan_uninstall,
-    sandboxed, survey,
+use crate::{
+    error::ErrorKind,
+    install::{
+        Allowed, ExtensionId, FirefoxId, HostBinary, InstallDirs, Plan, Scope, Selection, plan_install, plan_uninstall,
+        sandboxed, survey,
+    },
 };
 
 pub(super) fn install(arguments: &InstallArguments) -> anyhow::Result<ExitCode> {
@@ -47,7 +50,12 @@ fn carry_out(plan: &Plan, target: &TargetArguments) -> anyhow::Result<ExitCode> 
     if target.dry_run {
         say("dry run: nothing was done")?;
     } else {
-        plan.execute()?;
+        plan.execute().map_err(|error| match (error.kind(), target.scope) {
+            (ErrorKind::PermissionDenied, ScopeArgument::System) => {
+                anyhow::Error::new(error).context("--scope system is for the administrator: run it with sudo")
+            }
+            _ => error.into(),
+        })?;
     }
     Ok(ExitCode::SUCCESS)
 }

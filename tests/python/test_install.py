@@ -129,6 +129,12 @@ def test_install_for_the_whole_machine(binary, home, run, tmp_path):
     assert not [path for path in root.rglob("*") if path.is_file() or "native" in path.name]
 
 
+def test_who_may_not_write_for_the_machine_is_told_how(binary, home, run):
+    # Not even root makes folders there.
+    options = ["--scope", "system", "--root", "/sys", "--browser", "chrome", "--extension-id", ID]
+    assert "run it with sudo" in run(binary, "install", *options, code=1).stderr
+
+
 def test_a_home_behind_a_link_works(binary, home, run, tmp_path):
     real = tmp_path / "real"
     real.mkdir()
@@ -225,6 +231,12 @@ def test_the_installer_does_it_for_people(binary, home, run, make_hub):
     assert not (home / "profile" / MANIFEST).exists()
     run(installer, "--uninstall")
     assert not installed.exists() and not relay.exists()
+
+
+def test_the_installer_is_for_firefox_too(binary, home, run):
+    run(REPO / "installer/install.sh", "--binary", binary, "--browser", "firefox", "--firefox-id", FIREFOX_ID)
+    manifest = json.loads((home / ".mozilla/native-messaging-hosts/com.framehost.host.json").read_text())
+    assert manifest["allowed_extensions"] == [FIREFOX_ID]
 
 
 def test_the_installer_knows_the_sample_extension(binary, home, run):
