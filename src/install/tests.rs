@@ -99,7 +99,7 @@ fn the_plan_of_every_row_on_every_system_is_as_it_was_reviewed() {
                         let manifest = HostManifest::parse(browser.family(), contents).unwrap();
                         assert_eq!(manifest.path(), program);
                         assert_eq!(manifest.allowed().names(browser.family()), ids.names(browser.family()));
-                        assert!(path.to_str().unwrap().ends_with("com.framehost.host.json"));
+                        assert!(path.to_str().unwrap().ends_with(&format!("{}.json", host_name())));
                         assert!(!manifests.contains(&path), "a place is written once");
                         manifests.push(path);
                     }
@@ -257,7 +257,7 @@ fn a_manifest_of_the_machine_that_others_cannot_read_is_repaired() {
     let home = home();
     let selection = Selection { scope: Scope::System, ..select(&["chrome"], &[]) };
     install(&home, &selection, &[id('a')]);
-    let path = home.dirs.root.join("etc/opt/chrome/native-messaging-hosts/com.framehost.host.json");
+    let path = home.dirs.root.join("etc/opt/chrome/native-messaging-hosts").join(format!("{}.json", host_name()));
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     assert!(install(&home, &selection, &[id('a')]).is_change());
     assert_eq!(mode(&path), 0o644);

@@ -8,7 +8,6 @@ use std::{
 };
 
 /// The permission bits.
-#[expect(clippy::unnecessary_wraps, reason = "not every system has them")]
 pub(in super::super) fn mode(metadata: &Metadata) -> Option<u32> {
     Some(metadata.permissions().mode() & 0o7777)
 }

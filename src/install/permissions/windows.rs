@@ -15,7 +15,6 @@ pub(in super::super) fn is_executable(_metadata: &Metadata) -> bool {
     true
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "other systems may fail")]
 pub(in super::super) fn set_mode(_path: &Path, _mode: u32) -> io::Result<()> {
     Ok(())
 }

@@ -12,6 +12,9 @@ const VIEW_64: u32 = 0x0100;
 /// `KEY_WOW64_32KEY`. Source: as above.
 const VIEW_32: u32 = 0x0200;
 
+/// `DELETE`, which reading and writing do not include.
+const DELETE: u32 = 0x0001_0000;
+
 /// `ERROR_FILE_NOT_FOUND` as a COM result: no such key or value.
 const NOT_FOUND: i32 = 0x8007_0002_u32.cast_signed();
 
@@ -42,7 +45,7 @@ pub(in super::super) fn set(key: &RegistryKey, manifest: &Path) -> Result<(), In
 pub(in super::super) fn remove(key: &RegistryKey) -> Result<(), InstallError> {
     let mut path = key.path.as_str();
     while let Some((above, name)) = path.rsplit_once('\\') {
-        let Ok(parent) = options(key).read().write().open(above) else {
+        let Ok(parent) = options(key).read().write().access(DELETE).open(above) else {
             return Ok(());
         };
         let is_own = path == key.path;
