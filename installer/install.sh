@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs framehost for the user who runs this: the program, and its registration with Chromium and Chrome.
+# Installs framehost for the user who runs this: the program, and its registration with browsers.
 set -eu
 LC_ALL=C
 export LC_ALL
@@ -7,15 +7,16 @@ umask 022
 
 usage() {
     cat <<'END'
-Installs framehost for you (not for the whole machine) and tells Chromium and Chrome about it.
+Installs framehost for you (not for the whole machine) and tells your browsers about it.
 
   ./install.sh                 build or find framehost, copy it to ~/.local/bin, register it
   ./install.sh --uninstall     take both back
 
   --extension-id ID    an extension that may start framehost; may be repeated
                        (unless given: the sample extension's)
-  --browser NAME       only this browser: chromium, chrome, chrome-beta, chrome-unstable; may be repeated
-                       (unless given: those that you have)
+  --firefox-id ID      the same for Firefox and its like: name@example.org or {GUID}; may be repeated
+  --browser NAME       only this browser: chrome, chromium, edge, brave, firefox, ... (docs/install.md has them all);
+                       may be repeated (unless given: those that you have)
   --user-data-dir DIR  a browser that you start with --user-data-dir=DIR, and only that; may be repeated
   --prefix DIR         copy to DIR/bin instead of ~/.local/bin
   --binary FILE        install this program instead of building one
@@ -65,6 +66,7 @@ while [ $# -gt 0 ]; do
     [ -n "$value" ] || fail "$option needs a value"
     case $option in
     --extension-id) extension_options="$extension_options--extension-id $(quote "$value")" ;;
+    --firefox-id) extension_options="$extension_options--firefox-id $(quote "$value")" ;;
     --browser) browser_options="$browser_options--browser $(quote "$value")" ;;
     --user-data-dir) browser_options="$browser_options--user-data-dir $(quote "$value")" ;;
     --prefix) prefix=$value ;;

@@ -2,6 +2,7 @@
 """Checks what compilers do not: links in the documents, paths of one machine, the contract's layout, JSON files.
 
 Usage: scripts/check-docs.py [DIRECTORY]. Exit code 1 if anything was found.
+       scripts/check-docs.py --write-browsers: writes the table of docs/install.md anew from manifests/browsers.json.
 """
 
 import json
@@ -82,7 +83,51 @@ def check_json(text):
         yield f"not JSON: {error}"
 
 
+def browsers_table(root):
+    """The table of docs/install.md: a row for each of manifests/browsers.json."""
+    home = {"config_home": "~/.config/", "data_home": "~/.local/share/", "home": "~/", "root": "/",
+            "application_support": "~/Library/Application Support/"}  # fmt: skip
+
+    def cell(places):
+        shown = []
+        for place in places:
+            path = place["key"] if "key" in place else home[place["base"]] + place["manifests"]
+            notes = "" if place["verified"] else " ✱"
+            shown.append(f"`{path}`{notes}{' (where it is there)' if place.get('optional') else ''}")
+        return "<br>".join(shown) or "–"
+
+    head = ["Browser", "`--browser`", "Linux, user", "Linux, system", "macOS, user", "macOS, system", "Windows"]
+    lines = [" | ".join(head), "|".join("---" for _ in head)]
+    for row in json.loads((root / "manifests/browsers.json").read_text(encoding="utf-8"))["browsers"]:
+        places = [row[system][scope] for system in ("linux", "macos") for scope in ("user", "system")]
+        cells = [row["name"], f"`{row['id']}`", *map(cell, [*places, row["windows"]])]
+        lines.append(" | ".join(cells))
+    return "".join(f"| {line} |\n" for line in lines)
+
+
+def install_page(root):
+    """docs/install.md as it is, and with the table as it has to be."""
+    path = root / "docs/install.md"
+    text = path.read_text(encoding="utf-8")
+    begin, end = "<!-- browsers: written by scripts/check-docs.py -->\n", "<!-- end of browsers -->\n"
+    before, _, rest = text.partition(begin)
+    _, _, after = rest.partition(end)
+    return path, text, f"{before}{begin}\n{browsers_table(root)}\n{end}{after}"
+
+
+def check_browsers(root):
+    if not (root / "manifests/browsers.json").exists():
+        return
+    _, text, wanted = install_page(root)
+    if text != wanted:
+        yield "docs/install.md: its table is not that of manifests/browsers.json: scripts/check-docs.py --write-browsers"
+
+
 def main():
+    if sys.argv[1:] == ["--write-browsers"]:
+        path, _, wanted = install_page(Path(__file__).parents[1].resolve())
+        path.write_text(wanted, encoding="utf-8")
+        return
     root = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parents[1]).resolve()
     files = tracked(root)
     found = []
@@ -101,6 +146,7 @@ def main():
         if path.suffix == ".json":
             problems += check_json(text)
         found += [f"{path.relative_to(root)}: {problem}" for problem in problems]
+    found += check_browsers(root)
     print("\n".join(found) or f"documents: {len(files)} files, nothing to complain about")
     sys.exit(bool(found))
 

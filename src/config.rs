@@ -31,6 +31,9 @@ const MAX_SOCKET_PATH_BYTES: usize = 107;
 /// Port for gRPC and HTTP unless `FRAMEHOST_PORT` says otherwise.
 pub const DEFAULT_PORT: u16 = 50_052;
 
+/// Variables that name the model cache.
+const NAMED_BY: [&str; 3] = ["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME"];
+
 /// Where things are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Paths {
@@ -187,22 +190,29 @@ impl Config {
 ///
 /// [`ConfigError`] if the configuration file cannot be read.
 pub fn cache_dir(paths: &Paths, lookup: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf, ConfigError> {
-    const NAMED_BY: [&str; 3] = ["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME"];
+    let is_named = NAMED_BY.iter().any(|name| lookup(name).is_some_and(|value| !value.is_empty()));
+    let present = present_cache_dir(paths, &lookup)?;
     let config = Config::read(paths)?;
+    // The first to name a directory is remembered: one that is named for a single command must not move the hub.
+    if is_named && config.cache_dir.is_none() {
+        // It can be used, too, where it cannot be remembered.
+        if let Err(error) = (Config { cache_dir: Some(present.clone()), ..config }).write(paths) {
+            tracing::warn!(%error, "the model cache is not remembered");
+        }
+    }
+    Ok(present)
+}
+
+/// As [`cache_dir`], and remembers nothing.
+///
+/// # Errors
+///
+/// As there.
+pub fn present_cache_dir(paths: &Paths, lookup: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf, ConfigError> {
     let is_named = NAMED_BY.iter().any(|name| lookup(name).is_some_and(|value| !value.is_empty()));
     let usual = absolute(models::cache_dir(lookup, &paths.home));
-    match config.cache_dir.clone() {
-        Some(remembered) if !is_named => Ok(remembered),
-        // The first to name a directory is remembered: one that is named for a single command must not move the hub.
-        None if is_named => {
-            // It can be used, too, where it cannot be remembered.
-            if let Err(error) = (Config { cache_dir: Some(usual.clone()), ..config }).write(paths) {
-                tracing::warn!(%error, "the model cache is not remembered");
-            }
-            Ok(usual)
-        }
-        Some(_) | None => Ok(usual),
-    }
+    let remembered = Config::read(paths)?.cache_dir.filter(|_| !is_named);
+    Ok(remembered.unwrap_or(usual))
 }
 
 /// Where models are fetched from that the cache does not have: a location for `models::Upstream`; `None` is the usual

@@ -15,6 +15,8 @@ pub mod source;
 pub mod stream_handler;
 pub mod streams;
 pub mod transcode;
+// 2: edges
+pub mod install;
 
 // What follows makes the program, and is for Unix so far: elsewhere this is a library of sources and streams.
 // 1: services
@@ -30,8 +32,6 @@ pub mod grpc;
 #[cfg(unix)]
 pub mod http;
 #[cfg(unix)]
-pub mod install;
-#[cfg(unix)]
 pub mod link;
 #[cfg(unix)]
 pub mod stdio;
@@ -40,6 +40,8 @@ pub mod stdio;
 pub mod cli;
 #[cfg(unix)]
 pub mod config;
+#[cfg(unix)]
+pub mod doctor;
 #[cfg(unix)]
 pub mod hub;
 #[cfg(unix)]

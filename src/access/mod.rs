@@ -5,7 +5,8 @@
 //!
 //! The rules, for gRPC and HTTP alike; one that fails denies the request and tells nothing but that:
 //! 1. `Host` or `:authority` is 127.0.0.1, `[::1]` or localhost, with our port (against rebound names).
-//! 2. An `Origin`, where there is one, is a connected extension's.
+//! 2. An `Origin`, where there is one, is a connected extension's. A Firefox extension's (`moz-extension://UUID`) is another
+//!    one in every profile, and nobody tells it to hosts: it is that of the first request with its session's token.
 //! 3. The request bears a valid token; or the peer is a process of our own user and no browser (neither `Origin` nor
 //!    `Sec-Fetch-*`). A foreign bearer from such a peer is ignored: Python clients send their hub token everywhere.
 //!
@@ -28,6 +29,9 @@ pub use self::{peer::Peer, token::Token};
 
 /// The subprotocol of this hub's WebSockets.
 pub const SUBPROTOCOL: &str = "framehost";
+
+/// What a Firefox extension's origin begins with.
+const FIREFOX_SCHEME: &str = "moz-extension://";
 
 /// Before the token in a subprotocol that carries one.
 const TOKEN_SUBPROTOCOL: &[u8] = b"framehost.token.";
@@ -60,6 +64,8 @@ struct SessionEntry {
     id: u64,
     token: Token,
     origin: Option<String>,
+    /// A Firefox extension's, whose origin is known from its first request on.
+    is_firefox: bool,
     sockets: Arc<Semaphore>,
     /// Cancelled when the session ends or begins anew.
     over: CancellationToken,
@@ -121,12 +127,25 @@ impl Access {
     ///
     /// If the operating system has no random numbers.
     pub fn admit(&self, origin: Option<String>) -> Result<SessionToken, getrandom::Error> {
+        self.admit_entry(origin, false)
+    }
+
+    /// A token for a session of a Firefox extension, whose origin is not known yet.
+    ///
+    /// # Errors
+    ///
+    /// If the operating system has no random numbers.
+    pub fn admit_firefox(&self) -> Result<SessionToken, getrandom::Error> {
+        self.admit_entry(None, true)
+    }
+
+    fn admit_entry(&self, origin: Option<String>, is_firefox: bool) -> Result<SessionToken, getrandom::Error> {
         let token = Token::random()?;
         let mut sessions = self.sessions();
         sessions.last_id += 1;
         let id = sessions.last_id;
         let (sockets, over) = (Arc::new(Semaphore::new(MAX_SOCKETS)), CancellationToken::new());
-        sessions.entries.push(SessionEntry { id, token: token.clone(), origin, sockets, over });
+        sessions.entries.push(SessionEntry { id, token: token.clone(), origin, is_firefox, sockets, over });
         Ok(SessionToken { id, token, shared: Arc::clone(&self.shared) })
     }
 
@@ -144,7 +163,8 @@ impl Access {
         let origin = request.headers.get(header::ORIGIN);
         if let Some(origin) = origin {
             let known = |entry: &SessionEntry| entry.origin.as_ref().is_some_and(|own| own.as_bytes() == origin);
-            if !self.sessions().entries.iter().any(known) {
+            let is_known = self.sessions().entries.iter().any(known);
+            if !is_known && !self.bind_firefox(origin.as_bytes(), &request.headers) {
                 return Err(Denied::Origin);
             }
         }
@@ -173,6 +193,22 @@ impl Access {
             (None, _) | (_, None) => true,
         };
         is_own.then(|| BearerSession { id: entry.id, sockets: Arc::clone(&entry.sockets), over: entry.over.clone() })
+    }
+
+    /// Takes the origin of a request for that of the Firefox extension whose token it bears, if that has none yet: only
+    /// the extension was given the token.
+    fn bind_firefox(&self, origin: &[u8], headers: &HeaderMap) -> bool {
+        let Some(origin) = std::str::from_utf8(origin).ok().filter(|origin| origin.starts_with(FIREFOX_SCHEME)) else {
+            return false;
+        };
+        let mut sessions = self.sessions();
+        for token in presented(headers) {
+            let is_own = |entry: &&mut SessionEntry| entry.is_firefox && entry.token.matches(token);
+            if let Some(entry) = sessions.entries.iter_mut().find(is_own) {
+                return entry.origin.get_or_insert_with(|| origin.to_owned()) == origin;
+            }
+        }
+        false
     }
 
     fn is_valid(&self, bearer: &[u8]) -> bool {
@@ -342,6 +378,29 @@ mod tests {
         for origin in ["https://evil.example", "null", "", &format!("{EXTENSION}/"), "http://127.0.0.1:50052"] {
             assert_eq!(with(origin), Err(Denied::Origin), "{origin:?}");
         }
+    }
+
+    #[test]
+    fn a_firefox_extensions_origin_is_that_of_the_first_request_with_its_token() {
+        const ORIGIN: &str = "moz-extension://b9db16a4-6edc-47ec-a1f4-b86292ed211d";
+        let access = Access::new().unwrap();
+        let chromium = access.admit(Some(EXTENSION.to_owned())).unwrap();
+        let firefox = access.admit_firefox().unwrap();
+        let with = |origin: &str, token: &str| {
+            let bearer = format!("Bearer {token}");
+            check(&access, Peer::SameUser, &[("origin", origin), ("authorization", bearer.as_str())])
+        };
+        let token = firefox.token().as_str().to_owned();
+        let other = ORIGIN.replace("b9", "c9");
+        assert_eq!(check(&access, Peer::SameUser, &[("origin", ORIGIN)]), Err(Denied::Origin), "without a token");
+        assert_eq!(with(ORIGIN, chromium.token().as_str()), Err(Denied::Origin), "a Chromium session's");
+        assert_eq!(with(ORIGIN, access.user_token().as_str()), Err(Denied::Origin), "the user's");
+        assert_eq!(with("https://evil.example", &token), Err(Denied::Origin), "a page");
+        assert_eq!(with(ORIGIN, &token), Ok(()));
+        assert_eq!(with(ORIGIN, &token), Ok(()));
+        assert_eq!(with(&other, &token), Err(Denied::Origin), "another profile's");
+        drop(firefox);
+        assert_eq!(with(ORIGIN, &token), Err(Denied::Origin), "its session is over");
     }
 
     #[test]

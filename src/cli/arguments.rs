@@ -35,6 +35,8 @@ pub(super) enum Command {
     Install(InstallArguments),
     /// Take that back
     Uninstall(UninstallArguments),
+    /// Look for what keeps framehost from working, and say what to do about it; ends with 1 if something does
+    Doctor(DoctorArguments),
 }
 
 #[derive(Debug, Args)]
@@ -367,11 +369,34 @@ fn seconds(text: &str) -> Result<f64, String> {
 #[derive(Debug, Args)]
 pub(super) struct InstallArguments {
     /// An extension that may start framehost, as chrome://extensions shows its id; may be repeated
-    #[arg(long = "extension-id", value_name = "ID", required = true)]
+    #[arg(long = "extension-id", value_name = "ID")]
     pub(super) extension_ids: Vec<String>,
+
+    /// The same for Firefox and its like: name@example.org or {GUID}, as about:debugging shows it; may be repeated
+    #[arg(long = "firefox-id", value_name = "ID")]
+    pub(super) firefox_ids: Vec<String>,
+
+    /// For packages: the program that browsers start, where it will be [default: the relay beside this one]
+    #[arg(long, value_name = "FILE")]
+    pub(super) binary: Option<PathBuf>,
 
     #[command(flatten)]
     pub(super) target: TargetArguments,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DoctorArguments {
+    /// For programs
+    #[arg(long)]
+    pub(super) json: bool,
+
+    /// A browser that is started with --user-data-dir=DIR, too; may be repeated
+    #[arg(long = "user-data-dir", value_name = "DIR")]
+    pub(super) user_data_dirs: Vec<PathBuf>,
+
+    /// Another folder than / for what is the machine's
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub(super) root: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -382,17 +407,36 @@ pub(super) struct UninstallArguments {
 
 #[derive(Debug, Args)]
 pub(super) struct TargetArguments {
-    /// Only this browser: chromium, chrome, chrome-beta, chrome-unstable; may be repeated [default: those that you have]
+    /// Only this browser: chrome, chromium, edge, brave, firefox, …; an unknown one is answered with all; may be repeated
+    /// [default: those that you have; all for the whole system]
     #[arg(long = "browser", value_name = "NAME")]
     pub(super) browsers: Vec<String>,
+
+    /// For you alone, or for everybody on this machine (as root)
+    #[arg(long, value_enum, default_value_t)]
+    pub(super) scope: ScopeArgument,
 
     /// A browser that is started with --user-data-dir=DIR; may be repeated
     #[arg(long = "user-data-dir", value_name = "DIR")]
     pub(super) user_data_dirs: Vec<PathBuf>,
 
+    /// For packages: the folder that will be /
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub(super) root: PathBuf,
+
     /// Show what would be done, and do nothing
     #[arg(long)]
     pub(super) dry_run: bool,
+}
+
+/// For whom.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum ScopeArgument {
+    /// You alone
+    #[default]
+    User,
+    /// Everybody on this machine
+    System,
 }
 
 #[cfg(test)]

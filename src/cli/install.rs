@@ -1,22 +1,47 @@
 //! `framehost install` and `framehost uninstall`.
 
-use std::{env, process::ExitCode};
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use super::{
-    arguments::{InstallArguments, TargetArguments, UninstallArguments},
+    arguments::{InstallArguments, ScopeArgument, TargetArguments, UninstallArguments},
     say,
 };
-use crate::install::{ExtensionId, HostBinary, InstallDirs, Plan, Selection, plan_install, plan_uninstall, survey};
+use crate::{
+    error::ErrorKind,
+    install::{
+        Allowed, ExtensionId, FirefoxId, HostBinary, InstallDirs, Plan, Scope, Selection, plan_install, plan_uninstall,
+        sandboxed, survey,
+    },
+};
 
 pub(super) fn install(arguments: &InstallArguments) -> anyhow::Result<ExitCode> {
-    let ids = arguments.extension_ids.iter().map(|id| ExtensionId::parse(id)).collect::<Result<Vec<_>, _>>()?;
-    let binary = HostBinary::beside(&env::current_exe()?)?;
-    let targets = survey(&selection(&arguments.target), &directories()?)?;
-    carry_out(&plan_install(&targets, &ids, &binary)?, &arguments.target)
+    let chromium = arguments.extension_ids.iter().map(|id| ExtensionId::parse(id)).collect::<Result<_, _>>()?;
+    let firefox = arguments.firefox_ids.iter().map(|id| FirefoxId::parse(id)).collect::<Result<_, _>>()?;
+    let binary = match &arguments.binary {
+        Some(path) => HostBinary::of_package(path)?,
+        None => HostBinary::beside(&env::current_exe()?)?,
+    };
+    let targets = survey(&selection(&arguments.target), &directories(&arguments.target.root)?)?;
+    let done = carry_out(&plan_install(&targets, &Allowed { chromium, firefox }, &binary)?, &arguments.target)?;
+    tell_of_sandboxes(&arguments.target)?;
+    Ok(done)
+}
+
+/// Browsers that find no manifest, or start no program, whatever is installed.
+fn tell_of_sandboxes(target: &TargetArguments) -> anyhow::Result<()> {
+    let is_meant = |id: &str| target.browsers.is_empty() || target.browsers.iter().any(|named| named == id);
+    for found in sandboxed(&directories(&target.root)?).iter().filter(|found| is_meant(found.browser.id())) {
+        say(format_args!("note: {}\n  {}", found.truth(), found.advice()))?;
+    }
+    Ok(())
 }
 
 pub(super) fn uninstall(arguments: &UninstallArguments) -> anyhow::Result<ExitCode> {
-    let targets = survey(&selection(&arguments.target), &directories()?)?;
+    let targets = survey(&selection(&arguments.target), &directories(&arguments.target.root)?)?;
     carry_out(&plan_uninstall(&targets), &arguments.target)
 }
 
@@ -25,19 +50,34 @@ fn carry_out(plan: &Plan, target: &TargetArguments) -> anyhow::Result<ExitCode> 
     if target.dry_run {
         say("dry run: nothing was done")?;
     } else {
-        plan.execute()?;
+        plan.execute().map_err(|error| match (error.kind(), target.scope) {
+            (ErrorKind::PermissionDenied, ScopeArgument::System) => {
+                anyhow::Error::new(error).context("--scope system is for the administrator: run it with sudo")
+            }
+            _ => error.into(),
+        })?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn selection(target: &TargetArguments) -> Selection {
-    Selection { browsers: target.browsers.clone(), user_data_dirs: target.user_data_dirs.clone() }
+    let scope = match target.scope {
+        ScopeArgument::User => Scope::User,
+        ScopeArgument::System => Scope::System,
+    };
+    Selection { browsers: target.browsers.clone(), user_data_dirs: target.user_data_dirs.clone(), scope }
 }
 
-fn directories() -> anyhow::Result<InstallDirs> {
+/// Where browsers keep things here; `root` is `/` but for packages.
+pub(super) fn directories(root: &Path) -> anyhow::Result<InstallDirs> {
     let home = super::paths()?.home;
-    let config_home = super::variable("XDG_CONFIG_HOME").map(std::path::PathBuf::from);
     // The specification has relative ones ignored. Source: XDG Base Directory Specification.
-    let config_home = config_home.filter(|path| path.is_absolute()).unwrap_or_else(|| home.join(".config"));
-    Ok(InstallDirs { config_home, home })
+    let named = |name: &str| super::variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    Ok(InstallDirs {
+        root: std::path::absolute(root)?,
+        config_home: named("XDG_CONFIG_HOME").unwrap_or_else(|| home.join(".config")),
+        data_home: named("XDG_DATA_HOME").unwrap_or_else(|| home.join(".local/share")),
+        machine_data: PathBuf::new(),
+        home,
+    })
 }

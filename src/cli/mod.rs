@@ -9,6 +9,7 @@
 mod arguments;
 mod capture;
 mod care;
+mod doctor;
 mod env;
 mod host;
 mod hub;
@@ -59,6 +60,7 @@ pub fn run() -> ExitCode {
             Command::Record(arguments) => record::run(&arguments),
             Command::Install(arguments) => install::install(&arguments),
             Command::Uninstall(arguments) => install::uninstall(&arguments),
+            Command::Doctor(arguments) => doctor::run(&arguments),
         },
     };
     result.unwrap_or_else(failed)

@@ -26,11 +26,8 @@ pub(super) fn run(arguments: &StatusArguments) -> anyhow::Result<ExitCode> {
         say(if arguments.json { r#"{"running":false}"# } else { "no hub is running" })?;
         return Ok(ExitCode::FAILURE);
     };
-    let mut status = ask(&mut hub, &json!({"id": 1, "type": "status"}))?;
+    let mut status = overview_of(&mut hub)?;
     let streams = streams(&mut hub)?;
-    if let Some(sessions) = status.get_mut("sessions").and_then(Value::as_array_mut) {
-        sessions.retain(|session| session.get("pid") != Some(&json!(process::id())));
-    }
     if let Some(fields) = status.as_object_mut() {
         fields.insert("running".to_owned(), true.into());
         fields.insert("streams".to_owned(), streams.into());
@@ -41,6 +38,20 @@ pub(super) fn run(arguments: &StatusArguments) -> anyhow::Result<ExitCode> {
         print(&status)?
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the running hub tells of itself, without its streams; `None` if none runs.
+pub(super) fn overview(paths: &Paths) -> anyhow::Result<Option<Value>> {
+    connect(paths)?.map(|mut hub| overview_of(&mut hub)).transpose()
+}
+
+/// The session that asks is left out.
+fn overview_of(hub: &mut UnixStream) -> anyhow::Result<Value> {
+    let mut status = ask(hub, &json!({"id": 1, "type": "status"}))?;
+    if let Some(sessions) = status.get_mut("sessions").and_then(Value::as_array_mut) {
+        sessions.retain(|session| session.get("pid") != Some(&json!(process::id())));
+    }
+    Ok(status)
 }
 
 fn connect(paths: &Paths) -> anyhow::Result<Option<UnixStream>> {
@@ -111,9 +122,9 @@ fn print(status: &Value) -> io::Result<()> {
     let (sessions, streams) = (list(status, "sessions"), list(status, "streams"));
     say(format_args!("sessions:      {}", sessions.len()))?;
     for session in &sessions {
-        let [id, origin, client, pid, streams] =
-            ["session", "origin", "client", "pid", "streams"].map(|field| show(session, field));
-        say(format_args!("  {id}  {origin}  {client}  process {pid}  {streams} streams"))?;
+        let [id, extension, client, pid, streams] =
+            ["session", "extension", "client", "pid", "streams"].map(|field| show(session, field));
+        say(format_args!("  {id}  {extension}  {client}  process {pid}  {streams} streams"))?;
     }
     say(format_args!("streams:       {}", streams.len()))?;
     for stream in &streams {

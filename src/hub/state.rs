@@ -69,6 +69,8 @@ pub struct SessionSnapshot {
     pub session: String,
     /// The extension's origin, where the browser told one.
     pub origin: Option<String>,
+    /// The extension's id, where the browser told one.
+    pub extension: Option<String>,
     /// What the client calls itself.
     pub client: Option<String>,
     /// The relay's process.
@@ -182,8 +184,11 @@ impl Hub {
     ///
     /// `resource_exhausted` with [`MAX_SESSIONS`] sessions.
     pub fn register(self: &Arc<Self>, caller: &Caller) -> Result<Registration, Failure> {
-        let token =
-            self.access.admit(caller.origin.clone()).map_err(|error| Failure::new(ErrorKind::Internal, error))?;
+        let admitted = match &caller.firefox_id {
+            Some(_) => self.access.admit_firefox(),
+            None => self.access.admit(caller.origin.clone()),
+        };
+        let token = admitted.map_err(|error| Failure::new(ErrorKind::Internal, error))?;
         let mut table = self.table();
         if table.by_number.len() >= MAX_SESSIONS {
             let problem = format!("the hub has {MAX_SESSIONS} sessions already");
@@ -195,6 +200,7 @@ impl Hub {
         let snapshot = SessionSnapshot {
             session: session_id.clone(),
             origin: caller.origin.clone(),
+            extension: caller.extension(),
             client: None,
             pid: caller.pid,
             streams: 0,

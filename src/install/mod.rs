@@ -1,18 +1,19 @@
-//! Registers this program as a native-messaging host with the browsers of one user, and takes that back.
+//! Registers this program as a native-messaging host with the browsers of a user or of the machine, and takes that back.
 //!
 //! Belongs here: the browser table, host manifests, the plan of what to write and remove, carrying it out.
 //! Does not belong here: reading the environment and printing (`cli`).
 //!
 //! Invariants:
-//! - A plan is a pure function of what [`survey`] found, the extension ids and the program's path. Only `survey`,
-//!   [`HostBinary::check`] and [`Plan::execute`] touch the disk.
+//! - Where a browser looks is a pure function of the browser, the system, the scope and the directories ([`places`]), and
+//!   a plan is one of what [`survey`] found there, the extension ids and the program's path. Only `survey`,
+//!   [`HostBinary::check`] and [`Plan::execute`] touch the disk or the registry.
 //! - Installing twice changes nothing the second time. Extensions that were allowed before stay allowed.
 //! - A file that framehost did not write is never lost: it is moved aside, and the plan says so.
 //! - A manifest appears whole or not at all (written beside its place, then renamed).
 //!
-//! Data path: [`Selection`] -> [`survey`] -> [`plan_install`] or [`plan_uninstall`] -> [`Plan::execute`].
+//! Data path: [`Selection`] -> [`targets`] -> [`survey`] -> [`plan_install`] or [`plan_uninstall`] -> [`Plan::execute`].
 //!
-//! What is on disk afterwards:
+//! What is on disk afterwards, for a Chromium on Linux (`manifests/browsers.json` has the others):
 //!
 //! ```text
 //! <user data dir>/                      0700 if it was made here, as the browser makes it
@@ -25,31 +26,39 @@ use std::path::PathBuf;
 
 use crate::error::ErrorKind;
 
-mod browsers;
+mod action;
 mod disk;
 mod extension_id;
+mod firefox_id;
+mod host_binary;
 mod manifest;
+mod permissions;
+mod places;
 mod plan;
+mod registry;
+mod sandboxed;
+mod survey;
+mod table;
+mod target;
+#[cfg(test)]
+mod tests;
 
-pub use browsers::{Browser, Family, browsers};
-pub use disk::{HostBinary, Selection, survey};
+pub use action::Action;
 pub use extension_id::{EXTENSION_ID_LETTERS, ExtensionId};
-pub use manifest::{HostManifest, host_name};
-pub use plan::{Action, Found, Plan, Target, plan_install, plan_uninstall};
+pub use firefox_id::{FirefoxId, MAX_FIREFOX_ID};
+pub use host_binary::HostBinary;
+pub use manifest::{Allowed, HostManifest, allow_list, host_name};
+pub use places::{BrowserPlace, Hive, InstallDirs, Place, RegistryKey, Scope, System, View, places};
+pub use plan::{Plan, plan_install, plan_uninstall};
+pub use sandboxed::{Sandbox, Sandboxed, sandboxed};
+pub use survey::{Selection, survey};
+pub use table::{Browser, Family, browsers};
+pub use target::{Found, Target, targets};
 
-/// Folder of host manifests in a browser's user data directory.
+/// Folder of host manifests in a Chromium's user data directory.
 ///
 /// Source: chromium/chromium `chrome/common/chrome_paths.cc`, `DIR_USER_NATIVE_MESSAGING`.
 pub const MANIFEST_DIR: &str = "NativeMessagingHosts";
-
-/// The directories that the browser table is relative to. Both are absolute.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InstallDirs {
-    /// `$XDG_CONFIG_HOME`, else `~/.config`.
-    pub config_home: PathBuf,
-    /// The user's home directory.
-    pub home: PathBuf,
-}
 
 /// What was being done to a path when it failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,9 +109,27 @@ pub enum InstallError {
     )]
     ExtensionIdLetter { given: String, letter: char, position: usize },
 
+    /// Not the id of a Firefox extension.
+    #[error(
+        "the id of a Firefox extension is name@example.org or a GUID in braces, of at most {MAX_FIREFOX_ID} characters, \
+         as about:debugging shows it; got {given:?}"
+    )]
+    FirefoxId { given: String },
+
     /// A manifest without extensions allows nobody.
-    #[error("no extension id was given; the browser starts the host for named extensions only")]
+    #[error(
+        "no extension id was given; browsers start the host for named extensions only: --extension-id (Chromium's), \
+         --firefox-id (Firefox's)"
+    )]
     NoExtensionId,
+
+    /// Chromium's and Firefox's extensions have different ids.
+    #[error("{browser} starts the host for named extensions only: give {option}")]
+    NoIdForBrowser { browser: String, option: &'static str },
+
+    /// A browser that is not there on this system, or not for that scope.
+    #[error("{browser} reads no manifests of this scope on this system")]
+    NoPlace { browser: String },
 
     /// Not in the browser table.
     #[error("unknown browser {given:?}; known are {known}")]
@@ -111,6 +138,18 @@ pub enum InstallError {
     /// A directory belongs to one browser.
     #[error("a user data directory belongs to one browser, and several were named: {browsers}")]
     UserDataDirOfSeveral { browsers: String },
+
+    /// Directories are a user's.
+    #[error("a user data directory is a user's: it does not go with the scope of the whole system")]
+    UserDataDirOfSystem,
+
+    /// The registry is asked, whatever the directory.
+    #[error("on Windows a browser asks the registry, whatever its user data directory: name it with --browser")]
+    UserDataDirOnWindows,
+
+    /// A profile holds no manifests.
+    #[error("{browser} reads manifests in one place, whatever its profile: leave --user-data-dir out")]
+    UserDataDirOfFirefox { browser: String },
 
     /// The browser refuses relative paths.
     #[error("the path of the host program must be absolute, got {}", path.display())]
@@ -132,6 +171,10 @@ pub enum InstallError {
     #[error("a host manifest cannot hold a path that is not UTF-8: {}", path.display())]
     PathNotUtf8 { path: PathBuf },
 
+    /// The registry refused.
+    #[error("cannot change the registry key {key}: {source}")]
+    Registry { key: String, source: std::io::Error },
+
     /// The operating system refused.
     #[error("cannot {} {}: {source}", step.as_str(), path.display())]
     Io { step: Step, path: PathBuf, source: std::io::Error },
@@ -143,14 +186,20 @@ impl InstallError {
         match self {
             Self::ExtensionIdLength { .. }
             | Self::ExtensionIdLetter { .. }
+            | Self::FirefoxId { .. }
             | Self::NoExtensionId
+            | Self::NoIdForBrowser { .. }
+            | Self::NoPlace { .. }
             | Self::UnknownBrowser { .. }
+            | Self::UserDataDirOfSystem
+            | Self::UserDataDirOnWindows
+            | Self::UserDataDirOfFirefox { .. }
             | Self::UserDataDirOfSeveral { .. }
             | Self::BinaryRelative { .. }
             | Self::PathNotUtf8 { .. } => ErrorKind::InvalidArgument,
             Self::BinaryMissing { .. } => ErrorKind::NotFound,
             Self::BinaryNotAFile { .. } | Self::BinaryNotExecutable { .. } => ErrorKind::FailedPrecondition,
-            Self::Io { source, .. } => match source.kind() {
+            Self::Io { source, .. } | Self::Registry { source, .. } => match source.kind() {
                 std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
                     ErrorKind::PermissionDenied
                 }

@@ -1,14 +1,11 @@
 //! What is to be written, moved and removed, decided without touching the disk.
 //!
-//! Belongs here: which browsers are meant, what becomes of what stands there, saying it to people.
-//! Does not belong here: finding out what stands there, doing it (`disk`).
+//! Belongs here: which places are meant, what becomes of what stands there.
+//! Does not belong here: finding out what stands there (`survey`), doing it (`disk`).
 
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-};
+use std::cmp::Reverse;
 
-use super::{Browser, ExtensionId, Family, HostBinary, HostManifest, InstallError, MANIFEST_DIR, host_name};
+use super::{Action, Allowed, Family, Found, HostBinary, HostManifest, InstallError, Scope, Target};
 
 /// Permissions of a folder that browsers and other hosts share.
 pub(super) const MANIFEST_DIR_MODE: u32 = 0o755;
@@ -16,203 +13,148 @@ pub(super) const MANIFEST_DIR_MODE: u32 = 0o755;
 /// Permissions of a user data directory, as the browser itself makes it: it will hold cookies.
 pub(super) const USER_DATA_DIR_MODE: u32 = 0o700;
 
-/// A place where a manifest could stand, and what is there now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
-    pub(super) browser: Option<&'static Browser>,
-    pub(super) is_named: bool,
-    pub(super) user_data_dir: PathBuf,
-    pub(super) user_data_dir_exists: bool,
-    pub(super) manifest_dir_exists: bool,
-    pub(super) found: Found,
-}
-
-/// What stands in a manifest's place.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Found {
-    /// Nothing.
-    Absent,
-    /// A manifest of this host: what it says, and its text.
-    Ours(HostManifest, String),
-    /// Something else.
-    Other {
-        /// Why it is not a manifest of this host.
-        reason: String,
-        /// A path beside it that is free.
-        backup: PathBuf,
-    },
-}
-
-/// One thing that a plan does.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// Make a folder, and none above it.
-    CreateDir {
-        /// The folder.
-        path: PathBuf,
-        /// Its permissions.
-        mode: u32,
-    },
-    /// Move a file that is not ours aside.
-    Backup {
-        /// Where it stands.
-        path: PathBuf,
-        /// Where it goes.
-        backup: PathBuf,
-        /// Why it is not ours.
-        reason: String,
-    },
-    /// Write a manifest.
-    Write {
-        /// The manifest.
-        path: PathBuf,
-        /// The whole file.
-        contents: String,
-        /// The browser that reads it.
-        browser: String,
-        /// Who may start the host then.
-        extension_ids: Vec<ExtensionId>,
-        /// Entries of the manifest before that are not taken over, because no browser accepts them.
-        refused_origins: Vec<String>,
-    },
-    /// Nothing: it is as it should be, or not ours.
-    Keep {
-        /// The file.
-        path: PathBuf,
-        /// Why nothing is done.
-        reason: String,
-    },
-    /// Remove a file.
-    Remove {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Remove a folder if it is empty by then.
-    RemoveEmptyDir {
-        /// The folder.
-        path: PathBuf,
-    },
-}
-
 /// What is to be done, in order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Plan {
     actions: Vec<Action>,
 }
 
-impl Target {
-    /// Where the manifest stands or would stand.
-    pub fn manifest_path(&self) -> PathBuf {
-        self.manifest_dir().join(format!("{}.json", host_name()))
-    }
-
-    /// What people call the browser.
-    pub fn browser_name(&self) -> String {
-        match self.browser {
-            Some(browser) => browser.name().to_owned(),
-            None => format!("the browser of {}", self.user_data_dir.display()),
-        }
-    }
-
-    /// What stands there.
-    pub fn found(&self) -> &Found {
-        &self.found
-    }
-
-    fn manifest_dir(&self) -> PathBuf {
-        self.user_data_dir.join(MANIFEST_DIR)
-    }
-
-    fn family(&self) -> Family {
-        self.browser.map_or(Family::Chromium, Browser::family)
-    }
-
-    fn is_fallback(&self) -> bool {
-        self.browser.is_some_and(Browser::is_fallback)
-    }
-}
-
-/// Lets `extension_ids` start `binary` from every target that was named; if none was, from every browser that has been
-/// started before; if there is none either, from every row of the table that is marked for it.
+/// Lets `allowed` start `binary` from every target that was named. If none was: for a user from every browser that has
+/// been started before, or if there is none from every row of the table that is marked for it; for the whole machine from
+/// every browser, as they may be installed later.
 ///
 /// # Errors
 ///
-/// [`InstallError::NoExtensionId`], [`InstallError::PathNotUtf8`].
-pub fn plan_install(
-    targets: &[Target],
-    extension_ids: &[ExtensionId],
-    binary: &HostBinary,
-) -> Result<Plan, InstallError> {
-    let wanted = HostManifest::new(binary.path(), extension_ids)?;
-    let is_any_named = targets.iter().any(|target| target.is_named);
-    let is_any_there = targets.iter().any(|target| target.user_data_dir_exists);
-    let chosen = targets.iter().filter(|target| match (is_any_named, is_any_there) {
-        (true, _) => target.is_named,
-        (false, true) => target.user_data_dir_exists,
-        (false, false) => target.is_fallback(),
-    });
-    Ok(Plan { actions: chosen.flat_map(|target| install_actions(target, &wanted)).collect() })
-}
-
-/// Removes the manifest from every target that was named; if none was, from every row of the table.
-pub fn plan_uninstall(targets: &[Target]) -> Plan {
-    let is_any_named = targets.iter().any(|target| target.is_named);
-    let chosen = targets.iter().filter(|target| target.is_named || !is_any_named);
-    Plan { actions: chosen.flat_map(uninstall_actions).collect() }
-}
-
-fn install_actions(target: &Target, wanted: &HostManifest) -> Vec<Action> {
-    let path = target.manifest_path();
-    let mut actions = Vec::new();
-    if !target.user_data_dir_exists {
-        actions.push(Action::CreateDir { path: target.user_data_dir.clone(), mode: USER_DATA_DIR_MODE });
+/// [`InstallError::NoExtensionId`], [`InstallError::NoIdForBrowser`], [`InstallError::PathNotUtf8`].
+pub fn plan_install(targets: &[Target], allowed: &Allowed, binary: &HostBinary) -> Result<Plan, InstallError> {
+    if allowed.is_empty(Family::Chromium) && allowed.is_empty(Family::Firefox) {
+        return Err(InstallError::NoExtensionId);
     }
-    if !target.manifest_dir_exists {
-        actions.push(Action::CreateDir { path: target.manifest_dir(), mode: MANIFEST_DIR_MODE });
-    }
-    let (manifest, refused_origins) = match &target.found {
-        Found::Absent => (wanted.clone(), Vec::new()),
-        Found::Ours(older, text) => {
-            let united = wanted.united_with(older);
-            if united.render(target.family()) == *text {
-                let reason = format!("it is up to date for {}", target.browser_name());
-                actions.push(Action::Keep { path, reason });
-                return actions;
-            }
-            (united, older.refused_origins().to_vec())
+    let has_ids = |target: &Target| !allowed.is_empty(target.place.family);
+    let is_any_named = targets.iter().any(Target::is_named);
+    let is_any_there = targets.iter().any(|target| target.is_started() && has_ids(target));
+    let mut plan = Plan::default();
+    for target in targets {
+        let is_chosen = match (is_any_named, target.place.scope, is_any_there) {
+            (true, _, _) => target.is_named(),
+            (false, Scope::System, _) => true,
+            (false, Scope::User, true) => target.is_started(),
+            // A browser that is there and gets nothing is told of, too.
+            (false, Scope::User, false) => target.is_fallback() || target.is_started(),
+        };
+        if !is_chosen || target.is_left_out() {
+            continue;
         }
+        if has_ids(target) {
+            let wanted = HostManifest::new(target.place.family, binary.path(), allowed)?;
+            install_actions(target, &wanted, &mut plan);
+        } else if is_any_named {
+            let option = id_option(target.place.family);
+            return Err(InstallError::NoIdForBrowser { browser: target.browser_names(), option });
+        } else if target.is_started() {
+            let (browser, option) = (target.browser_names(), id_option(target.place.family));
+            let reason = format!("{browser} starts hosts for named extensions only, and no {option} was given");
+            plan.add(Action::Keep { path: target.place.manifest.clone(), reason });
+        }
+    }
+    Ok(plan)
+}
+
+/// Removes the manifest from every target that was named; if none was, from every row of the table. A place that another
+/// browser on this machine reads, too, stays unless that one is named as well.
+pub fn plan_uninstall(targets: &[Target]) -> Plan {
+    let is_any_named = targets.iter().any(Target::is_named);
+    let (chosen, others): (Vec<&Target>, Vec<&Target>) =
+        targets.iter().partition(|target| target.is_named() || !is_any_named);
+    let mut plan = Plan::default();
+    for target in chosen {
+        match target.remaining_reader().filter(|_| is_any_named && target.found != Found::Absent) {
+            Some(browser) => {
+                let (name, id) = (browser.name(), browser.id());
+                let reason = format!("{name} reads it, too; with --browser {id} as well it goes");
+                plan.add(Action::Keep { path: target.place.manifest.clone(), reason });
+            }
+            None => uninstall_actions(target, &others, &mut plan),
+        }
+    }
+    // Folders last, the innermost first: one may hold those of several browsers.
+    plan.actions.sort_by_key(|action| match action {
+        Action::RemoveEmptyDir { path } => (true, Reverse(path.as_os_str().len())),
+        _ => (false, Reverse(0)),
+    });
+    plan
+}
+
+const fn id_option(family: Family) -> &'static str {
+    match family {
+        Family::Chromium => "--extension-id",
+        Family::Firefox => "--firefox-id",
+    }
+}
+
+fn install_actions(target: &Target, wanted: &HostManifest, plan: &mut Plan) {
+    let path = target.place.manifest.clone();
+    for folder in &target.missing_folders {
+        let is_users_own = target.place.scope == Scope::User && folder != target.place.folder();
+        let mode = if is_users_own { USER_DATA_DIR_MODE } else { MANIFEST_DIR_MODE };
+        plan.add(Action::CreateDir { path: folder.clone(), mode });
+    }
+    let (manifest, refused) = match &target.found {
+        Found::Absent => (wanted.clone(), Vec::new()),
+        Found::Ours(older, _) => (wanted.united_with(older), older.refused().to_vec()),
         Found::Other { reason, backup } => {
-            actions.push(Action::Backup { path: path.clone(), backup: backup.clone(), reason: reason.clone() });
+            plan.add(Action::Backup { path: path.clone(), backup: backup.clone(), reason: reason.clone() });
             (wanted.clone(), Vec::new())
         }
     };
-    actions.push(Action::Write {
-        path,
-        contents: manifest.render(target.family()),
-        browser: target.browser_name(),
-        extension_ids: manifest.extension_ids().to_vec(),
-        refused_origins,
-    });
-    actions
-}
-
-fn uninstall_actions(target: &Target) -> Vec<Action> {
-    let path = target.manifest_path();
-    let mut actions = Vec::new();
-    match &target.found {
-        // Of two that looked nobody needs to read; of one that was asked for by name, yes.
-        Found::Absent if !target.is_named => return actions,
-        Found::Absent => actions.push(Action::Keep { path, reason: "there is none".to_owned() }),
-        Found::Ours(..) => actions.push(Action::Remove { path }),
-        Found::Other { reason, .. } => {
-            actions.push(Action::Keep { path, reason: format!("it is not ours: {reason}") });
-            return actions;
+    let contents = manifest.render();
+    let is_as_wanted = matches!(&target.found, Found::Ours(_, text) if *text == contents) && target.is_readable;
+    if is_as_wanted {
+        let reason = format!("it is up to date for {}", target.browser_names());
+        plan.add(Action::Keep { path: path.clone(), reason });
+    } else {
+        let allowed = manifest.allowed().names(target.place.family);
+        plan.write(Action::Write { path: path.clone(), contents, browser: target.browser_names(), allowed, refused });
+    }
+    for (key, named) in &target.named_by {
+        if named.as_deref().map(std::path::Path::new) != Some(path.as_path()) {
+            plan.add(Action::SetKey { key: key.clone(), manifest: path.clone(), was: named.clone() });
         }
     }
-    if target.manifest_dir_exists {
-        actions.push(Action::RemoveEmptyDir { path: target.manifest_dir() });
+}
+
+fn uninstall_actions(target: &Target, others: &[&Target], plan: &mut Plan) {
+    let path = &target.place.manifest;
+    let names_it = |named: &Option<String>| named.as_deref().map(std::path::Path::new) == Some(path.as_path());
+    for (key, named) in &target.named_by {
+        if names_it(named) {
+            plan.add(Action::RemoveKey { key: key.clone() });
+        }
     }
-    actions
+    match &target.found {
+        // Of many that looked nobody needs to read; of one that was asked for by name, yes.
+        Found::Absent if !target.is_named() => return,
+        Found::Absent if target.is_left_out() => return,
+        Found::Absent => plan.add(Action::Keep { path: path.clone(), reason: "there is none".to_owned() }),
+        Found::Ours(..) => {
+            // On Windows one file serves every browser of a family.
+            let is_still_named = |other: &&Target| {
+                other.place.manifest == *path && other.named_by.iter().any(|(_, named)| names_it(named))
+            };
+            if others.iter().any(is_still_named) {
+                plan.add(Action::Keep { path: path.clone(), reason: "other browsers read it, too".to_owned() });
+                return;
+            }
+            plan.add(Action::Remove { path: path.clone() });
+        }
+        Found::Other { reason, .. } => {
+            plan.add(Action::Keep { path: path.clone(), reason: format!("it is not ours: {reason}") });
+            return;
+        }
+    }
+    for folder in &target.removable_folders {
+        plan.add(Action::RemoveEmptyDir { path: folder.clone() });
+    }
 }
 
 impl Plan {
@@ -221,12 +163,9 @@ impl Plan {
         &self.actions
     }
 
-    /// Whether anything on the disk would change.
+    /// Whether anything would change.
     pub fn is_change(&self) -> bool {
-        self.actions.iter().any(|action| match action {
-            Action::CreateDir { .. } | Action::Backup { .. } | Action::Write { .. } | Action::Remove { .. } => true,
-            Action::Keep { .. } | Action::RemoveEmptyDir { .. } => false,
-        })
+        self.actions.iter().any(Action::is_change)
     }
 
     /// The plan for people, one action a line, with a line break at the end of each.
@@ -241,43 +180,40 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// [`InstallError::Io`].
+    /// [`InstallError::Io`], [`InstallError::Registry`].
     pub fn execute(&self) -> Result<(), InstallError> {
         self.actions.iter().try_for_each(super::disk::execute)
     }
-}
 
-impl fmt::Display for Action {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::CreateDir { path, mode: _ } => write!(formatter, "create the folder {}", path.display()),
-            Self::Backup { path, backup, reason } => {
-                write!(formatter, "move {} to {}: it is not ours ({reason})", path.display(), file_name(backup))
-            }
-            Self::Write { path, browser, extension_ids, refused_origins, contents: _ } => {
-                write!(formatter, "write {}: {browser} starts the host for", path.display())?;
-                for id in extension_ids {
-                    write!(formatter, " {id}")?;
-                }
-                for origin in refused_origins {
-                    write!(formatter, "\n  dropping {origin:?}, which no browser accepts")?;
-                }
-                Ok(())
-            }
-            Self::Keep { path, reason } => write!(formatter, "leave {}: {reason}", path.display()),
-            Self::Remove { path } => write!(formatter, "remove {}", path.display()),
-            Self::RemoveEmptyDir { path } => write!(formatter, "remove the folder {} if it is empty", path.display()),
+    /// What several targets need is done once.
+    fn add(&mut self, action: Action) {
+        if !self.actions.contains(&action) {
+            self.actions.push(action);
         }
     }
-}
 
-fn file_name(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    /// A file that several targets share is written once, for all their browsers.
+    fn write(&mut self, action: Action) {
+        if let Action::Write { path, browser, .. } = &action {
+            for earlier in &mut self.actions {
+                if let Action::Write { path: written, browser: browsers, .. } = earlier
+                    && written == path
+                {
+                    browsers.push_str(", ");
+                    browsers.push_str(browser);
+                    return;
+                }
+            }
+        }
+        self.actions.push(action);
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{super::browsers, *};
+    use std::path::Path;
+
+    use super::{super::*, *};
 
     const BINARY: &str = "/opt/frame host/framehost";
 
@@ -285,30 +221,51 @@ mod tests {
         ExtensionId::parse(&letter.to_string().repeat(32)).unwrap()
     }
 
+    fn allow(letters: &str) -> Allowed {
+        Allowed { chromium: letters.chars().map(id).collect(), firefox: Vec::new() }
+    }
+
+    fn allow_both() -> Allowed {
+        Allowed { firefox: vec![FirefoxId::parse("framehost@example.org").unwrap()], ..allow("a") }
+    }
+
     fn binary() -> HostBinary {
         HostBinary::unchecked(BINARY)
     }
 
-    /// A row of the table whose browser has never been started.
-    fn row(index: usize) -> Target {
-        let browser = &browsers()[index];
-        Target {
-            browser: Some(browser),
-            is_named: false,
-            user_data_dir: format!("/config/{}", browser.id()).into(),
-            user_data_dir_exists: false,
-            manifest_dir_exists: false,
-            found: Found::Absent,
+    fn dirs() -> InstallDirs {
+        InstallDirs {
+            root: "/".into(),
+            home: "/home".into(),
+            config_home: "/config".into(),
+            data_home: "/data".into(),
+            machine_data: "/machine".into(),
         }
     }
 
-    fn rows() -> Vec<Target> {
-        (0..browsers().len()).map(row).collect()
+    fn rows(named: &[&str]) -> Vec<Target> {
+        let named: Vec<String> = named.iter().map(|&id| id.to_owned()).collect();
+        targets(&named, System::Linux, Scope::User, &dirs()).unwrap()
     }
 
-    fn ours(ids: &[ExtensionId], path: &str) -> Found {
-        let manifest = HostManifest::new(Path::new(path), ids).unwrap();
-        let text = manifest.render(Family::Chromium);
+    /// The place of a row.
+    fn of<'a>(targets: &'a mut [Target], id: &str) -> &'a mut Target {
+        let reads = |target: &&mut Target| target.readers.iter().any(|reader| reader.browser.id() == id);
+        targets.iter_mut().find(reads).unwrap()
+    }
+
+    fn start(targets: &mut [Target], id: &str) {
+        for target in targets {
+            for reader in target.readers.iter_mut().filter(|reader| reader.browser.id() == id) {
+                reader.is_started = true;
+                target.data_exists = true;
+            }
+        }
+    }
+
+    fn ours(letters: &str, path: &str) -> Found {
+        let manifest = HostManifest::new(Family::Chromium, Path::new(path), &allow(letters)).unwrap();
+        let text = manifest.render();
         Found::Ours(manifest, text)
     }
 
@@ -317,129 +274,214 @@ mod tests {
     }
 
     /// Paths that the plan writes.
-    fn written(plan: &Plan) -> Vec<&Path> {
-        fn path(action: &Action) -> Option<&Path> {
-            match action {
-                Action::Write { path, .. } => Some(path),
-                _ => None,
-            }
-        }
+    fn written(plan: &Plan) -> Vec<String> {
+        let path = |action: &Action| match action {
+            Action::Write { path, .. } => Some(path.display().to_string()),
+            _ => None,
+        };
         plan.actions().iter().filter_map(path).collect()
     }
 
+    fn chromium_manifest(folder: &str) -> String {
+        format!("/config/{folder}/NativeMessagingHosts/com.framehost.host.json")
+    }
+
     fn check_written(targets: &[Target], expected: &[&str]) {
-        let plan = plan_install(targets, &[id('a')], &binary()).unwrap();
-        let expected: Vec<String> = expected
-            .iter()
-            .map(|browser| format!("/config/{browser}/NativeMessagingHosts/com.framehost.host.json"))
-            .collect();
-        assert_eq!(written(&plan), expected.iter().map(Path::new).collect::<Vec<_>>());
+        let plan = plan_install(targets, &allow("a"), &binary()).unwrap();
+        assert_eq!(written(&plan), expected.iter().map(|folder| chromium_manifest(folder)).collect::<Vec<_>>());
     }
 
     #[test]
     fn without_names_browsers_that_are_there_are_written() {
-        let mut targets = rows();
-        targets[0].user_data_dir_exists = true;
-        targets[2].user_data_dir_exists = true;
-        check_written(&targets, &["chromium", "chrome-beta"]);
+        let mut targets = rows(&[]);
+        start(&mut targets, "chromium");
+        start(&mut targets, "chrome-beta");
+        check_written(&targets, &["chromium", "google-chrome-beta"]);
     }
 
     #[test]
     fn without_names_and_browsers_the_fallback_rows_are_written() {
-        check_written(&rows(), &["chromium", "chrome"]);
+        check_written(&rows(&[]), &["chromium", "google-chrome"]);
     }
 
     #[test]
     fn with_names_only_those_are_written() {
-        let mut targets = rows();
-        targets[0].user_data_dir_exists = true;
-        targets[1].is_named = true;
-        check_written(&targets, &["chrome"]);
+        let mut targets = rows(&["chrome"]);
+        start(&mut targets, "chromium");
+        check_written(&targets, &["google-chrome"]);
+    }
+
+    #[test]
+    fn a_browser_for_which_no_id_was_given_is_told_of_and_one_that_was_named_is_an_error() {
+        let mut targets = rows(&[]);
+        start(&mut targets, "firefox");
+        let plan = plan_install(&targets, &allow("a"), &binary()).unwrap();
+        assert_eq!(written(&plan), [chromium_manifest("chromium"), chromium_manifest("google-chrome")]);
+        assert!(plan.describe().contains("Firefox starts hosts for named extensions only, and no --firefox-id"));
+        let error = plan_install(&rows(&["firefox"]), &allow("a"), &binary()).unwrap_err().to_string();
+        assert!(error.contains("--firefox-id"), "{error}");
+    }
+
+    #[test]
+    fn a_place_that_browsers_share_is_written_once_and_stays_while_one_that_is_there_reads_it() {
+        let mut targets = rows(&["firefox", "firefox-esr"]);
+        let plan = plan_install(&targets, &allow_both(), &binary()).unwrap();
+        assert_eq!(written(&plan), ["/home/.mozilla/native-messaging-hosts/com.framehost.host.json"]);
+        assert!(plan.describe().contains("Firefox, Firefox ESR starts"), "{}", plan.describe());
+
+        let manifest = HostManifest::new(Family::Firefox, Path::new(BINARY), &allow_both()).unwrap();
+        of(&mut targets, "firefox").found = Found::Ours(manifest.clone(), manifest.render());
+        start(&mut targets, "thunderbird");
+        let plan = plan_uninstall(&targets);
+        assert!(!plan.is_change(), "{}", plan.describe());
+        assert!(plan.describe().contains("Thunderbird reads it, too"), "{}", plan.describe());
+        let mut targets = rows(&["firefox", "thunderbird"]);
+        of(&mut targets, "firefox").found = Found::Ours(manifest.clone(), manifest.render());
+        start(&mut targets, "thunderbird");
+        assert!(plan_uninstall(&targets).is_change());
+    }
+
+    #[test]
+    fn a_place_that_is_only_perhaps_read_is_written_where_its_browser_is() {
+        let mut targets = rows(&["opera"]);
+        check_written(&targets, &["opera"]);
+        of(&mut targets, "chrome").data_exists = true;
+        check_written(&targets, &["google-chrome", "opera"]);
+    }
+
+    #[test]
+    fn on_windows_one_file_serves_all_and_stays_while_a_key_names_it() {
+        let windows = |named: &[String]| targets(named, System::Windows, Scope::User, &dirs()).unwrap();
+        let mut all = windows(&["chrome".to_owned(), "edge".to_owned()]);
+        let plan = plan_install(&all, &allow("a"), &binary()).unwrap();
+        assert_eq!(written(&plan).len(), 1, "{}", plan.describe());
+        assert_eq!(plan.actions().iter().filter(|action| matches!(action, Action::SetKey { .. })).count(), 2);
+
+        let named_now = |targets: &mut [Target]| {
+            for target in targets {
+                target.missing_folders.clear();
+                target.found = ours("a", BINARY);
+                let manifest = target.place.manifest.display().to_string();
+                target.named_by.iter_mut().for_each(|(_, named)| *named = Some(manifest.clone()));
+            }
+        };
+        named_now(&mut all);
+        assert!(!plan_install(&all, &allow("a"), &binary()).unwrap().is_change());
+        let mut chrome = windows(&["chrome".to_owned()]);
+        named_now(&mut chrome);
+        let plan = plan_uninstall(&chrome);
+        assert!(matches!(plan.actions(), [Action::RemoveKey { .. }, Action::Keep { .. }]), "{}", plan.describe());
+        let mut everything = windows(&[]);
+        named_now(&mut everything);
+        let plan = plan_uninstall(&everything);
+        let removed = plan.actions().iter().filter(|action| matches!(action, Action::Remove { .. })).count();
+        assert_eq!(removed, 2, "a file for each family: {}", plan.describe());
+    }
+
+    #[test]
+    fn a_key_that_names_something_else_is_set_and_the_plan_says_what_it_was() {
+        let mut targets = targets(&["edge".to_owned()], System::Windows, Scope::System, &dirs()).unwrap();
+        let edge = of(&mut targets, "edge");
+        edge.named_by[0].1 = Some("C:\\old.json".to_owned());
+        let plan = plan_install(&targets, &allow("a"), &binary()).unwrap();
+        assert!(plan.describe().contains("(32-bit view) to /machine"), "{}", plan.describe());
+        assert!(plan.describe().contains("it was C:\\old.json"), "{}", plan.describe());
+        assert!(plan.describe().contains("(64-bit view)"), "{}", plan.describe());
+        assert!(!plan_uninstall(&targets).is_change(), "a key that names something else is left");
     }
 
     #[test]
     fn folders_are_made_first_and_only_where_missing() {
-        let mut target = row(0);
-        let plan = plan_install(&[target.clone()], &[id('a')], &binary()).unwrap();
-        let dir = PathBuf::from("/config/chromium");
-        assert_eq!(plan.actions().len(), 3);
-        assert_eq!(plan.actions()[0], Action::CreateDir { path: dir.clone(), mode: 0o700 });
-        assert_eq!(plan.actions()[1], Action::CreateDir { path: dir.join(MANIFEST_DIR), mode: 0o755 });
-        target.user_data_dir_exists = true;
-        target.manifest_dir_exists = true;
-        assert_eq!(plan_install(&[target], &[id('a')], &binary()).unwrap().actions().len(), 1);
+        let mut targets = rows(&["brave"]);
+        let plan = plan_install(&targets, &allow("a"), &binary()).unwrap();
+        let made = |path: &str, mode| Action::CreateDir { path: path.into(), mode };
+        assert_eq!(
+            plan.actions()[..3],
+            [
+                made("/config/BraveSoftware", 0o700),
+                made("/config/BraveSoftware/Brave-Browser", 0o700),
+                made("/config/BraveSoftware/Brave-Browser/NativeMessagingHosts", 0o755),
+            ]
+        );
+        assert_eq!(plan.actions().len(), 4);
+        of(&mut targets, "brave").missing_folders.clear();
+        assert_eq!(plan_install(&targets, &allow("a"), &binary()).unwrap().actions().len(), 1);
     }
 
     #[test]
     fn older_extensions_stay_allowed_and_the_path_is_renewed() {
-        let mut target = row(0);
-        target.found = ours(&[id('a'), id('b')], "/old/framehost");
-        let plan = plan_install(&[target], &[id('b'), id('c')], &binary()).unwrap();
-        let Some(Action::Write { contents, extension_ids, .. }) = plan.actions().last() else { panic!("{plan:?}") };
-        assert_eq!(extension_ids, &[id('a'), id('b'), id('c')]);
-        assert_eq!(HostManifest::parse(contents).unwrap().path(), BINARY);
+        let mut targets = rows(&["chromium"]);
+        of(&mut targets, "chromium").found = ours("ab", "/old/framehost");
+        let plan = plan_install(&targets, &allow("bc"), &binary()).unwrap();
+        let Some(Action::Write { contents, allowed, .. }) = plan.actions().last() else { panic!("{plan:?}") };
+        assert_eq!(allowed, &allow("abc").names(Family::Chromium));
+        assert_eq!(HostManifest::parse(Family::Chromium, contents).unwrap().path(), BINARY);
     }
 
     #[test]
-    fn nothing_is_written_when_nothing_would_change() {
-        let mut target = row(0);
-        (target.user_data_dir_exists, target.manifest_dir_exists) = (true, true);
-        target.found = ours(&[id('a'), id('b')], BINARY);
-        let plan = plan_install(&[target], &[id('b')], &binary()).unwrap();
+    fn nothing_is_written_when_nothing_would_change_and_permissions_are_repaired() {
+        let mut targets = rows(&["chromium"]);
+        let chromium = of(&mut targets, "chromium");
+        chromium.missing_folders.clear();
+        chromium.found = ours("ab", BINARY);
+        let plan = plan_install(&targets, &allow("b"), &binary()).unwrap();
         assert!(!plan.is_change());
         assert!(plan.describe().contains("up to date for Chromium"), "{}", plan.describe());
+        of(&mut targets, "chromium").is_readable = false;
+        assert!(plan_install(&targets, &allow("b"), &binary()).unwrap().is_change());
     }
 
     #[test]
     fn a_foreign_file_is_moved_aside_before_it_is_replaced_and_the_plan_says_so() {
-        let mut target = row(0);
-        (target.user_data_dir_exists, target.manifest_dir_exists) = (true, true);
-        target.found = other();
-        let plan = plan_install(&[target], &[id('a')], &binary()).unwrap();
+        let mut targets = rows(&["chromium"]);
+        let chromium = of(&mut targets, "chromium");
+        chromium.missing_folders.clear();
+        chromium.found = other();
+        let plan = plan_install(&targets, &allow("a"), &binary()).unwrap();
         assert!(matches!(plan.actions(), [Action::Backup { .. }, Action::Write { .. }]), "{plan:?}");
         assert!(plan.describe().contains("to x.json.bak: it is not ours (not JSON)"), "{}", plan.describe());
     }
 
     #[test]
     fn an_origin_that_no_browser_accepts_is_dropped_and_the_plan_says_so() {
-        let mut target = row(0);
+        let mut targets = rows(&["chromium"]);
         let text = r#"{"name": "com.framehost.host", "path": "/x", "allowed_origins": ["chrome-extension://*/"]}"#;
-        target.found = Found::Ours(HostManifest::parse(text).unwrap(), text.to_owned());
-        let plan = plan_install(&[target], &[id('a')], &binary()).unwrap();
+        let manifest = HostManifest::parse(Family::Chromium, text).unwrap();
+        of(&mut targets, "chromium").found = Found::Ours(manifest, text.to_owned());
+        let plan = plan_install(&targets, &allow("a"), &binary()).unwrap();
         assert!(plan.describe().contains("dropping \"chrome-extension://*/\""), "{}", plan.describe());
     }
 
     #[test]
     fn installing_for_nobody_is_refused() {
-        assert!(matches!(plan_install(&rows(), &[], &binary()), Err(InstallError::NoExtensionId)));
+        let nobody = Allowed::default();
+        assert!(matches!(plan_install(&rows(&[]), &nobody, &binary()), Err(InstallError::NoExtensionId)));
     }
 
     #[test]
     fn uninstall_removes_what_is_ours_and_the_folder_if_empty() {
-        let mut targets = rows();
-        targets[1].found = ours(&[id('a')], BINARY);
-        targets[1].manifest_dir_exists = true;
+        let mut targets = rows(&[]);
+        let chrome = of(&mut targets, "chrome");
+        chrome.found = ours("a", BINARY);
+        chrome.removable_folders = vec![chrome.place.folder().to_owned()];
         let plan = plan_uninstall(&targets);
         assert!(matches!(plan.actions(), [Action::Remove { .. }, Action::RemoveEmptyDir { .. }]), "{plan:?}");
-        assert!(plan.describe().contains("remove /config/chrome/NativeMessagingHosts/com.framehost.host.json\n"));
+        assert!(plan.describe().contains(&format!("remove {}\n", chromium_manifest("google-chrome"))));
     }
 
     #[test]
     fn uninstall_leaves_what_is_not_ours() {
-        let mut target = row(0);
-        target.manifest_dir_exists = true;
-        target.found = other();
-        let plan = plan_uninstall(&[target]);
+        let mut targets = rows(&[]);
+        of(&mut targets, "chromium").found = other();
+        let plan = plan_uninstall(&targets);
         assert!(!plan.is_change());
         assert!(matches!(plan.actions(), [Action::Keep { .. }]), "{plan:?}");
     }
 
     #[test]
     fn uninstall_of_nothing_does_nothing() {
-        assert_eq!(plan_uninstall(&rows()), Plan::default());
-        assert_eq!(plan_uninstall(&rows()).describe(), "nothing to do\n");
-        let mut named = row(0);
-        named.is_named = true;
-        assert!(plan_uninstall(&[named]).describe().contains("there is none"));
+        assert_eq!(plan_uninstall(&rows(&[])), Plan::default());
+        assert_eq!(plan_uninstall(&rows(&[])).describe(), "nothing to do\n");
+        assert!(plan_uninstall(&rows(&["chromium"])).describe().contains("there is none"));
     }
 }

@@ -47,6 +47,7 @@ use crate::{
     error::ErrorKind,
     framing::{Decoder, FramingError, MAX_INBOUND_BODY},
     hub::{Hub, Registration},
+    install::FirefoxId,
     message::{Failure, MessageError, Rejected, Request, RequestId},
     streams::StreamId,
 };
@@ -70,18 +71,30 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// Who is at the other end.
 #[derive(Debug, Clone, Default)]
 pub struct Caller {
-    /// The extension's origin, as browsers send it in headers: `chrome-extension://ID`.
+    /// The extension's origin, as Chromium sends it in headers: `chrome-extension://ID`.
     pub origin: Option<String>,
+    /// A Firefox extension's id, where Firefox told one. Its origin is another one in every profile, and is not told.
+    pub firefox_id: Option<FirefoxId>,
     /// The relay's process, where there is one.
     pub pid: Option<u32>,
 }
 
 impl Caller {
-    /// Reads what a browser passes: Chrome an origin first (`chrome-extension://ID/`), Firefox a manifest path and an
+    /// Reads what a browser passes: Chrome an origin first (`chrome-extension://ID/`), Firefox the manifest's path and an
     /// extension id, which is no origin.
     pub fn from_argv(argv: &[String], pid: Option<u32>) -> Self {
-        let origin = argv.first().filter(|first| first.starts_with("chrome-extension://"));
-        Self { origin: origin.map(|origin| origin.trim_end_matches('/').to_owned()), pid }
+        let chromium = argv.first().filter(|first| first.starts_with("chrome-extension://"));
+        let firefox_id = match argv {
+            [manifest, id, ..] if manifest.ends_with(".json") => FirefoxId::parse(id).ok(),
+            _ => None,
+        };
+        Self { origin: chromium.map(|origin| origin.trim_end_matches('/').to_owned()), firefox_id, pid }
+    }
+
+    /// The extension's id, of whichever browser.
+    pub fn extension(&self) -> Option<String> {
+        let chromium = || self.origin.as_ref()?.strip_prefix("chrome-extension://").map(str::to_owned);
+        self.firefox_id.as_ref().map(ToString::to_string).or_else(chromium)
     }
 }
 

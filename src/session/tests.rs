@@ -75,10 +75,18 @@ fn frame(stream_id: &str) -> Value {
 
 #[test]
 fn callers_are_known_by_what_browsers_pass() {
-    let origin = |argv: &[&str]| {
+    let caller = |argv: &[&str]| {
         let argv: Vec<_> = argv.iter().map(|argument| (*argument).to_owned()).collect();
-        Caller::from_argv(&argv, None).origin
+        Caller::from_argv(&argv, None)
     };
+    let origin = |argv: &[&str]| caller(argv).origin;
+    let extension = |argv: &[&str]| caller(argv).extension();
+    assert_eq!(extension(&["chrome-extension://abc/"]).unwrap(), "abc");
+    assert_eq!(extension(&["/path/manifest.json", "addon@example"]).unwrap(), "addon@example");
+    assert_eq!(extension(&["C:\\manifest.json", "{b9db16a4-6edc-47ec-a1f4-b86292ed211d}"]).unwrap().len(), 38);
+    for argv in [&["/path/manifest.json", "no id"][..], &["/path/manifest.json"], &["status", "addon@example"], &[]] {
+        assert_eq!(extension(argv), None, "{argv:?}");
+    }
     assert_eq!(origin(&["chrome-extension://abc/", "--parent-window=0"]).unwrap(), "chrome-extension://abc");
     assert_eq!(origin(&["/path/manifest.json", "addon@example"]), None);
     assert_eq!(origin(&[]), None);

@@ -3,6 +3,8 @@
 import json
 import os
 import subprocess
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from native import NativeClient
 
 ID = "abcdefghijklmnopabcdefghijklmnop"
 OTHER_ID = "ponmlkjihgfedcbaponmlkjihgfedcba"
+FIREFOX_ID = "framehost@example.org"
 MANIFEST = "NativeMessagingHosts/com.framehost.host.json"
 
 
@@ -91,6 +94,114 @@ def test_install_says_what_is_wrong(binary, home, run):
     assert not (home / ".config").exists()
 
 
+def test_uninstall_leaves_nothing_of_what_install_made(binary, home, run):
+    run(binary, "install", "--extension-id", ID, "--firefox-id", FIREFOX_ID)
+    run(binary, "install", "--browser", "brave", "--browser", "tor", "--extension-id", ID, "--firefox-id", FIREFOX_ID)
+    assert len([path for path in home.rglob("*.json")]) == 5
+    run(binary, "uninstall")
+    # What lies between the home and a place that is not a browser's.
+    assert {str(path.relative_to(home)) for path in home.rglob("*")} <= {".local"}
+
+
+def test_a_dry_run_shows_the_plan_and_does_nothing(binary, home, run):
+    said = run(binary, "install", "--extension-id", ID, "--browser", "edge", "--dry-run").stdout
+    manifest = home / ".config/microsoft-edge" / MANIFEST
+    assert f"write {manifest}: Microsoft Edge starts the host for {ID}" in said and "nothing was done" in said
+    assert not list(home.iterdir())
+
+
+def test_install_for_the_whole_machine(binary, home, run, tmp_path):
+    root = tmp_path / "root"
+    options = ["--scope", "system", "--root", root]
+    run(binary, "install", *options, "--extension-id", ID, "--firefox-id", FIREFOX_ID, "--binary", "/usr/bin/framehost-relay")
+    manifests = sorted(str(path.parent.relative_to(root)) for path in root.rglob("com.framehost.host.json"))
+    assert manifests == [
+        f"{folder}/native-messaging-hosts"
+        for folder in ["etc/chromium", "etc/opt/chrome", "etc/opt/chrome_for_testing", "etc/opt/edge", "etc/opt/vivaldi",
+                       "etc/opt/yandex-browser", "usr/lib/mozilla"]
+    ]  # fmt: skip
+    for path in root.rglob("com.framehost.host.json"):
+        assert json.loads(path.read_text())["path"] == "/usr/bin/framehost-relay"
+        assert path.stat().st_mode & 0o777 == 0o644 and path.parent.stat().st_mode & 0o777 == 0o755
+    assert not list(home.iterdir())
+    assert "up to date" in run(binary, "install", *options, "--extension-id", ID, "--binary", "/usr/bin/framehost-relay").stdout
+    run(binary, "uninstall", *options)
+    assert not [path for path in root.rglob("*") if path.is_file() or "native" in path.name]
+
+
+def test_who_may_not_write_for_the_machine_is_told_how(binary, home, run):
+    # Not even root makes folders there.
+    options = ["--scope", "system", "--root", "/sys", "--browser", "chrome", "--extension-id", ID]
+    assert "run it with sudo" in run(binary, "install", *options, code=1).stderr
+
+
+def test_a_home_behind_a_link_works(binary, home, run, tmp_path):
+    real = tmp_path / "real"
+    real.mkdir()
+    home.rmdir()
+    home.symlink_to(real)
+    run(binary, "install", "--extension-id", ID, "--browser", "chromium")
+    assert read(real / ".config/chromium")["allowed_origins"]
+    run(binary, "uninstall")
+    assert not list(real.iterdir())
+
+
+def test_firefox_starts_the_host_for_the_ids_that_were_named(binary, home, run, make_hub):
+    said = run(binary, "install", "--browser", "firefox", "--extension-id", ID, code=1)
+    assert "--firefox-id" in said.stderr
+    (home / ".mozilla/firefox").mkdir(parents=True)
+    said = run(binary, "install", "--extension-id", ID, "--firefox-id", FIREFOX_ID).stdout
+    place = home / ".mozilla/native-messaging-hosts/com.framehost.host.json"
+    assert f"write {place}: Firefox" in said
+    manifest = json.loads(place.read_text())
+    assert manifest["allowed_extensions"] == [FIREFOX_ID] and "allowed_origins" not in manifest
+
+    # As Firefox starts it: the manifest, then who asks.
+    world = make_hub()
+    with NativeClient(manifest["path"], world.env, [str(place), FIREFOX_ID]) as extension:
+        assert extension.request("hello", protocol=1)["grpc"] == world.address
+        [session] = extension.request("status")["sessions"]
+        assert session["extension"] == FIREFOX_ID and session["origin"] is None
+        assert FIREFOX_ID in world.run("status").stdout
+    with NativeClient(manifest["path"], world.env, [f"chrome-extension://{ID}/"]) as extension:
+        [session] = extension.request("status")["sessions"]
+        assert session["extension"] == ID and session["origin"] == f"chrome-extension://{ID}"
+
+    run(binary, "uninstall", "--browser", "firefox")
+    assert (home / ".mozilla").is_dir() and not place.parent.exists()
+
+
+def test_a_firefox_extension_is_known_by_its_token_and_keeps_its_origin(binary, make_hub):
+    world = make_hub()
+    origin = "moz-extension://b9db16a4-6edc-47ec-a1f4-b86292ed211d"
+    with NativeClient(f"{binary}-relay", world.env, ["/m/com.framehost.host.json", FIREFOX_ID]) as extension:
+        token = extension.request("hello", protocol=1)["token"]
+
+        def get(origin, token):
+            headers = {"Origin": origin, "Authorization": f"Bearer {token}"}
+            request = urllib.request.Request(f"http://{world.address}/healthz", headers=headers)
+            try:
+                with urllib.request.urlopen(request, timeout=20) as answer:
+                    return answer.status
+            except urllib.error.HTTPError as error:
+                return error.code
+
+        assert get(origin, world.token) == 403, "the user's token is no extension's"
+        assert get("https://evil.example", token) == 403
+        assert get(origin, token) == 200
+        assert get(origin.replace("b9", "c9"), token) == 403
+    assert get(origin, token) == 403
+
+
+def test_browsers_in_a_sandbox_are_told_the_truth(binary, home, run):
+    (home / "snap/chromium").mkdir(parents=True)
+    (home / ".var/app/org.mozilla.firefox").mkdir(parents=True)
+    said = run(binary, "install", "--extension-id", ID).stdout
+    assert "it starts no program outside of its snap" in said and "flatpak override" in said
+    said = run(binary, "install", "--extension-id", ID, "--browser", "chrome").stdout
+    assert "snap" not in said
+
+
 def test_a_file_that_is_not_ours_is_kept(binary, home, run):
     folder = home / "profile/NativeMessagingHosts"
     folder.mkdir(parents=True)
@@ -120,6 +231,12 @@ def test_the_installer_does_it_for_people(binary, home, run, make_hub):
     assert not (home / "profile" / MANIFEST).exists()
     run(installer, "--uninstall")
     assert not installed.exists() and not relay.exists()
+
+
+def test_the_installer_is_for_firefox_too(binary, home, run):
+    run(REPO / "installer/install.sh", "--binary", binary, "--browser", "firefox", "--firefox-id", FIREFOX_ID)
+    manifest = json.loads((home / ".mozilla/native-messaging-hosts/com.framehost.host.json").read_text())
+    assert manifest["allowed_extensions"] == [FIREFOX_ID]
 
 
 def test_the_installer_knows_the_sample_extension(binary, home, run):

@@ -58,7 +58,7 @@ impl World {
         hub.set_address(address);
         let (input, reader) = duplex(1 << 20);
         let (sender, bodies) = mpsc::channel(16);
-        let caller = Caller { origin: Some(EXTENSION.to_owned()), pid: None };
+        let caller = Caller { origin: Some(EXTENSION.to_owned()), ..Caller::default() };
         tokio::spawn(session::serve(Arc::clone(&hub), caller, reader, sender));
         let mut world = Self { hub, address, input, bodies, token: String::new(), _dir: dir };
         world.greet().await;

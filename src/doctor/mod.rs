@@ -1,0 +1,87 @@
+//! Looks for what keeps framehost from working, and says what to do about it.
+//!
+//! Belongs here: the checks, one file for each kind. Does not belong here: changing anything, printing (`cli`).
+//!
+//! Invariants:
+//! - Every finding has a name that stays the same ([`Finding::check`]), and one that is not [`Level::Ok`] ends with what to
+//!   do.
+//! - Nothing is changed: no file is written, no hub is started.
+
+mod hub;
+mod machine;
+mod manifest;
+mod policy;
+mod sandbox;
+
+use serde::Serialize;
+
+pub use self::{
+    hub::{HubFacts, HubState, check_hub},
+    machine::{check_cache, check_config, check_devices, check_port, check_relay, check_runtime_dir},
+    manifest::check_browsers,
+    policy::check_policies,
+    sandbox::check_sandboxes,
+};
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// As it should be.
+    Ok,
+    /// Something works less well, or somewhere not.
+    Warning,
+    /// framehost does not work.
+    Error,
+}
+
+impl Level {
+    /// `ok`, `warning`, `error`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// What was looked at, and how it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// The name of the check: `host_missing`.
+    pub check: &'static str,
+    /// How bad it is.
+    pub level: Level,
+    /// What it is about: a path, a browser.
+    pub subject: String,
+    /// What was found.
+    pub message: String,
+    /// What to do; empty where nothing is to be done.
+    pub advice: String,
+}
+
+impl Finding {
+    pub(crate) fn ok(check: &'static str, subject: impl ToString, message: impl ToString) -> Self {
+        let (subject, message) = (subject.to_string(), message.to_string());
+        Self { check, level: Level::Ok, subject, message, advice: String::new() }
+    }
+
+    pub(crate) fn warning(
+        check: &'static str,
+        subject: impl ToString,
+        message: impl ToString,
+        advice: impl ToString,
+    ) -> Self {
+        Self { level: Level::Warning, advice: advice.to_string(), ..Self::ok(check, subject, message) }
+    }
+
+    pub(crate) fn error(
+        check: &'static str,
+        subject: impl ToString,
+        message: impl ToString,
+        advice: impl ToString,
+    ) -> Self {
+        Self { level: Level::Error, advice: advice.to_string(), ..Self::ok(check, subject, message) }
+    }
+}
