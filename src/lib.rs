@@ -50,3 +50,7 @@ pub mod relay;
 pub mod session;
 #[cfg(unix)]
 pub mod telemetry;
+// For tests alone.
+#[cfg(all(feature = "fuzzing", target_os = "linux"))]
+#[doc(hidden)]
+pub mod fuzzing;

@@ -116,6 +116,18 @@ fn a_length_that_lies_breaks_its_own_session_only() {
 }
 
 #[test]
+fn an_error_about_something_long_is_short() {
+    let mut pair = Pair::new();
+    // What the error repeats would be more than a browser takes: it would close the port.
+    let long = format!("/{}", "x".repeat(2 << 20));
+    let source = json!({"kind": "file", "path": long});
+    let error = pair.client.error(&json!({"type": "stream.open", "stream_id": "s", "source": source}));
+    let message = error["message"].as_str().unwrap();
+    assert!(message.starts_with("the file is not in a directory") && message.len() < 10_000, "{}", message.len());
+    pair.check_alive();
+}
+
+#[test]
 fn the_largest_body_is_taken() {
     let mut pair = Pair::new();
     let mut body = vec![b' '; 64 << 20];

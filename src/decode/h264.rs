@@ -62,7 +62,10 @@ impl Recent {
     }
 
     /// Keeps a packet that the decoder in this process has been given.
-    #[cfg_attr(not(feature = "h264"), expect(dead_code, reason = "ffmpeg is there from the beginning"))]
+    #[cfg_attr(
+        not(any(feature = "h264", feature = "fuzzing")),
+        expect(dead_code, reason = "ffmpeg is there from the beginning")
+    )]
     pub(super) fn keep(&mut self, packet: &VideoFrame) {
         if is_key_frame(Codec::H264, packet.frame_data()) {
             self.forget_packets();

@@ -17,6 +17,8 @@
 mod by_ffmpeg;
 #[cfg(feature = "h264")]
 mod by_openh264;
+#[cfg(all(feature = "fuzzing", target_os = "linux"))]
+pub(crate) mod fuzz;
 mod h264;
 mod sps;
 

@@ -32,9 +32,10 @@ pub fn nal_units(data: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
         let begin = starts.next()? + START_CODE.len();
         let end = starts.peek().copied().unwrap_or(data.len());
-        // The zero before a start code of four bytes belongs to it.
+        // Zeros at the end belong to the next start code, or to nothing: no unit ends with one. Source: 7.4.1, B.1.
         let unit = data.get(begin..end).unwrap_or_default();
-        Some(unit.strip_suffix(&[0]).unwrap_or(unit))
+        let len = unit.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        Some(unit.get(..len).unwrap_or_default())
     })
 }
 
@@ -97,6 +98,15 @@ mod tests {
         assert!(!key(&[0, 0, 1, 0x41, 0x65]), "the type stands behind a start code only");
         let units: Vec<_> = nal_units(&sps_pps_idr).collect();
         assert_eq!(units, [&[0x67, 1, 2][..], &[0x68, 3], &[0x65, 9, 9]]);
+    }
+
+    #[test]
+    fn zeros_behind_a_unit_are_no_part_of_it() {
+        let units = |data| nal_units(data).map(<[u8]>::to_vec).collect::<Vec<_>>();
+        assert_eq!(units(&[0, 0, 1, 0x67, 1, 0, 0, 0, 0, 1, 0x68, 3, 0, 0, 0]), [vec![0x67, 1], vec![0x68, 3]]);
+        // Else a set that is kept and a packet behind it could make a start code that neither has.
+        assert_eq!(units(&[0, 0, 1, 0x67, 0, 0, 0]), [[0x67]]);
+        assert_eq!(units(&[0, 0, 1, 0, 0, 0]), [[0; 0]]);
     }
 
     #[test]

@@ -35,6 +35,8 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{body::Body, codegen::Service as _, service::Routes};
 
+#[cfg(all(feature = "fuzzing", target_os = "linux"))]
+pub(crate) use self::hub_protocol::fuzz;
 use self::preface::{Protocol, Rewound};
 use crate::{
     access::{Access, Peer},

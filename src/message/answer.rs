@@ -3,8 +3,11 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{MessageError, RequestId};
+use super::{MessageError, RequestId, shortened};
 use crate::{error::ErrorKind, frame::FrameError};
+
+/// Longest message of an error, in characters: room for two paths, and in JSON far below what a browser accepts.
+const MAX_MESSAGE_CHARS: usize = 8192;
 
 /// An error as a peer sees it.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,9 +18,9 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure without details.
+    /// A failure without details. Of a long message, which repeats what a peer has named, the end is left out.
     pub fn new(code: ErrorKind, message: impl ToString) -> Self {
-        Self { code, message: message.to_string(), details: Map::new() }
+        Self { code, message: shortened(&message.to_string(), MAX_MESSAGE_CHARS), details: Map::new() }
     }
 
     /// The same with one more detail.

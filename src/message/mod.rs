@@ -76,7 +76,11 @@ impl MessageError {
 
 /// As much of `text` as an error may repeat.
 fn echo(text: &str) -> String {
-    match text.char_indices().nth(MAX_ECHO_CHARS) {
+    shortened(text, MAX_ECHO_CHARS)
+}
+
+fn shortened(text: &str, max_chars: usize) -> String {
+    match text.char_indices().nth(max_chars) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
         None => text.to_owned(),
     }

@@ -28,6 +28,8 @@
 mod care;
 mod digest;
 mod download;
+#[cfg(all(feature = "fuzzing", target_os = "linux"))]
+pub(crate) mod fuzz;
 mod import;
 mod list;
 mod listing;

@@ -35,6 +35,8 @@ use tokio::{
     task::JoinSet,
 };
 
+#[cfg(all(feature = "fuzzing", target_os = "linux"))]
+pub(crate) use self::sources::fuzz_source;
 use self::{
     models::OpenHandle,
     openings::{OpenedSource, Opening},

@@ -107,6 +107,20 @@ impl Session {
     }
 }
 
+/// A request's `source`, checked as far as that needs no session. See `fuzzing`.
+#[cfg(all(feature = "fuzzing", target_os = "linux"))]
+pub(crate) fn fuzz_source(request: &crate::message::Request<'_>) -> Result<(), Failure> {
+    let spec = match request.optional::<SourceRequest>("source")? {
+        Some(SourceRequest::Synthetic(wish)) => SourceSpec::Synthetic(synthetic(wish)?),
+        Some(SourceRequest::Camera(wish)) => SourceSpec::Camera(camera(wish)?),
+        Some(SourceRequest::Screen(wish)) => SourceSpec::Screen(screen(wish)?),
+        // Nothing is allowed.
+        Some(SourceRequest::File(wish)) => SourceSpec::File(FileOptions::new(file::resolve_allowed(&wish.path, &[])?)),
+        Some(SourceRequest::Extension) | None => return Ok(()),
+    };
+    Ok(spec.check()?)
+}
+
 fn synthetic(wish: SyntheticRequest) -> Result<SyntheticOptions, Failure> {
     let unset = SyntheticOptions::default();
     Ok(SyntheticOptions {

@@ -145,11 +145,11 @@ fn flag(query: &str, name: &str) -> bool {
     form_urlencoded::parse(query.as_bytes()).any(|(key, value)| key == name && value.eq_ignore_ascii_case("true"))
 }
 
-fn paths_of_form(body: &[u8]) -> Vec<String> {
+pub(super) fn paths_of_form(body: &[u8]) -> Vec<String> {
     form_urlencoded::parse(body).filter(|(key, _)| key == "paths").map(|(_, path)| path.into_owned()).collect()
 }
 
-fn paths_of_json(body: &[u8]) -> Result<Vec<String>, Failed> {
+pub(super) fn paths_of_json(body: &[u8]) -> Result<Vec<String>, Failed> {
     #[derive(serde::Deserialize)]
     #[serde(untagged)]
     enum Paths {

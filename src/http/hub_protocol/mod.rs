@@ -23,6 +23,8 @@
 mod api;
 mod body;
 mod failure;
+#[cfg(all(feature = "fuzzing", target_os = "linux"))]
+pub(crate) mod fuzz;
 mod range;
 mod resolve;
 mod route;

@@ -40,10 +40,10 @@ const MAX_ENTRIES: usize = 50_000;
 const LISTING_LIMIT: Duration = Duration::from_secs(300);
 
 /// Folders in each other; a cache is not walked deeper.
-const MAX_FOLDERS: usize = 16;
+pub(super) const MAX_FOLDERS: usize = 16;
 
 /// Largest file that can be, in bytes (2^53: what JavaScript counts exactly).
-const MAX_FILE_BYTES: u64 = 1 << 53;
+pub(super) const MAX_FILE_BYTES: u64 = 1 << 53;
 
 /// Redirects of one request, as huggingface_hub follows them.
 const MAX_REDIRECTS: usize = 20;
@@ -72,7 +72,7 @@ struct Info {
 }
 
 #[derive(Deserialize)]
-struct Entry {
+pub(super) struct Entry {
     #[serde(rename = "type")]
     kind: String,
     path: String,
@@ -317,7 +317,7 @@ fn is_loopback(host: &str) -> bool {
 }
 
 /// A listed file: where, and what it has to be.
-fn described(entry: Entry, url: &Url) -> Result<(String, TreeFile), UpstreamError> {
+pub(super) fn described(entry: Entry, url: &Url) -> Result<(String, TreeFile), UpstreamError> {
     let refuse = |problem: &str| wrong(url, format!("{problem}: {:?}", entry.path));
     // Not a path that this cache could hold: nobody could ask for it either.
     FilePath::parse(&entry.path).map_err(|_| refuse("a file name that cannot be"))?;
@@ -341,7 +341,7 @@ fn described(entry: Entry, url: &Url) -> Result<(String, TreeFile), UpstreamErro
 }
 
 /// The next page of a listing, which has to be the same server's: the token goes along.
-fn next_page(endpoint: &Url, url: &Url, headers: &HeaderMap) -> Result<Option<Url>, UpstreamError> {
+pub(super) fn next_page(endpoint: &Url, url: &Url, headers: &HeaderMap) -> Result<Option<Url>, UpstreamError> {
     let Some(link) = headers.get(header::LINK).and_then(|link| link.to_str().ok()) else {
         return Ok(None);
     };
@@ -359,7 +359,7 @@ fn next_page(endpoint: &Url, url: &Url, headers: &HeaderMap) -> Result<Option<Ur
 }
 
 /// First byte and size of `bytes 0-99/1000`.
-fn content_range(headers: &HeaderMap) -> Option<(u64, u64)> {
+pub(super) fn content_range(headers: &HeaderMap) -> Option<(u64, u64)> {
     let value = headers.get(header::CONTENT_RANGE)?.to_str().ok()?.strip_prefix("bytes ")?;
     let (range, size) = value.split_once('/')?;
     Some((range.split_once('-')?.0.parse().ok()?, size.parse().ok()?))
@@ -391,7 +391,7 @@ fn busy(response: &Response, url: String) -> UpstreamError {
 }
 
 /// Seconds, or a date.
-fn retry_after(value: &str) -> Option<Duration> {
+pub(super) fn retry_after(value: &str) -> Option<Duration> {
     if let Ok(seconds) = value.trim().parse() {
         return Some(Duration::from_secs(seconds));
     }

@@ -11,6 +11,8 @@
 mod backoff;
 mod directory;
 mod error;
+#[cfg(all(feature = "fuzzing", target_os = "linux"))]
+pub(super) mod fuzz;
 mod hub;
 mod token;
 

@@ -10,6 +10,8 @@
 //! Data path: `list` -> `reader` -> `onnx` | `safetensors` | `gguf` -> [`Unit`]s -> `group` -> [`Variant`]s.
 
 mod dtype;
+#[cfg(all(feature = "fuzzing", target_os = "linux"))]
+pub(super) mod fuzz;
 mod gguf;
 mod group;
 mod onnx;
