@@ -199,6 +199,10 @@ impl Downloads {
             let taken = blocking(move || {
                 let whole = || by.whole_blob(&looked_for.model_id, &looked_for.etag, looked_for.size_bytes);
                 if let Some((blob, digests)) = whole() {
+                    // Another program may have brought it.
+                    if let Ok(place) = PartPlace::of(&by, &looked_for) {
+                        place.clear();
+                    }
                     return Ok(Taken::Whole(blob, digests));
                 }
                 let place = PartPlace::of(&by, &looked_for)?;

@@ -47,6 +47,15 @@ impl PartPlace {
         ModelError::Locked { waited_s: waited.as_secs(), path: self.path }
     }
 
+    /// Removes what has arrived, as it is not needed any more, unless another process has it.
+    pub(super) fn clear(&self) {
+        if (self.path.exists() || done_path(&self.path).exists())
+            && let Ok(Some(part)) = self.take()
+        {
+            part.remove();
+        }
+    }
+
     /// The file, new or with what has arrived before; `None` while another process has it.
     pub(super) fn take(&self) -> Result<Option<Part>, ModelError> {
         let action = "open a partial file";

@@ -3,7 +3,6 @@
 use super::{
     CameraBackend, CameraId, CameraOptions,
     modes::{Choice, Prepared},
-    nokhwa,
 };
 use crate::source::{Capture, SourceError, devices::CameraInfo};
 
