@@ -183,13 +183,17 @@ impl Transcoder {
         made
     }
 
-    /// The pictures that a decoder holds back for the sake of later ones, which may not come: then it begins anew.
+    /// The pictures that a decoder holds back for the sake of later ones, which may not come: then it goes on from a key
+    /// frame.
     pub fn publisher_left(&mut self) -> Transcoded {
-        if self.decoder.as_ref().is_some_and(|(_, decoder)| decoder.holds_back()) {
-            self.finish()
-        } else {
-            Transcoded::default()
+        let mut made = Transcoded::default();
+        if let Some((_, decoder)) = &mut self.decoder
+            && decoder.holds_back()
+        {
+            let decoded = decoder.flush();
+            self.shape_all(decoded, &mut made);
         }
+        made
     }
 
     /// The pictures that a decoder still holds back.

@@ -1,5 +1,6 @@
 //! VP8, VP9, AV1, and H.264 with B-frames, by an ffmpeg process: packets in an IVF file on its input, pictures on its
-//! output. A packet's place in the stream is its time there, and tells which packet a picture was coded in.
+//! output. A packet's place in the stream is its time there, and tells which packet a picture was coded in; of H.264, whose
+//! pictures are reordered, the first that comes has the first packet's place.
 
 use std::{
     borrow::Borrow,
@@ -77,6 +78,8 @@ impl ByFfmpeg {
 
     /// A packet that others build on, and whose own picture has been shown or counted.
     pub(super) fn push_again(&mut self, packet: &VideoFrame, decoded: &mut Decoded) -> Result<(), DecodeError> {
+        // None is pushed out: every picture would come under another's label.
+        while self.waiting.len() == MAX_WAITING && self.take(START_TIMEOUT, decoded)? == Taken::Picture {}
         self.push_labelled(packet, None, decoded)
     }
 

@@ -5,11 +5,12 @@
 //!
 //! Invariants:
 //! - A picture comes with the time, number and metadata of the packet that it was coded in; of H.264 with B-frames, of
-//!   the packet in its place, as packets come in another order than pictures.
+//!   the packet in its place, as packets come in another order than pictures: packets' times are those of decoding.
 //! - Nothing is shown that builds on a lost packet: it is skipped, counted, and a key frame asked for.
-//! - A picture that went in comes out, or is counted as lost: once, and at the latest when the decoder is flushed.
-//! - A stream needs one key frame, its first: parameter sets are remembered for every decoder that begins later, and
-//!   packets for ffmpeg, which takes over when B-frames turn up in a stream that had not said so.
+//! - A packet with a picture brings one, or is counted as lost: once, and at the latest when the decoder is flushed.
+//! - A stream needs one key frame, its first: a [`Decoder`] remembers parameter sets for every engine that begins later, and
+//!   packets for ffmpeg, which takes over when B-frames turn up in a stream that had not said so. The two pictures before
+//!   such a takeover are shown as they were coded, not as they are ordered.
 //!
 //! H.264 without B-frames is decoded in this process (feature `h264`), picture by picture; everything else by an ffmpeg
 //! process.
@@ -194,8 +195,9 @@ impl Decoder {
         }
     }
 
-    /// The pictures that still wait for others.
+    /// The pictures that still wait for others. Afterwards it waits for a key frame.
     pub fn flush(&mut self) -> Decoded {
+        self.waits_for_key_frame = true;
         let mut decoded = Decoded::default();
         match self.engine.take() {
             Some(Engine::Ffmpeg(engine)) => engine.finish(&mut decoded),
@@ -230,8 +232,11 @@ impl Decoder {
             self.needs_ffmpeg = true;
             // It has given what it had.
             self.engine = None;
-            if !is_key_frame {
-                self.catch_up(decoded)?;
+            let packets = self.recent.take_packets();
+            if !is_key_frame && let Err(error) = self.catch_up(packets, decoded) {
+                // What it had was shown before.
+                self.engine = None;
+                return Err(error);
             }
         }
         let whole = self.with_missing_sets(packet)?;
@@ -248,12 +253,12 @@ impl Decoder {
     }
 
     /// Gives a new ffmpeg what the stream has had since its last key frame, and has shown.
-    fn catch_up(&mut self, decoded: &mut Decoded) -> Result<(), DecodeError> {
+    fn catch_up(&mut self, packets: Option<Vec<VideoFrame>>, decoded: &mut Decoded) -> Result<(), DecodeError> {
         let too_late = || {
             let problem = "it has B-frames, which come too late for ffmpeg to take over".to_owned();
             DecodeError::Broken { codec: "h264", problem }
         };
-        for packet in self.recent.take_packets().ok_or_else(too_late)? {
+        for packet in packets.ok_or_else(too_late)? {
             let whole = self.with_missing_sets(&packet)?;
             match self.engine_for(&packet)? {
                 Engine::Ffmpeg(engine) => engine.push_again(whole.as_ref().unwrap_or(&packet), decoded)?,
