@@ -41,18 +41,29 @@ struct Shared {
     closers: HashMap<StreamId, Closer>,
 }
 
-type Closer = oneshot::Sender<oneshot::Sender<()>>;
+/// Tells the opening of that number to close.
+#[derive(Debug)]
+struct Closer {
+    number: u64,
+    tell: oneshot::Sender<oneshot::Sender<()>>,
+}
 
 /// A stream that can be told to close, as long as this is there.
 struct Closable {
     opened: Opened,
     id: StreamId,
+    number: u64,
     close: oneshot::Receiver<oneshot::Sender<()>>,
 }
 
 impl Drop for Closable {
     fn drop(&mut self) {
-        self.opened.shared().closers.remove(&self.id);
+        // The next stream of that name may be there already.
+        if let Entry::Occupied(entry) = self.opened.shared().closers.entry(self.id.clone())
+            && entry.get().number == self.number
+        {
+            entry.remove();
+        }
     }
 }
 
@@ -117,22 +128,25 @@ impl Opened {
     /// A stream that is not there yet.
     fn closable(&self, id: &StreamId) -> Result<Closable, Status> {
         self.streams.check_free(id)?;
-        let (closer, close) = oneshot::channel();
-        match self.shared().closers.entry(id.clone()) {
-            Entry::Vacant(entry) => entry.insert(closer),
+        let (tell, close) = oneshot::channel();
+        let mut shared = self.shared();
+        shared.last_number += 1;
+        let number = shared.last_number;
+        match shared.closers.entry(id.clone()) {
+            Entry::Vacant(entry) => entry.insert(Closer { number, tell }),
             Entry::Occupied(_) => {
                 let problem = format!("the stream {:?} is still being opened", id.as_str());
                 return Err(Status::failed_precondition(problem));
             }
         };
-        Ok(Closable { opened: self.clone(), id: id.clone(), close })
+        Ok(Closable { opened: self.clone(), id: id.clone(), number, close })
     }
 
     pub(super) async fn close(&self, id: &StreamId) -> Result<(), Status> {
         let closer = self.shared().closers.remove(id);
         let not_found = || Status::not_found(format!("no call has opened a stream {:?}", id.as_str()));
         let (done, closed) = oneshot::channel();
-        closer.ok_or_else(not_found)?.send(done).map_err(|_| not_found())?;
+        closer.ok_or_else(not_found)?.tell.send(done).map_err(|_| not_found())?;
         // Its end is told by being dropped, too.
         let _ = closed.await;
         Ok(())
