@@ -1540,6 +1540,8 @@ class ModelWatch {
   #number = null;
   /** What was told last and is not gone, by model and revision. */
   #told = new Map();
+  /** Those of them that this session has told of. */
+  #present = new Set();
   #isOver = false;
   #opening;
 
@@ -1587,11 +1589,13 @@ class ModelWatch {
     try {
       listed = await this.#host.models.list(only);
     } catch (error) {
+      if (this.#isOver || session !== this.#host._session) return;
       // Else the one model that is watched is gone whole.
-      if (error.code !== 'not_found') throw error;
+      if (error.code !== 'not_found') return this.#host._report(error);
     }
     if (this.#isOver || session !== this.#host._session) return;
-    const present = new Set(listed.map(keyOf));
+    // A list that changes between two of its pages may leave one out that the watch itself has told of.
+    const present = new Set([...listed.map(keyOf), ...this.#present]);
     for (const key of before) {
       const gone = this.#told.get(key);
       if (gone && !present.has(key)) this.#tell({ ...gone, kind: 'removed' });
@@ -1605,8 +1609,13 @@ class ModelWatch {
 
   #tell(change) {
     const { files: _, ...model } = change;
-    if (change.kind === 'removed') this.#told.delete(keyOf(change));
-    else this.#told.set(keyOf(change), model);
+    if (change.kind === 'removed') {
+      this.#told.delete(keyOf(change));
+      this.#present.delete(keyOf(change));
+    } else {
+      this.#told.set(keyOf(change), model);
+      this.#present.add(keyOf(change));
+    }
     try {
       this.#fn(change);
     } catch (error) {
@@ -1621,6 +1630,7 @@ class ModelWatch {
 
   _sessionEnded() {
     this.#number = null;
+    this.#present.clear();
   }
 
   _finish(error) {

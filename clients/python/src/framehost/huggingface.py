@@ -165,6 +165,8 @@ class Host:
                     commit, is_whole = model.commit, model.complete
                 else:
                     path, names, commit, is_whole = self._models.bring(*asked)
+                    # The revision may be another one now.
+                    self._found.clear()
             # Of a choice it cannot be told: callers also name files that a model may have or not.
             if not is_whole and allow_patterns is None and ignore_patterns is None:
                 raise _incomplete(f"model {repo_id} at {commit} is not whole in framehost's cache", path)
