@@ -23,7 +23,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{link::SOCKET_FILE, models};
+use crate::{
+    link::SOCKET_FILE,
+    models::{self, Upstream},
+};
 
 /// Longest path of a Unix socket, in bytes: `sun_path` has 108 with its end. Source: `unix(7)`.
 const MAX_SOCKET_PATH_BYTES: usize = 107;
@@ -231,16 +234,26 @@ pub fn upstream(paths: &Paths, lookup: impl Fn(&str) -> Option<OsString>) -> Res
     }
     let config = Config::read(paths)?;
     // Workers are pointed at this very hub by HF_ENDPOINT: on this machine it names no upstream.
-    let is_here = |url: &String| ["://127.", "://localhost", "://[::1]"].iter().any(|host| url.contains(host));
-    let named = text("FRAMEHOST_UPSTREAM").or_else(|| text("HF_ENDPOINT").filter(|url| !is_here(url)));
-    match (named, config.upstream.clone()) {
+    let named = text("FRAMEHOST_UPSTREAM").or_else(|| text("HF_ENDPOINT").filter(|url| !Upstream::is_here(url)));
+    let remembered = config.upstream.clone().filter(|location| match Upstream::check(location) {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::warn!(%error, "what config.json has as upstream is none");
+            false
+        }
+    });
+    match (named, remembered) {
         (Some(named), Some(_)) => Ok(Some(named)),
+        // Whoever starts a hub later could not tell where it comes from.
+        (Some(named), None) if Upstream::check(&named).is_err() => Ok(Some(named)),
         (Some(named), None) => {
             if let Err(error) = (Config { upstream: Some(named.clone()), ..config }).write(paths) {
                 tracing::warn!(%error, "the upstream is not remembered");
             }
             Ok(Some(named))
         }
+        // Not the public hub: whoever has named another one may not want to ask it.
+        (None, None) if config.upstream.is_some() => Ok(Some("off".to_owned())),
         (None, remembered) => Ok(remembered),
     }
 }
@@ -319,6 +332,22 @@ mod tests {
         check(&[], Some("https://mirror.example"));
         check(&[("FRAMEHOST_UPSTREAM", "/models")], Some("/models"));
         check(&[("HF_ENDPOINT", "http://localhost:50052")], Some("https://mirror.example"));
+    }
+
+    #[test]
+    fn an_upstream_that_is_none_is_not_remembered_and_keeps_no_hub_from_starting() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = paths(dir.path());
+        let named = |value: &'static str| move |name: &str| (name == "HF_ENDPOINT").then(|| OsString::from(value));
+        // The command that it was said to says what is wrong with it.
+        assert_eq!(upstream(&paths, named("mirror.example")).unwrap().as_deref(), Some("mirror.example"));
+        assert_eq!(upstream(&paths, |_| None).unwrap(), None);
+        let config = Config { upstream: Some("mirror.example".to_owned()), ..Config::default() };
+        config.write(&paths).unwrap();
+        assert_eq!(upstream(&paths, |_| None).unwrap().as_deref(), Some("off"));
+        let right = "https://mirror.example";
+        assert_eq!(upstream(&paths, named(right)).unwrap().as_deref(), Some(right));
+        assert_eq!(upstream(&paths, |_| None).unwrap().as_deref(), Some(right), "it takes the wrong one's place");
     }
 
     #[test]

@@ -73,8 +73,9 @@ pub fn check_hub(facts: &HubFacts) -> Vec<Finding> {
             }
             if let Some(port) = port.filter(|port| facts.wanted_port != 0 && *port != facts.wanted_port) {
                 let wanted = facts.wanted_port;
-                let problem =
-                    format!("somebody else has port {wanted}, so the hub is at port {port} until it can have it");
+                let problem = format!(
+                    "the hub is at port {port}: when it started somebody else had port {wanted}, or it was told another"
+                );
                 findings.push(port_taken(wanted, &problem));
             }
             findings

@@ -11,6 +11,7 @@ use super::{Finding, hub::port_taken};
 use crate::{
     config::{Config, Paths},
     install::HostBinary,
+    models::Upstream,
     source::devices::Devices,
 };
 
@@ -30,7 +31,13 @@ pub fn check_relay(program: &Path) -> Finding {
 pub fn check_config(paths: &Paths) -> Finding {
     let file = paths.config_dir.join("config.json");
     match Config::read(paths) {
-        Ok(_) => Finding::ok("config", file.display(), "it can be read, or there is none"),
+        Ok(config) => match config.upstream.as_deref().map(Upstream::check) {
+            Some(Err(problem)) => {
+                let advice = "correct \"upstream\" there, or take it out; until then nothing is fetched";
+                Finding::error("upstream_invalid", file.display(), problem, advice)
+            }
+            Some(Ok(())) | None => Finding::ok("config", file.display(), "it can be read, or there is none"),
+        },
         Err(problem) => {
             let advice = "correct it, or move it aside; no hub starts with it";
             Finding::error("config_unreadable", file.display(), problem, advice)

@@ -52,6 +52,10 @@ impl Directory {
     ) -> Result<(Commit, Tree), UpstreamError> {
         let (folder, digests) = (self.model_dir(model_id), digests.clone());
         let url = folder.display().to_string();
+        if !self.root.is_dir() {
+            let (problem, url) = ("the directory is not there".to_owned(), self.root.display().to_string());
+            return Err(UpstreamError::NobodyThere { problem, url });
+        }
         if !folder.is_dir() {
             return Err(UpstreamError::ModelNotFound { model_id: model_id.as_str().to_owned(), url });
         }

@@ -277,6 +277,8 @@ impl Hub {
             .user_agent(concat!("framehost/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(SILENCE_LIMIT)
+            // An address may be signed, or hold a password.
+            .referer(false)
             .redirect(Policy::custom(|attempt| {
                 let from_tls = attempt.previous().last().is_some_and(|url| url.scheme() == "https");
                 if from_tls && attempt.url().scheme() != "https" {
@@ -312,7 +314,7 @@ impl Hub {
     }
 }
 
-fn is_loopback(host: &str) -> bool {
+pub(super) fn is_loopback(host: &str) -> bool {
     host == "localhost" || host == "127.0.0.1" || host == "[::1]"
 }
 

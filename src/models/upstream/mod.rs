@@ -72,6 +72,46 @@ enum Source {
     Off,
 }
 
+enum Location {
+    Hub(reqwest::Url),
+    Directory(PathBuf),
+    Off,
+}
+
+impl Location {
+    fn parse(location: &str) -> Result<Self, UpstreamError> {
+        let location = location.trim();
+        let refuse = |problem| UpstreamError::Location { location: without_password(location), problem };
+        if location.eq_ignore_ascii_case("off") {
+            return Ok(Self::Off);
+        }
+        if location.starts_with('/') {
+            return Ok(Self::Directory(PathBuf::from(location)));
+        }
+        let url = reqwest::Url::parse(location)
+            .map_err(|_| refuse("a URL (https://, http://, file://), an absolute path, or off"))?;
+        match url.scheme() {
+            "file" => url.to_file_path().map(Self::Directory).map_err(|()| refuse("a local path")),
+            "http" | "https" if url.query().is_some() || url.fragment().is_some() => {
+                Err(refuse("an address without ? and #"))
+            }
+            "http" | "https" if url.host_str().is_some() => Ok(Self::Hub(url)),
+            _ => Err(refuse("https://, http:// or file://")),
+        }
+    }
+}
+
+/// What an error may repeat of an address, which may be none.
+fn without_password(location: &str) -> String {
+    match location.rsplit_once('@') {
+        Some((before, host)) => {
+            let scheme = before.find("://").and_then(|at| before.get(..at + 3)).unwrap_or_default();
+            format!("{scheme}{host}")
+        }
+        None => location.to_owned(),
+    }
+}
+
 impl Upstream {
     /// Reads the location; nothing is asked yet.
     ///
@@ -79,24 +119,26 @@ impl Upstream {
     ///
     /// [`UpstreamError::Location`].
     pub fn new(options: &UpstreamOptions) -> Result<Self, UpstreamError> {
-        let location = options.location.as_deref().unwrap_or(DEFAULT_ENDPOINT).trim();
-        let refuse = |problem| UpstreamError::Location { location: location.to_owned(), problem };
-        if location == "off" {
-            return Ok(Self::off());
-        }
-        if location.starts_with('/') {
-            return Ok(Self { source: Source::Directory(Directory::new(PathBuf::from(location))) });
-        }
-        let url = reqwest::Url::parse(location)
-            .map_err(|_| refuse("a URL (https://, http://, file://), an absolute path, or off"))?;
-        let source = match url.scheme() {
-            "file" => Source::Directory(Directory::new(url.to_file_path().map_err(|()| refuse("a local path"))?)),
-            "http" | "https" if url.host_str().is_some() && url.query().is_none() => {
-                Source::Hub(Hub::new(url, options.token.clone()))
-            }
-            _ => return Err(refuse("https://, http:// or file://")),
+        let source = match Location::parse(options.location.as_deref().unwrap_or(DEFAULT_ENDPOINT))? {
+            Location::Hub(url) => Source::Hub(Hub::new(url, options.token.clone())),
+            Location::Directory(root) => Source::Directory(Directory::new(root)),
+            Location::Off => Source::Off,
         };
         Ok(Self { source })
+    }
+
+    /// Can [`UpstreamOptions::location`] be this?
+    ///
+    /// # Errors
+    ///
+    /// [`UpstreamError::Location`].
+    pub fn check(location: &str) -> Result<(), UpstreamError> {
+        Location::parse(location).map(drop)
+    }
+
+    /// Does an address lead to this machine?
+    pub fn is_here(address: &str) -> bool {
+        matches!(Location::parse(address), Ok(Location::Hub(url)) if url.host_str().is_some_and(hub::is_loopback))
     }
 
     /// Nothing is fetched: what the cache has is all there is.
@@ -176,8 +218,29 @@ mod tests {
         check("file:///models/here", Some("/models/here"));
         check("http://127.0.0.1:8000/", Some("http://127.0.0.1:8000"));
         check("https://mirror.example/hf", Some("https://mirror.example/hf"));
-        for wrong in ["", "models", "ftp://host/", "https://host/?a=b", "https://"] {
+        check("OFF", Some("off"));
+        for wrong in ["", "models", "ftp://host/", "https://host/?a=b", "https://host/#a", "https://"] {
             check(wrong, None);
+        }
+    }
+
+    #[test]
+    fn an_address_that_is_refused_is_named_without_its_password() {
+        for wrong in
+            ["https://bob:pw9@h.example/?a", "bob:pw9@h.example", "ftp://bob:pw9@h.example/", "http://bob:p@w9@h/#"]
+        {
+            let error = Upstream::check(wrong).unwrap_err().to_string();
+            assert!(!error.contains("pw9") && !error.contains("bob") && !error.contains("p@w9"), "{error}");
+        }
+    }
+
+    #[test]
+    fn this_machine_is_known_by_an_addresss_host() {
+        for here in ["http://localhost:50052", "HTTP://LOCALHOST:50052", "http://127.0.0.1:1", "https://[::1]/x"] {
+            assert!(Upstream::is_here(here), "{here}");
+        }
+        for elsewhere in ["https://localhost.mirror.example", "https://h.example/?://127.", "off", "://127."] {
+            assert!(!Upstream::is_here(elsewhere), "{elsewhere}");
         }
     }
 }
