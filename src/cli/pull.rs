@@ -38,6 +38,12 @@ pub(super) fn run(
             }
         };
         bar.finish_and_clear();
+        let id = model_id.as_str();
+        anyhow::ensure!(
+            report.files > 0,
+            "no file of {id} at {} is among those that are wanted",
+            report.commit.as_str()
+        );
         let (commit, snapshot) = (report.commit.as_str(), report.snapshot_dir.display());
         if json {
             let path = report.snapshot_dir.to_string_lossy();
@@ -46,7 +52,7 @@ pub(super) fn run(
                 "from_cache": report.from_cache,
             }))?;
         } else {
-            say(format_args!("{} {} is {commit}", model_id.as_str(), revision.as_str()))?;
+            say(format_args!("{id} {} is {commit}", revision.as_str()))?;
             if report.from_cache {
                 say("as the cache has it: upstream could not be asked")?;
             }

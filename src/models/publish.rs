@@ -88,11 +88,12 @@ fn find_partial_dir(cache_dir: &Path, model_dir: &Path) -> Result<PathBuf, Model
         return Ok(beside);
     }
     let inside = partial_dir_inside(model_dir);
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&inside)
-        .map_err(ModelError::io("make a directory for partial files", &inside))?;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(&inside).map_err(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            ModelError::ReadOnlyCache { path: cache_dir.to_owned() }
+        }
+        _ => ModelError::io("make a directory for partial files", &inside)(error),
+    })?;
     Ok(inside)
 }
 

@@ -25,8 +25,7 @@ const FILES_AT_ONCE: usize = 4;
 /// How long publishing a file may take before the next one is begun.
 const PUBLISH_PATIENCE: Duration = Duration::from_secs(1);
 
-/// How long upstream may take to say what a revision is, where the cache has all of it that is wanted: as long as it may
-/// be silent anyway.
+/// How long upstream may take to say what a revision is and consists of, where the cache has all of it that is wanted.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Which files of a model are pulled.
@@ -104,6 +103,7 @@ impl SharedModels {
         progress: &watch::Sender<PullProgress>,
     ) -> Result<PullReport, ModelError> {
         let choice = Choice::new(options)?;
+        let before = self.named(model_id, revision).await;
         let Pull { listing, wanted, from_cache } = self.pull_of(model_id, revision, choice).await?;
         let _in_use = self.mark(model_id).await;
         let (files, size_bytes) =
@@ -120,10 +120,15 @@ impl SharedModels {
             let (id, files) = (model_id.clone(), wanted.clone());
             self.blocking(move |store| store.check_writable(&id, &files)).await?;
             self.pull_files(wanted.clone(), revision, &listing, progress).await?;
+            let is_newest = self.is_newest(model_id, revision, before, &listing).await;
             let (id, name, moved) = (model_id.clone(), revision.clone(), Arc::clone(&listing));
             self.blocking(move |store| {
                 store.check_complete(&id, &moved.commit, &wanted)?;
-                store.name_commit(&id, &name, &moved, Move::Always)
+                // A name leads to files.
+                if is_newest && !wanted.is_empty() {
+                    store.name_commit(&id, &name, &moved, Move::Always)?;
+                }
+                Ok(())
             })
             .await?;
         }
@@ -164,6 +169,29 @@ impl SharedModels {
         let listing = asked?;
         let wanted = wanted(model_id, &listing, &choice)?;
         Ok(Pull { listing, wanted, from_cache: false })
+    }
+
+    /// The commit that a revision's name stands for in the cache.
+    async fn named(&self, model_id: &ModelId, revision: &Revision) -> Option<Commit> {
+        let (id, name) = (model_id.clone(), revision.clone());
+        self.blocking(move |store| store.commit(&id, &name)).await.ok()
+    }
+
+    /// Is what was pulled still what the name is to stand for? Another pull, of what upstream had later, may have moved it
+    /// meanwhile: then upstream is asked once more.
+    async fn is_newest(
+        &self,
+        model_id: &ModelId,
+        revision: &Revision,
+        before: Option<Commit>,
+        pulled: &Listing,
+    ) -> bool {
+        let now = self.named(model_id, revision).await;
+        if now == before || now.as_ref() == Some(&pulled.commit) {
+            return true;
+        }
+        let asked = self.upstream_listing(model_id, revision, Duration::ZERO).await;
+        asked.is_ok_and(|listing| listing.commit == pulled.commit)
     }
 
     /// Fetches what is not here.

@@ -49,6 +49,14 @@ def eventually(what, condition, seconds=60):
         time.sleep(0.05)
 
 
+def delete_cache(hub):
+    """Takes the whole cache away, also while somebody writes there."""
+    # Under another name nothing is put into it any more.
+    gone = hub.root / "gone"
+    hub.cache.rename(gone)
+    shutil.rmtree(gone)
+
+
 def blobs(hub):
     """Every blob that has its final name, which has to be what that says."""
     found = {path.name: path.read_bytes() for path in repo(hub).glob("blobs/*") if path.suffix != ".incomplete"}
@@ -100,7 +108,7 @@ def test_a_cache_deleted_under_a_hub_ends_no_stream_and_comes_again(make_hub, up
         data = body.read(100_000)
         call = models_of(channel).GetModelFile(pb.ModelFileRequest(model_id=MODEL, file_path=BIG))
         chunks = [next(call).data]
-        shutil.rmtree(hub.cache)
+        delete_cache(hub)
 
         assert data + body.read() == FILES[BIG]
         assert b"".join(chunks + [chunk.data for chunk in call]) == FILES[BIG]
@@ -128,7 +136,7 @@ def test_a_cache_deleted_while_a_cold_file_arrives_loses_nobody_a_byte(make_hub,
     upstream.gate = threading.Event()
     body = get(hub, f"{MODEL}/resolve/main/{BIG}")
     data = body.read(100_000)
-    shutil.rmtree(hub.cache)
+    delete_cache(hub)
     upstream.gate.set()
     assert data + body.read() == FILES[BIG]
     for name in (BIG, "config.json"):
@@ -143,7 +151,7 @@ def test_a_pull_whose_files_are_deleted_meanwhile_says_so_and_names_nothing(make
     blob = repo(hub) / "blobs" / hf_cache.git_sha1(FILES["config.json"])
     eventually("the small file comes", blob.exists)
     eventually("the large file is held", lambda: upstream.sent[BIG] >= 8 << 20)
-    shutil.rmtree(hub.cache)
+    delete_cache(hub)
     upstream.gate.set()
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 1 and "was removed from the cache while the model was pulled" in stderr, stderr
@@ -195,6 +203,35 @@ def test_a_lock_of_a_stopped_huggingface_hub_holds_up_its_own_file_only(make_hub
     assert python.returncode == 0, stderr
     assert open(stdout.strip(), "rb").read() == FILES[BIG]
     check_whole(hub, upstream)
+
+
+def test_huggingface_hub_through_the_hub_and_a_pull_beside_it_do_not_wait_for_each_other(make_hub, upstream):
+    """The pull has the bytes and wants the lock, Python has the lock and wants the bytes of the hub, the hub waits for
+    the pull's part."""
+    hub = make_hub(upstream=upstream.url)
+    upstream.gate = threading.Event()
+    pulling = begin_pull(hub, "--include", BIG)
+    eventually("the pull has the file's part", lambda: upstream.sent[BIG] > 1 << 20)
+    env = {
+        **hub.env,
+        "HF_HOME": str(hub.home / "hf"),
+        "HF_ENDPOINT": f"http://{hub.address}",
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DOWNLOAD_TIMEOUT": "120",
+    }
+    python = subprocess.Popen(
+        [sys.executable, "-B", "-c", DOWNLOAD_FILE, MODEL, BIG],
+        env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )
+    lock = hub.cache / ".locks" / repo(hub).name / f"{BIG_ETAG}.lock"
+    eventually("Python has the lock", lambda: (lock.exists() and is_held(lock)) or python.poll() is not None)
+    upstream.gate.set()
+    stdout, stderr = python.communicate(timeout=100)
+    assert python.returncode == 0 and open(stdout.strip(), "rb").read() == FILES[BIG], stderr
+    assert pulling.wait(60) == 0, pulling.stderr.read()
+    assert upstream.sent[BIG] == len(FILES[BIG])
+    eventually("the hub has cleared its part away, too", lambda: leftovers(hub) == [])
 
 
 def test_many_locks_that_are_held_do_not_hold_up_the_files_behind_them(make_hub, upstream):

@@ -289,6 +289,60 @@ def test_a_killed_pull_goes_on_where_it_was(make_hub, upstream):
     assert leftovers(hub) == []
 
 
+def test_an_older_pull_that_ends_later_moves_no_name_back(make_hub, upstream):
+    hub = make_hub(start=False, upstream=upstream.url)
+    upstream.gate = threading.Event()
+    arguments = [hub.binary, "models", "pull", MODEL, "--include", BIG]
+    older = subprocess.Popen(arguments, env=hub.env, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 30
+    while len(upstream.ranges[BIG]) < 3 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert pull(hub, "--include", "empty.txt").returncode == 0
+    upstream.models[MODEL] = {**FILES, "config.json": b'{"model_type": "newer"}'}
+    upstream.move(MODEL)
+    assert pull(hub, "--include", "config.json").returncode == 0
+    name = repo(hub) / "refs" / "main"
+    assert name.read_text() == upstream.commit(MODEL)
+    upstream.gate.set()
+    assert older.wait(60) == 0
+    assert name.read_text() == upstream.commit(MODEL)
+
+
+def test_patterns_that_match_nothing_are_told_and_name_nothing(make_hub, upstream):
+    hub = make_hub(start=False, upstream=upstream.url)
+    done = pull(hub, "--include", "*.jsn")
+    assert done.returncode == 1 and "no file of org/name" in done.stderr
+    assert not (repo(hub) / "refs" / "main").exists()
+
+
+def test_an_upstream_that_is_none_is_refused_and_not_remembered(make_hub):
+    hub = make_hub(start=False, upstream="https://bob:pw9@mirror.example/?a")
+    done = pull(hub)
+    assert done.returncode == 1 and "without ?" in done.stderr and "pw9" not in done.stderr
+    del hub.env["FRAMEHOST_UPSTREAM"]
+    remembered = {}
+    for endpoint in ("mirror.invalid", "https://localhost.mirror.invalid"):
+        hub.env["HF_ENDPOINT"] = endpoint
+        assert pull(hub, timeout=60).returncode == 1
+        remembered[endpoint] = json.loads((hub.config_dir / "config.json").read_text()).get("upstream")
+    assert remembered["mirror.invalid"] is None
+    assert remembered["https://localhost.mirror.invalid"] == "https://localhost.mirror.invalid"
+
+
+
+def test_a_directory_that_is_away_is_as_good_as_no_network(make_hub, tmp_path):
+    away = tmp_path / "stick"
+    (away / MODEL).mkdir(parents=True)
+    (away / MODEL / "config.json").write_bytes(FILES["config.json"])
+    hub = make_hub(start=False, upstream=str(away))
+    assert pull(hub).returncode == 0
+    away.rename(tmp_path / "gone")
+    done = pull(hub)
+    assert done.returncode == 0 and "as the cache has it" in done.stdout, done.stderr
+    other = hub.run("models", "pull", "org/other")
+    assert other.returncode == 1 and "the directory is not there" in other.stderr
+
+
 def test_two_processes_fetch_a_file_once(make_hub, upstream):
     hub = make_hub(start=False, upstream=upstream.url)
     arguments = [hub.binary, "models", "pull", MODEL]

@@ -35,10 +35,13 @@ use self::part::{Part, PartPlace};
 use super::{
     Commit, FilePath, ModelError, ModelId, ModelStore,
     digest::{Digests, FileKey},
-    publish::{lock_for_publishing, make_cache_dir, make_parent, partial_dir},
+    publish::{lock, lock_for_publishing, make_cache_dir, make_parent, partial_dir},
     upstream::Upstream,
 };
 use crate::frame::Pool;
+
+/// How long whoever holds a file's lock is waited for before it is thought to wait for the file's bytes.
+const HOLDER_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long a download goes on without anybody who waits for it: a client that lost its connection comes back.
 const ABANDON_AFTER: Duration = Duration::from_secs(10);
@@ -260,8 +263,26 @@ impl Downloads {
             make_parent(&model_dir.join("snapshots").join("any"))?;
             let blob = model_dir.join("blobs").join(&wanted.etag);
             make_parent(&blob)?;
+            let folder = wanted.model_id.folder_name();
             // A Python process that fetches this very file from us holds the lock until it has it.
-            let _lock = lock_for_publishing(store.cache_dir(), &wanted.model_id.folder_name(), &wanted.etag)?;
+            let _lock = match lock(store.cache_dir(), &folder, &wanted.etag, HOLDER_PATIENCE) {
+                // Or it fetches it from another hub, which waits for this part: that may have it now.
+                Err(error) if error.is_locked() => {
+                    part.let_go();
+                    let lock = lock_for_publishing(store.cache_dir(), &folder, &wanted.etag)?;
+                    let is_there = store.whole_blob(&wanted.model_id, &wanted.etag, wanted.size_bytes).is_some();
+                    match (is_there, part.take_back()) {
+                        (true, true) => {
+                            part.remove();
+                            return Ok(());
+                        }
+                        (true, false) => return Ok(()),
+                        (false, true) => lock,
+                        (false, false) => return Err(error),
+                    }
+                }
+                taken => taken?,
+            };
             let (file, digests) = part.publish(&blob)?;
             let metadata = file.metadata().map_err(ModelError::io("look at a published file", &blob))?;
             store.digests.remember(FileKey::of(&metadata), digests);

@@ -79,8 +79,7 @@ impl PartPlace {
             let theirs = io::Error::new(io::ErrorKind::PermissionDenied, "it is another user's, or has other names");
             return Err(ModelError::io(action, &self.path)(theirs));
         }
-        let is_still_there = fs::metadata(&self.path).is_ok_and(|there| there.ino() == own.ino());
-        if !is_still_there {
+        if !is_still_there(&self.path, &file) {
             return Ok(None);
         }
         let done = open(&done_path(&self.path))?;
@@ -91,9 +90,7 @@ impl PartPlace {
 impl Drop for Part {
     fn drop(&mut self) {
         // Whoever reads behind it may keep the file open for long, and the lock with it.
-        if let Err(error) = self.file.unlock() {
-            tracing::debug!(%error, "a partial file stays locked");
-        }
+        self.let_go();
     }
 }
 
@@ -132,7 +129,19 @@ impl Part {
         Err(ModelError::NoSpace { needed, free, path: self.path.clone() })
     }
 
-    /// Throws away what is there: it is wrong.
+    /// Lets another process have the file, which is whole.
+    pub(super) fn let_go(&self) {
+        if let Err(error) = self.file.unlock() {
+            tracing::debug!(%error, "a partial file stays locked");
+        }
+    }
+
+    /// Has the file again, unless another process has it or has published it.
+    pub(super) fn take_back(&self) -> bool {
+        self.file.try_lock().is_ok() && is_still_there(&self.path, &self.file)
+    }
+
+    /// Throws away what is there: it is wrong, or not needed.
     pub(super) fn remove(self) {
         let _ = fs::remove_file(done_path(&self.path));
         if let Err(error) = fs::remove_file(&self.path) {
@@ -150,6 +159,12 @@ impl Part {
         let _ = fs::remove_file(done_path(&self.path));
         Ok((Arc::clone(&self.file), digests))
     }
+}
+
+/// Is this the file of that name?
+fn is_still_there(path: &Path, file: &File) -> bool {
+    let inode = |metadata: io::Result<fs::Metadata>| metadata.map(|metadata| metadata.ino()).ok();
+    inode(file.metadata()).is_some_and(|own| inode(fs::metadata(path)) == Some(own))
 }
 
 fn done_path(part: &Path) -> PathBuf {
