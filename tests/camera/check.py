@@ -233,11 +233,11 @@ def the_refusals() -> None:
     # Programs that start take the guest's only processor, and a picture now and then.
     goes_on = run.code == 0 and len(run.frames) >= 10 and not run.lost and lost <= len(run.frames) / 4
     check("streaming: goes on while others ask", goes_on, f"{len(run.frames)} pictures, {lost} lost")
-    check("streaming: closes within 200 ms", 0 <= number("streaming.closing_ms") <= 200, number("streaming.closing_ms"))
+    check("streaming: closes within 2 s", 0 <= number("streaming.closing_ms") <= 2000, number("streaming.closing_ms"))
     streams("free_again", 2, (320, 180), 30, 30, "rgb")
     # nokhwa waits for the picture at hand: 67 ms.
     taken = number("nokhwa_closing.closing_ms")
-    check("nokhwa_closing: closes within 200 ms", 0 <= taken <= 200, taken)
+    check("nokhwa_closing: closes within 2 s", 0 <= taken <= 2000, taken)
 
 
 def the_faults() -> None:
