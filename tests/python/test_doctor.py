@@ -145,6 +145,7 @@ CASES = [
     (lambda world: (world.hub.home / ".var/app/com.brave.Browser").mkdir(parents=True), "flatpak", "warning"),
     (without_relay, "relay_missing", "warning"),
     (lambda world: (world.hub.config_dir / "config.json").write_text("{"), "config_unreadable", "error"),
+    (lambda world: (world.hub.config_dir / "config.json").write_text('{"upstream": "mirror"}'), "upstream_invalid", "error"),
     (runtime_dir_for_others, "runtime_dir_permissions", "error"),
     (killed_hub, "stale_runtime_files", "warning"),
     (cache_is_a_file, "cache_dir_not_a_directory", "error"),
