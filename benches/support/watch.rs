@@ -1,4 +1,5 @@
-//! Subscribers of a hub's own streams, in this process, each with a connection of its own (by `clients/rust`). The time of a picture is `mono_us` in its metadata: the system's clock, which both processes read.
+//! Subscribers of a hub's own streams, in this process, each with a connection of its own (by `clients/rust`). The time of
+//! a picture is `mono_us` in its metadata: the system's clock, which both processes read.
 
 use std::{fs, thread, time::Duration};
 

@@ -1,6 +1,6 @@
 //! H.264 for decoders that begin in the middle of it, or take over from another: what they have to be given first.
 
-use super::sps;
+use super::sps::{self, SPS};
 use crate::frame::{
     Codec, FrameError, VideoFrame,
     bits::Bits,
@@ -10,8 +10,7 @@ use crate::frame::{
 /// Profiles of 8 bits and 4:2:0: baseline, main, extended, high. Source: ITU-T H.264, annex A.
 const PROFILES: [u8; 4] = [66, 77, 88, 100];
 
-/// `nal_unit_type` of parameter sets, of a sequence and of a picture. Source: ITU-T H.264, table 7-1.
-const SPS: u8 = 7;
+/// `nal_unit_type` of a picture parameter set. Source: ITU-T H.264, table 7-1.
 const PPS: u8 = 8;
 
 /// Most packets since a key frame that are kept for a decoder that takes over: eight seconds' worth. Encoders that make

@@ -10,7 +10,7 @@ use crate::frame::{
 };
 
 /// `nal_unit_type` of a sequence parameter set. Source: table 7-1.
-const SPS: u8 = 7;
+pub(super) const SPS: u8 = 7;
 
 /// The profile without B-slices.
 const BASELINE: u8 = 66;
