@@ -236,7 +236,7 @@ mod tests {
 
     #[test]
     fn this_machine_is_known_by_an_addresss_host() {
-        for here in ["http://localhost:50052", "HTTP://LOCALHOST:50052", "http://127.0.0.1:1", "https://[::1]/x"] {
+        for here in ["http://localhost:50052", "HTTP://LOCALHOST:50052", "http://127.0.0.2:1", "https://[::1]/x"] {
             assert!(Upstream::is_here(here), "{here}");
         }
         for elsewhere in ["https://localhost.mirror.example", "https://h.example/?://127.", "off", "://127."] {
