@@ -11,7 +11,7 @@ Checks framehost. Installs what it needs by itself, and says so: packages of Deb
 to), npm packages, Python packages into .venv. It leaves nothing running, and is quick the second time.
 
   ./test.sh              everything that CI runs (under 45 minutes on 2 cores)
-  ./test.sh unit         what needs no browser and no Python packages (under 5 minutes)
+  ./test.sh unit         what needs no browser and no Python packages (15 minutes the first time)
   ./test.sh long         everything, and what takes longer
   ./test.sh STAGE...     these stages, and those they build on
   ./test.sh --list       the stages
