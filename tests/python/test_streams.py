@@ -103,7 +103,7 @@ def test_the_latest_picture_reaches_a_slow_worker_and_drops_are_counted(channel,
     age_ms = client.now_ms() - frames[-1].timestamp_ms
     call.cancel()
     check_drops_are_counted(frames)
-    assert client.dropped(frames[-1]) > 10, "many more a second than the ten that the worker takes"
+    assert client.dropped(frames[-1]) > 50, "120 pictures a second to a worker that takes 10"
     # Some pictures lie in the connection's windows, but not a second's worth of backlog.
     assert age_ms < 2_000
     counters = extension.request("stream.close", stream_id="cam")
