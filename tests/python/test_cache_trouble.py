@@ -74,6 +74,20 @@ def begin_pull(hub, *arguments):
     return subprocess.Popen(command, env=hub.env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
+def begin_download(hub, endpoint):
+    """huggingface_hub fetches the large file, into the hub's cache."""
+    env = {
+        **hub.env,
+        "HF_HOME": str(hub.home / "hf"),
+        "HF_ENDPOINT": endpoint,
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DOWNLOAD_TIMEOUT": "120",
+    }
+    command = [sys.executable, "-B", "-c", DOWNLOAD_FILE, MODEL, BIG]
+    return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
 def status_of(hub, path):
     try:
         return get(hub, path).status, None
@@ -165,18 +179,7 @@ def test_a_pull_whose_files_are_deleted_meanwhile_says_so_and_names_nothing(make
 def test_a_lock_of_a_stopped_huggingface_hub_holds_up_its_own_file_only(make_hub, upstream):
     hub = make_hub(upstream=upstream.url)
     upstream.gate = threading.Event()
-    env = {
-        **hub.env,
-        "HF_HOME": str(hub.home / "hf"),
-        "HF_ENDPOINT": upstream.url,
-        "HF_HUB_DISABLE_XET": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "HF_HUB_DOWNLOAD_TIMEOUT": "120",
-    }
-    python = subprocess.Popen(
-        [sys.executable, "-B", "-c", DOWNLOAD_FILE, MODEL, BIG],
-        env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )
+    python = begin_download(hub, upstream.url)
     try:
         eventually("Python downloads", lambda: upstream.sent[BIG] > 1 << 20 or python.poll() is not None)
         python.send_signal(signal.SIGSTOP)
@@ -212,18 +215,7 @@ def test_huggingface_hub_through_the_hub_and_a_pull_beside_it_do_not_wait_for_ea
     upstream.gate = threading.Event()
     pulling = begin_pull(hub, "--include", BIG)
     eventually("the pull has the file's part", lambda: upstream.sent[BIG] > 1 << 20)
-    env = {
-        **hub.env,
-        "HF_HOME": str(hub.home / "hf"),
-        "HF_ENDPOINT": f"http://{hub.address}",
-        "HF_HUB_DISABLE_XET": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "HF_HUB_DOWNLOAD_TIMEOUT": "120",
-    }
-    python = subprocess.Popen(
-        [sys.executable, "-B", "-c", DOWNLOAD_FILE, MODEL, BIG],
-        env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )
+    python = begin_download(hub, f"http://{hub.address}")
     lock = hub.cache / ".locks" / repo(hub).name / f"{BIG_ETAG}.lock"
     eventually("Python has the lock", lambda: (lock.exists() and is_held(lock)) or python.poll() is not None)
     upstream.gate.set()
