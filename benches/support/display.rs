@@ -4,6 +4,8 @@ use std::{
     env,
     io::{BufRead, BufReader},
     process::{Child, Command, Stdio},
+    thread,
+    time::Duration,
 };
 
 use super::common::{eventually, signal_process};
@@ -60,9 +62,17 @@ impl Drop for Display {
         // It may have left already.
         let _ = self.window.kill();
         let _ = self.window.wait();
-        // Told, not killed, so that it removes its socket and its lock.
-        signal_process(i32::try_from(self.server.id()).unwrap(), rustix::process::Signal::TERM);
-        eventually("the X server has ended", || self.server.try_wait().unwrap().is_some());
+        // Told, not killed, so that it removes its socket and its lock; told again, as it overlooks what comes between its
+        // look for signals and its wait for clients.
+        let pid = i32::try_from(self.server.id()).unwrap();
+        eventually("the X server has ended", || {
+            let ended = self.server.try_wait().unwrap().is_some();
+            if !ended {
+                signal_process(pid, rustix::process::Signal::TERM);
+                thread::sleep(Duration::from_millis(50));
+            }
+            ended
+        });
     }
 }
 

@@ -14,9 +14,10 @@ export async function startDisplay(t, { width, height }) {
   server.on('error', (error) => (failed = error));
   const kill = () => server.kill('SIGKILL');
   process.on('exit', kill);
-  t.after(() => {
+  t.after(async () => {
+    // Again, until it has ended: it overlooks a signal between its look for one and its wait for clients.
+    await poll('Xvfb has ended', () => server.exitCode !== null || !server.kill('SIGTERM'));
     process.off('exit', kill);
-    server.kill('SIGTERM');
   });
   let said = '';
   server.stdio[3].setEncoding('latin1').on('data', (text) => (said += text));

@@ -403,6 +403,9 @@ export class Browser {
 
   /** What a press of the extension's button in that page's tab does: the tab may be captured, and its worker is told. */
   async pressButton(page) {
+    // A press before the worker has said what it listens to, as nobody could make so soon after a start, is lost.
+    const worker = this.context.serviceWorkers()[0] ?? (await this.context.waitForEvent('serviceworker'));
+    await poll('the worker listens', () => worker.evaluate(() => chrome.action?.onClicked.hasListeners()));
     const browser = await this.context.browser().newBrowserCDPSession();
     const session = await this.context.newCDPSession(page);
     try {

@@ -55,10 +55,12 @@ class Display:
         self.process.send_signal(signal.SIGCONT)
 
     def stop(self):
-        if self.process.poll() is None:
-            self.go_on()
+        self.go_on()
+        # Told again until it has ended: it overlooks a signal between its look for one and its wait for clients.
+        while self.process.poll() is None:
             self.process.terminate()
-        self.process.wait(10)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(0.1)
 
 
 @pytest.fixture
