@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use serde_json::{Value, json};
 
-use super::say;
+use super::{say, warn};
 use crate::models::{
     FileState, GcOptions, GcReport, ModelId, ModelStore, Pin, Revision, SharedModels, VerifiedFile, VerifiedSnapshot,
 };
@@ -141,18 +141,24 @@ pub(super) fn remove(store: &ModelStore, model_id: &ModelId, revision: Option<&R
     for commit in &report.commits {
         say(format_args!("removed {} {}", model_id.as_str(), commit.as_str()))?;
     }
-    if report.commits.is_empty() {
+    if report.commits.is_empty() && !report.revisions.is_empty() {
         say(format_args!("removed the name {} of {}", report.revisions.join(", "), model_id.as_str()))?;
     }
     say(format_args!("{} bytes freed", report.freed_bytes))?;
     Ok(())
 }
 
-pub(super) fn gc(store: &ModelStore, options: GcOptions, json: bool) -> anyhow::Result<()> {
+pub(super) fn gc(store: &ModelStore, options: GcOptions, json: bool) -> anyhow::Result<ExitCode> {
     let report = store.gc(options)?;
     if json {
-        return Ok(gc_json(&report, options)?);
+        gc_json(&report, options)?;
+    } else {
+        gc_text(&report, options)?;
     }
+    Ok(if report.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn gc_text(report: &GcReport, options: GcOptions) -> std::io::Result<()> {
     let done = if options.dry_run { "would remove" } else { "removed" };
     for cleared in &report.cleared {
         let kind = cleared.kind.as_str().replace('_', " ");
@@ -160,6 +166,9 @@ pub(super) fn gc(store: &ModelStore, options: GcOptions, json: bool) -> anyhow::
     }
     for kept in &report.kept {
         say(format_args!("kept {}: {}", kept.model_id.as_str(), kept.because.as_str().replace('_', " ")))?;
+    }
+    for failed in &report.failed {
+        warn(format_args!("not cleared: {}: {}", failed.model_id.as_str(), failed.problem));
     }
     say(format_args!("{} bytes freed, {} bytes of models left", report.freed_bytes, report.size_bytes))?;
     if let Some(max_bytes) = options.max_bytes.filter(|max_bytes| report.size_bytes > *max_bytes) {
@@ -179,11 +188,14 @@ fn gc_json(report: &GcReport, options: GcOptions) -> std::io::Result<()> {
     });
     let kept =
         report.kept.iter().map(|kept| json!({"model_id": kept.model_id.as_str(), "because": kept.because.as_str()}));
+    let failed =
+        report.failed.iter().map(|failed| json!({"model_id": failed.model_id.as_str(), "problem": failed.problem}));
     say(json!({
         "dry_run": options.dry_run,
         "max_bytes": options.max_bytes,
         "cleared": cleared.collect::<Vec<_>>(),
         "kept": kept.collect::<Vec<_>>(),
+        "failed": failed.collect::<Vec<_>>(),
         "freed_bytes": report.freed_bytes,
         "size_bytes": report.size_bytes,
     }))

@@ -94,6 +94,11 @@ fn say(line: impl std::fmt::Display) -> io::Result<()> {
     writeln!(io::stdout(), "{line}")
 }
 
+/// One line for the user that is no part of the answer. Without a standard error there is nobody to tell.
+fn warn(line: impl std::fmt::Display) {
+    let _ = writeln!(io::stderr(), "framehost: {line}");
+}
+
 fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name)
 }

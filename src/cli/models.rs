@@ -43,6 +43,7 @@ pub(super) fn run(command: ModelsCommand) -> anyhow::Result<ExitCode> {
             let (files, bytes, commit) = (report.files, report.size_bytes, report.commit.as_str());
             say(format_args!("{} {revision} is {commit}", model_id.as_str()))?;
             say(format_args!("{files} files, {bytes} bytes, {} already there", report.already_there))?;
+            report.left_out.iter().for_each(|left_out| super::warn(format_args!("left out {left_out}")));
         }
         ModelsCommand::List { model_id, json } => {
             let model_id = model_id.map(|id| ModelId::parse(&id)).transpose()?;
@@ -64,7 +65,7 @@ pub(super) fn run(command: ModelsCommand) -> anyhow::Result<ExitCode> {
         }
         ModelsCommand::Gc { max_size, dry_run, json } => {
             let max_bytes = max_size.or(Config::read(&paths)?.models_max_bytes);
-            care::gc(&store, GcOptions { max_bytes, dry_run }, json)?;
+            return care::gc(&store, GcOptions { max_bytes, dry_run }, json);
         }
         ModelsCommand::Pin { model_id: None, .. } => care::pins(&store)?,
         ModelsCommand::Pin { model_id: Some(model_id), revision } => care::pin(&store, &model_id, revision)?,

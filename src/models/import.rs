@@ -12,7 +12,7 @@ use super::{
     Commit, ModelError, ModelId, ModelStore, Revision,
     digest::{FileKey, Hasher, hex},
     publish::{Partial, lock_for_publishing, make_cache_dir, make_parent, partial_dir, publish_bytes, publish_link},
-    sources::{Source, commit_of, find_sources, tree_of},
+    sources::{Found, LeftOut, Source, commit_of, find_sources, tree_of},
     store::{open_file, read_ref},
 };
 
@@ -39,14 +39,17 @@ pub struct ImportReport {
     pub size_bytes: u64,
     /// Files whose bytes the cache had already.
     pub already_there: usize,
+    /// What is in the directory and not in the import: links that lead nowhere, or neither into the directory nor into
+    /// the cache, and files whose names not every system can have.
+    pub left_out: Vec<LeftOut>,
 }
 
 impl ModelStore {
     /// Takes the files below `directory` into the cache as one revision of `model_id`.
     ///
-    /// Left out: `.git`, `.cache`, `.DS_Store`, `*.incomplete`, the cache itself, and links that lead neither into
-    /// `directory` nor into the cache (as a snapshot's do). Blobs come
-    /// first and the name last, so that whatever interrupts the import leaves a cache that everybody can read.
+    /// Passed over: `.git`, `.cache`, `.DS_Store`, `*.incomplete` and the cache itself; what else is not taken is told
+    /// ([`ImportReport::left_out`]). Blobs come first and the name last, so that whatever interrupts the import leaves a
+    /// cache that everybody can read.
     ///
     /// # Errors
     ///
@@ -64,7 +67,7 @@ impl ModelStore {
             let problem = "a branch or a tag: a commit is derived from the files";
             return Err(ModelError::Name { field: "revision", value: revision.to_owned(), problem });
         }
-        let sources = find_sources(directory, Some(self.cache_dir()), &self.digests)?;
+        let Found { sources, left_out } = find_sources(directory, Some(self.cache_dir()), &self.digests)?;
         let commit = commit_of(&sources)?;
         let model_dir = self.model_dir(model_id);
         let reference = model_dir.join("refs").join(options.revision.relative_path());
@@ -107,6 +110,7 @@ impl ModelStore {
             files: sources.len(),
             size_bytes: sources.iter().map(|source| source.size_bytes).sum(),
             already_there,
+            left_out,
         })
     }
 

@@ -100,7 +100,9 @@ impl SharedModels {
         let (id, asked) = (model_id.clone(), revision.clone());
         let cached = self.blocking(move |store| store.cached_tree(&id, &asked)).await;
         let commit = match cached {
-            Ok((commit, Some(tree))) => return Ok(Arc::new(Listing { commit, tree, is_whole: true })),
+            Ok((commit, Some(tree))) => {
+                return Ok(Arc::new(Listing { commit, tree, is_whole: true, left_out: Vec::new() }));
+            }
             Ok((commit, None)) => commit,
             Err(ModelError::ModelNotFound { .. } | ModelError::RevisionNotFound { .. }) if !self.upstream.is_off() => {
                 return Ok(self.upstream_listing(model_id, revision, FRESH).await?);
@@ -115,7 +117,8 @@ impl SharedModels {
         match listed.unwrap_or_else(silent) {
             Ok(listing) => {
                 let (id, written) = (model_id.clone(), Arc::clone(&listing));
-                let noted = self.blocking(move |store| store.note_tree(&id, &written.commit, &written.tree)).await;
+                let note = move |store: &ModelStore| store.note_tree(&id, &written);
+                let noted = self.blocking(note).await;
                 if let Err(error) = noted {
                     tracing::debug!(%error, "a listing is not remembered");
                 }
@@ -210,14 +213,14 @@ impl ModelStore {
         Ok((commit, tree))
     }
 
-    /// Writes down what a commit consists of, as huggingface_hub does.
-    pub(super) fn note_tree(&self, model_id: &ModelId, commit: &Commit, tree: &Tree) -> Result<(), ModelError> {
+    /// Writes down what a commit consists of, as huggingface_hub does, where all of it is known.
+    pub(super) fn note_tree(&self, model_id: &ModelId, listing: &Listing) -> Result<(), ModelError> {
         let model_dir = self.model_dir(model_id);
-        let path = model_dir.join("trees").join(format!("{}.json", commit.as_str()));
-        if path.exists() {
+        let path = model_dir.join("trees").join(format!("{}.json", listing.commit.as_str()));
+        if !listing.is_whole || !listing.left_out.is_empty() || path.exists() {
             return Ok(());
         }
-        publish_bytes(&path, &tree.to_json(), &partial_dir(self.cache_dir(), &model_dir)?)
+        publish_bytes(&path, &listing.tree.to_json(), &partial_dir(self.cache_dir(), &model_dir)?)
     }
 
     /// The files that a snapshot has, by the names of their blobs.
@@ -230,6 +233,6 @@ impl ModelStore {
             Some((name, file))
         });
         let tree = Tree::new(files.collect());
-        Listing { commit, tree, is_whole: false }
+        Listing { commit, tree, is_whole: false, left_out: Vec::new() }
     }
 }

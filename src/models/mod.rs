@@ -51,8 +51,8 @@ use std::{io, path::PathBuf, sync::Arc};
 
 pub use self::{
     care::{
-        Cleared, ClearedKind, FileState, GcOptions, GcReport, InUse, Kept, KeptBecause, Pin, RemoveReport,
-        VerifiedFile, VerifiedSnapshot,
+        ClearFailure, Cleared, ClearedKind, FileState, GcOptions, GcReport, InUse, Kept, KeptBecause, Pin,
+        RemoveReport, VerifiedFile, VerifiedSnapshot,
     },
     import::{ImportOptions, ImportReport},
     list::{FileEntry, ModelSummary},
@@ -63,6 +63,7 @@ pub use self::{
     read_ahead::{FileChunk, FileReader, Room, STALL_LIMIT},
     served::{DescribedFile, ModelFile},
     shared::SharedModels,
+    sources::LeftOut,
     store::{ModelStore, OpenModelFile, ResolvedFile, StoreOptions},
     upstream::{Listing, TokenFile, Upstream, UpstreamError, UpstreamOptions},
     variants::{DescribedModel, UnreadableFile, Variant},
@@ -118,10 +119,6 @@ pub enum ModelError {
     /// Nothing to import.
     #[error("no files to import in {}", path.display())]
     NothingToImport { path: PathBuf },
-
-    /// A file whose name a model cannot have.
-    #[error("cannot import a file of this name: {problem}: {}", path.display())]
-    ImportName { problem: &'static str, path: PathBuf },
 
     /// Another process holds the lock of a file that is to be published.
     #[error(
@@ -190,7 +187,7 @@ impl ModelError {
     /// Class reported to peers.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Name { .. } | Self::NothingToImport { .. } | Self::ImportName { .. } => ErrorKind::InvalidArgument,
+            Self::Name { .. } | Self::NothingToImport { .. } => ErrorKind::InvalidArgument,
             Self::ModelNotFound { .. }
             | Self::RevisionNotFound { .. }
             | Self::FileNotFound { .. }
@@ -232,7 +229,6 @@ impl ModelError {
             | Self::Truncated { .. }
             | Self::RefConflict { .. }
             | Self::NothingToImport { .. }
-            | Self::ImportName { .. }
             | Self::Locked { .. }
             | Self::DownloadMismatch { .. }
             | Self::Abandoned { .. }
@@ -262,7 +258,6 @@ impl ModelError {
             | Self::Truncated { .. }
             | Self::RefConflict { .. }
             | Self::NothingToImport { .. }
-            | Self::ImportName { .. }
             | Self::Locked { .. }
             | Self::InUse { .. }
             | Self::Pinned { .. }

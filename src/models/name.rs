@@ -172,6 +172,12 @@ impl FilePath {
     pub(super) fn relative_path(&self) -> PathBuf {
         self.components().collect()
     }
+
+    /// Is this the path of a file that only some systems can have: no trick, and no path here either?
+    pub(super) fn is_unportable(path: &str) -> bool {
+        let is_plain = !path.is_empty() && path.len() <= MAX_PATH_BYTES && path.split('/').find_map(trick).is_none();
+        is_plain && Self::parse(path).is_err()
+    }
 }
 
 /// Is this so many lower-case hex digits?
@@ -184,20 +190,27 @@ fn check_components(field: &'static str, path: &str) -> Result<(), ModelError> {
     if path.is_empty() || path.len() > MAX_PATH_BYTES {
         return Err(refuse(field, path, "1 to 1024 bytes"));
     }
-    match path.split('/').find_map(component_problem) {
+    match path.split('/').find_map(|component| trick(component).or_else(|| unportable(component))) {
         Some(problem) => Err(refuse(field, path, problem)),
         None => Ok(()),
     }
 }
 
-/// What is wrong with one component.
-fn component_problem(component: &str) -> Option<&'static str> {
-    let forbidden = |c: char| c.is_control() || matches!(c, '\\' | ':' | '<' | '>' | '"' | '|' | '?' | '*');
+/// What is wrong with a component that honest models have nowhere.
+fn trick(component: &str) -> Option<&'static str> {
     match component {
         "" => Some("relative, with no empty component"),
         "." | ".." => Some("no \".\" or \"..\" component"),
         long if long.len() > MAX_COMPONENT_BYTES => Some("components of at most 255 bytes"),
-        odd if odd.contains(forbidden) => Some("no control character and none of \\ : < > \" | ? *"),
+        odd if odd.contains(|c: char| c.is_control() || c == '\\') => Some("no control character and no \\"),
+        _ => None,
+    }
+}
+
+/// What is wrong with a component that is a file's name on some systems, and none on Windows.
+fn unportable(component: &str) -> Option<&'static str> {
+    match component {
+        odd if odd.contains([':', '<', '>', '"', '|', '?', '*']) => Some("none of : < > \" | ? *"),
         odd if odd.ends_with(['.', ' ']) => Some("no '.' or space at the end of a component"),
         odd if is_windows_device(odd) => Some("no name of a Windows device"),
         _ => None,
@@ -308,6 +321,16 @@ mod tests {
             assert!(matches!(FilePath::parse(bad), Err(ModelError::Name { field: "file_path", .. })), "{bad:?}");
         }
         assert!(FilePath::parse(&"x".repeat(255)).is_ok());
+    }
+
+    #[test]
+    fn what_only_some_systems_can_have_is_told_from_tricks() {
+        for unportable in ["a:b.png", "a/what?", "aux.txt", "folder./x", "C:/x"] {
+            assert!(FilePath::is_unportable(unportable), "{unportable}");
+        }
+        for other in ["a.png", "../a:b", "a\\b:c", "a:b\0", "/a:b", ""] {
+            assert!(!FilePath::is_unportable(other), "{other:?}");
+        }
     }
 
     #[test]

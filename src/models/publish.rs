@@ -79,11 +79,13 @@ pub(super) fn check_writable(cache_dir: &Path, model_dir: &Path) -> Result<(), M
 
 fn find_partial_dir(cache_dir: &Path, model_dir: &Path) -> Result<PathBuf, ModelError> {
     let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev());
+    // The model's folder may be a link to another disk.
+    let kept_in = if model_dir.exists() { model_dir } else { cache_dir };
     if let Some(beside) = partial_dir_beside(cache_dir)
         && fs::DirBuilder::new().recursive(true).mode(0o700).create(&beside).is_ok()
         // Whoever could write into it could change a file after it was checked.
         && is_own(&beside)
-        && matches!((device(&beside), device(cache_dir)), (Ok(one), Ok(other)) if one == other)
+        && matches!((device(&beside), device(kept_in)), (Ok(one), Ok(other)) if one == other)
     {
         return Ok(beside);
     }

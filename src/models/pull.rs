@@ -304,7 +304,7 @@ impl ModelStore {
         let (commit, tree) = self.cached_tree(model_id, revision)?;
         let Some(tree) = tree else { return Ok(None) };
         let snapshot = self.snapshot(model_id, &commit);
-        let listing = Listing { commit, tree, is_whole: true };
+        let listing = Listing { commit, tree, is_whole: true, left_out: Vec::new() };
         let wanted = wanted(model_id, &listing, choice)?;
         let is_missing = |file: &&Wanted| {
             let metadata = std::fs::metadata(snapshot.join(file.file_path.relative_path()));
@@ -374,9 +374,7 @@ impl ModelStore {
         may_move: Move,
     ) -> Result<(), ModelError> {
         let model_dir = self.model_dir(model_id);
-        if listing.is_whole {
-            self.note_tree(model_id, &listing.commit, &listing.tree)?;
-        }
+        self.note_tree(model_id, listing)?;
         if Commit::parse(revision.as_str()).is_some() {
             return Ok(());
         }
@@ -419,7 +417,11 @@ impl Choice {
         let read = |field: &'static str, patterns: &[String]| {
             let pattern = |text: &String| {
                 // A folder stands for what is in it. Source: huggingface_hub, `filter_repo_objects`.
-                let whole = if text.ends_with('/') { format!("{text}*") } else { text.clone() };
+                let mut whole = if text.ends_with('/') { format!("{text}*") } else { text.clone() };
+                // `*` stands for `/`, too, so that more of them say nothing more.
+                while whole.contains("**") {
+                    whole = whole.replace("**", "*");
+                }
                 Pattern::new(&whole).map_err(|error| ModelError::Name {
                     field,
                     value: text.clone(),
@@ -451,6 +453,8 @@ mod tests {
         assert!(check(&[], &[], "a/b.json"));
         assert!(check(&["*.json"], &[], "a/b.json"), "* stands for / too");
         assert!(check(&["onnx/"], &[], "onnx/model.onnx"));
+        assert!(check(&["a**.json", "***/d"], &[], "a/b/c.json") && check(&["**/d"], &[], "a/b/d"));
+        assert!(!check(&["**/d"], &[], "d"), "fnmatch has the slash there, too");
         assert!(!check(&["onnx/"], &[], "model.onnx"));
         assert!(!check(&[], &["*.bin"], "pytorch_model.bin"));
         assert!(!check(&["*.bin"], &["*_model*"], "pytorch_model.bin"));

@@ -1,7 +1,7 @@
 //! Looking through a directory for the files of a model.
 
 use std::{
-    fs,
+    fmt, fs, io,
     path::{Path, PathBuf},
 };
 
@@ -60,6 +60,29 @@ pub(super) struct Source {
     pub(super) digests: Digests,
 }
 
+/// What was found in a directory.
+pub(super) struct Found {
+    /// Sorted by path.
+    pub(super) sources: Vec<Source>,
+    /// What is no part of the model, though it looks like one.
+    pub(super) left_out: Vec<LeftOut>,
+}
+
+/// Something in a directory that cannot become part of a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Why it is left out.
+    pub problem: &'static str,
+}
+
+impl fmt::Display for LeftOut {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}: {}", self.path.display(), self.problem)
+    }
+}
+
 impl Source {
     fn is_large(&self) -> bool {
         let suffix = self.file_path.as_str().rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
@@ -87,29 +110,39 @@ pub(super) fn find_sources(
     directory: &Path,
     cache_dir: Option<&Path>,
     digests: &DigestMemory,
-) -> Result<Vec<Source>, ModelError> {
+) -> Result<Found, ModelError> {
     let root = fs::canonicalize(directory).map_err(ModelError::io("find the directory to import", directory))?;
     // One that is not there yet holds nothing.
     let cache_dir = cache_dir.and_then(|cache_dir| fs::canonicalize(cache_dir).ok());
     let is_in_cache = |path: &Path| cache_dir.as_ref().is_some_and(|cache_dir| path.starts_with(cache_dir));
-    let mut sources = Vec::new();
+    let (mut sources, mut left_out) = (Vec::new(), Vec::new());
     let mut folders = vec![(root.clone(), String::new())];
     while let Some((folder, prefix)) = folders.pop() {
         let action = "read the directory to import";
         for entry in fs::read_dir(&folder).map_err(ModelError::io(action, &folder))? {
             let entry = entry.map_err(ModelError::io(action, &folder))?;
             let path = entry.path();
-            let bad_name = |problem| ModelError::ImportName { problem, path: path.clone() };
-            let name = entry.file_name().into_string().map_err(|_| bad_name("it is not UTF-8"))?;
+            let mut leave_out = |problem| left_out.push(LeftOut { path: path.clone(), problem });
+            let Ok(name) = entry.file_name().into_string() else {
+                leave_out("its name is not UTF-8");
+                continue;
+            };
             if LEFT_OUT.contains(&name.as_str()) || name.ends_with(".incomplete") {
                 continue;
             }
-            let target = fs::canonicalize(&path).map_err(ModelError::io(action, &path))?;
+            let target = match fs::canonicalize(&path) {
+                Ok(target) => target,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    leave_out("it leads nowhere");
+                    continue;
+                }
+                Err(error) => return Err(ModelError::io(action, &path)(error)),
+            };
             if cache_dir.as_ref() == Some(&target) {
                 continue;
             }
             if !target.starts_with(&root) && !is_in_cache(&target) {
-                tracing::warn!(path = %path.display(), "not imported: it leads out of the directory");
+                leave_out("it leads out of the directory");
                 continue;
             }
             let name = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
@@ -117,11 +150,11 @@ pub(super) fn find_sources(
             if kind.is_dir() {
                 folders.push((path, name));
             } else if target.is_file() {
-                let file_path = FilePath::parse(&name).map_err(|error| match error {
-                    ModelError::Name { problem, .. } => bad_name(problem),
-                    other => other,
-                })?;
-                sources.push(hashed_source(path, file_path, digests)?);
+                match FilePath::parse(&name) {
+                    Ok(file_path) => sources.push(hashed_source(path, file_path, digests)?),
+                    Err(ModelError::Name { problem, .. }) => leave_out(problem),
+                    Err(other) => return Err(other),
+                }
             }
         }
     }
@@ -129,7 +162,8 @@ pub(super) fn find_sources(
         return Err(ModelError::NothingToImport { path: directory.to_owned() });
     }
     sources.sort_by(|one, other| one.file_path.cmp(&other.file_path));
-    Ok(sources)
+    left_out.sort_by(|one, other| one.path.cmp(&other.path));
+    Ok(Found { sources, left_out })
 }
 
 fn hashed_source(path: PathBuf, file_path: FilePath, digests: &DigestMemory) -> Result<Source, ModelError> {

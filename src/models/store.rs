@@ -221,7 +221,7 @@ impl ModelStore {
             commit: commit.as_str().to_owned(),
             file_path: file_path.as_str().to_owned(),
         };
-        let target = self.inside_cache(&path, not_found)?;
+        let target = self.inside_cache(model_id, &path, not_found)?;
         let file = open_file(&target).map_err(ModelError::io("open the file", &path))?;
         let metadata = file.metadata().map_err(ModelError::io("look at the file", &path))?;
         if !metadata.is_file() {
@@ -244,14 +244,15 @@ impl ModelStore {
         Ok(OpenModelFile { file, key, resolved, _in_use: in_use })
     }
 
-    /// The directory of a revision's files.
+    /// The directory of a revision's files, which is there.
     ///
     /// # Errors
     ///
     /// [`ModelError::ModelNotFound`], [`ModelError::RevisionNotFound`].
     pub fn snapshot_dir(&self, model_id: &ModelId, revision: &Revision) -> Result<PathBuf, ModelError> {
-        let commit = self.commit(model_id, revision)?;
-        Ok(self.snapshot(model_id, &commit))
+        let snapshot = self.snapshot(model_id, &self.commit(model_id, revision)?);
+        // A name may have come before its first file, or have been left by a removal.
+        if snapshot.is_dir() { Ok(snapshot) } else { Err(revision_not_found(model_id, revision)) }
     }
 
     pub(super) fn snapshot(&self, model_id: &ModelId, commit: &Commit) -> PathBuf {
@@ -267,10 +268,7 @@ impl ModelStore {
                 cache_dir: self.cache_dir.clone(),
             });
         }
-        let not_found = || ModelError::RevisionNotFound {
-            model_id: model_id.as_str().to_owned(),
-            revision: revision.as_str().to_owned(),
-        };
+        let not_found = || revision_not_found(model_id, revision);
         // A commit stands for itself whatever `refs` holds, as huggingface_hub has it.
         let Some(commit) = Commit::parse(revision.as_str()) else {
             return read_ref(&model_dir.join("refs").join(revision.relative_path()))?.ok_or_else(not_found);
@@ -279,8 +277,14 @@ impl ModelStore {
         if is_here { Ok(commit) } else { Err(not_found()) }
     }
 
-    /// The file behind every link, which has to be inside the cache.
-    fn inside_cache(&self, path: &Path, not_found: impl Fn() -> ModelError) -> Result<PathBuf, ModelError> {
+    /// The file behind every link, which has to be inside the cache, or where its owner keeps the model or its bytes: a
+    /// model's folder, and `blobs` in it, may be links to another disk.
+    fn inside_cache(
+        &self,
+        model_id: &ModelId,
+        path: &Path,
+        not_found: impl Fn() -> ModelError,
+    ) -> Result<PathBuf, ModelError> {
         let target = match fs::canonicalize(path) {
             Ok(target) => target,
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
@@ -291,10 +295,14 @@ impl ModelStore {
         let cache_dir =
             fs::canonicalize(&self.cache_dir).map_err(ModelError::io("find the cache directory", &self.cache_dir))?;
         if target.starts_with(&cache_dir) {
-            Ok(target)
-        } else {
-            Err(ModelError::OutsideCache { path: path.to_owned() })
+            return Ok(target);
         }
+        let model_dir = self.model_dir(model_id);
+        let is_kept_in = |folder: PathBuf| fs::canonicalize(folder).is_ok_and(|folder| target.starts_with(folder));
+        if is_kept_in(model_dir.join("blobs")) || is_kept_in(model_dir) {
+            return Ok(target);
+        }
+        Err(ModelError::OutsideCache { path: path.to_owned() })
     }
 
     /// A blob of that name whose bytes are what the name promises.
@@ -313,6 +321,11 @@ impl ModelStore {
         }
         Err(ModelError::Changing { path: path.to_owned() })
     }
+}
+
+fn revision_not_found(model_id: &ModelId, revision: &Revision) -> ModelError {
+    let (model_id, revision) = (model_id.as_str().to_owned(), revision.as_str().to_owned());
+    ModelError::RevisionNotFound { model_id, revision }
 }
 
 /// Opens a file for reading; what turns out to be a pipe or a device does not keep the caller waiting.

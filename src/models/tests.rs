@@ -173,19 +173,28 @@ fn what_cannot_be_imported_is_named_before_anything_is_written() {
     fs::create_dir_all(empty.join(".git")).unwrap();
     fs::write(empty.join(".git/config"), "x").unwrap();
     assert!(matches!(import(&empty), ModelError::NothingToImport { .. }));
-    let odd = world.source(&[("good", b"1"), ("aux.txt", b"2")]);
-    assert!(matches!(import(&odd), ModelError::ImportName { .. }));
+    let odd = world.source(&[("aux.txt", b"2")]);
+    assert!(matches!(import(&odd), ModelError::NothingToImport { .. }));
     assert!(!world.store.cache_dir().exists());
 }
 
 #[test]
-fn links_out_of_the_imported_directory_are_left_out() {
+fn what_cannot_be_part_of_a_model_is_left_out_and_told() {
     let world = World::new();
-    let source = world.source(&[("a", b"1")]);
+    let source = world.source(&[("a", b"1"), ("sub/aux.txt", b"2")]);
     fs::write(world.dir.path().join("secret"), "s").unwrap();
     symlink(world.dir.path().join("secret"), source.join("b")).unwrap();
     symlink("a", source.join("c")).unwrap();
-    world.store.import(&source, &id(), &ImportOptions::default()).unwrap();
+    symlink("nowhere", source.join("d")).unwrap();
+    let report = world.store.import(&source, &id(), &ImportOptions::default()).unwrap();
+    let left_out =
+        report.left_out.iter().map(|LeftOut { path, problem }| (path.strip_prefix(&source).unwrap(), *problem));
+    let expected = [
+        ("b", "it leads out of the directory"),
+        ("d", "it leads nowhere"),
+        ("sub/aux.txt", "no name of a Windows device"),
+    ];
+    assert_eq!(left_out.collect::<Vec<_>>(), expected.map(|(path, problem)| (Path::new(path), problem)));
     assert!(world.resolve("b").is_err());
     assert!(world.resolve("c").is_ok());
 }
@@ -253,6 +262,40 @@ fn what_is_not_there_is_named() {
         let error = world.store.resolve(&name("a", revision)).unwrap_err();
         assert_eq!((error.kind(), error.field()), (ErrorKind::NotFound, Some("revision")));
     }
+}
+
+#[test]
+fn a_model_may_be_kept_elsewhere_and_its_files_may_not_lead_elsewhere() {
+    let world = World::new();
+    world.import(&[("a", b"1")]).unwrap();
+    let (model, elsewhere) = (world.store.model_dir(&id()), world.dir.path().join("elsewhere"));
+    fs::rename(&model, &elsewhere).unwrap();
+    symlink(&elsewhere, &model).unwrap();
+    assert!(world.resolve("a").unwrap().verified, "the whole model");
+    fs::rename(elsewhere.join("blobs"), world.dir.path().join("blobs")).unwrap();
+    symlink(world.dir.path().join("blobs"), elsewhere.join("blobs")).unwrap();
+    assert!(world.resolve("a").unwrap().verified, "its bytes");
+    world.import(&[("a", b"1")]).unwrap();
+    let options = ImportOptions { force: true, ..ImportOptions::default() };
+    world.store.import(&world.source(&[("a", b"2")]), &id(), &options).unwrap();
+    assert!(world.resolve("a").unwrap().verified, "written to");
+    let snapshot = world.store.snapshot_dir(&id(), &Revision::default()).unwrap();
+    fs::write(world.dir.path().join("secret"), "s").unwrap();
+    symlink(world.dir.path().join("secret"), snapshot.join("b")).unwrap();
+    assert!(matches!(world.resolve("b").unwrap_err(), ModelError::OutsideCache { .. }));
+    world.store.remove(&id(), None).unwrap();
+    assert!(fs::symlink_metadata(&model).is_err() && world.store.list(None).unwrap().is_empty());
+    assert_eq!(fs::read_dir(world.dir.path().join("blobs")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_name_without_a_snapshot_has_no_directory() {
+    let world = World::new();
+    world.import(&[("a", b"1")]).unwrap();
+    let snapshot = world.store.snapshot_dir(&id(), &Revision::default()).unwrap();
+    fs::remove_dir_all(snapshot).unwrap();
+    let error = world.store.snapshot_dir(&id(), &Revision::default()).unwrap_err();
+    assert!(matches!(error, ModelError::RevisionNotFound { .. }), "{error}");
 }
 
 #[test]

@@ -1,8 +1,10 @@
 """An upstream that says what cannot be: refused with the reason, in bounded time and memory, and nothing of it is kept."""
 
+import hashlib
 import json
 import time
 import urllib.error
+import urllib.parse
 
 import grpc
 import pytest
@@ -34,7 +36,7 @@ class Hostile(HubStandIn):
 
 
 def file(path, size=1, **more):
-    return {"type": "file", "oid": OID, "size": size, "path": path, **more}
+    return {"type": "file", "oid": OID, "size": size, "path": path} | more
 
 
 def one(*entries):
@@ -113,6 +115,26 @@ def test_a_hostile_listing_is_refused_with_the_reason(make_hub, case):
         print(f"{case}: {time.monotonic() - began:.1f} s, {peak_mib(hub) - before:.0f} MiB")
         assert get(hub, "healthz").status == 200
         assert [path for path in hub.cache.rglob("*") if path.is_file()] == []
+
+
+def test_a_file_that_not_every_system_can_have_is_left_out_and_the_rest_is_served(make_hub):
+    odd = ["a:b.png", "aux.txt", "what?"]
+    with Hostile(one(file("a", oid=git_oid(b"a")), *map(file, odd))) as upstream:
+        hub = make_hub(upstream=upstream.url)
+        with client.channel(hub.address, local_subchannels=True) as channel:
+            stub = pb_grpc.ModelManagementServiceStub(channel)
+            assert list(stub.PullModel(pb.PullModelRequest(model_id=MODEL), timeout=30))[-1].snapshot_path
+        assert get(hub, f"{MODEL}/resolve/main/a").read() == b"a"
+        for name in odd:
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                get(hub, f"{MODEL}/resolve/main/{urllib.parse.quote(name)}")
+            assert refused.value.code == 400, name
+        # Of what is in the commit, a listing without them would tell others a lie.
+        assert not list(hub.cache.rglob("trees/*"))
+
+
+def git_oid(content):
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
 def peak_mib(hub):

@@ -32,6 +32,8 @@ pub struct GcReport {
     pub cleared: Vec<Cleared>,
     /// Models of which something could have gone.
     pub kept: Vec<Kept>,
+    /// Models that could not be cleared, or only in part.
+    pub failed: Vec<ClearFailure>,
     /// Bytes that went.
     pub freed_bytes: u64,
     /// Bytes of all models that are left.
@@ -75,6 +77,15 @@ pub struct Kept {
     pub model_id: ModelId,
     /// And why.
     pub because: KeptBecause,
+}
+
+/// A model that the file system would not let go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClearFailure {
+    /// Which one.
+    pub model_id: ModelId,
+    /// What it said.
+    pub problem: String,
 }
 
 /// Why a model stays.
@@ -126,7 +137,7 @@ impl ModelStore {
     ///
     /// # Errors
     ///
-    /// [`ModelError`]: the cache or the pins cannot be read, or something cannot be removed; what went before is gone.
+    /// [`ModelError`]: the cache or the pins cannot be read. A model that cannot be cleared does not keep the others.
     pub fn gc(&self, options: GcOptions) -> Result<GcReport, ModelError> {
         let how = if options.dry_run { Do::Count } else { Do::It };
         let mut clearing = Clearing { store: self, pins: self.read_pins()?, how, report: GcReport::default() };
@@ -134,7 +145,9 @@ impl ModelStore {
         clearing.partials()?;
         let of_no_model = clearing.report.freed_bytes;
         for model_id in self.model_ids()? {
-            clearing.leftovers(&model_id)?;
+            if let Err(error) = clearing.leftovers(&model_id) {
+                clearing.fail(model_id, &error);
+            }
         }
         clearing.shared()?;
         let of_models = |clearing: &Clearing<'_>| clearing.report.freed_bytes - of_no_model;
@@ -189,6 +202,10 @@ impl Clearing<'_> {
         if self.report.kept.iter().all(|kept| kept.model_id != *model_id) {
             self.report.kept.push(Kept { model_id: model_id.clone(), because });
         }
+    }
+
+    fn fail(&mut self, model_id: ModelId, error: &ModelError) {
+        self.report.failed.push(ClearFailure { model_id, problem: error.to_string() });
     }
 
     /// Nobody uses the model, and nobody begins to; `None` if somebody does.
@@ -327,7 +344,16 @@ impl Clearing<'_> {
             if would_free == 0 {
                 continue;
             }
-            let size = if self.how == Do::It { store.clear(&model_id, &removal, Do::It)? } else { would_free };
+            let size = match self.how {
+                Do::Count => would_free,
+                Do::It => match store.clear(&model_id, &removal, Do::It) {
+                    Ok(size) => size,
+                    Err(error) => {
+                        self.fail(model_id, &error);
+                        continue;
+                    }
+                },
+            };
             self.note(ClearedKind::Model, Some(&model_id), store.model_dir(&model_id), size);
             self.report.size_bytes = self.report.size_bytes.saturating_sub(size);
             if self.how == Do::It && !store.model_dir(&model_id).exists() {

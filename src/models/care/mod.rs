@@ -31,7 +31,7 @@ use std::path::{Path, PathBuf};
 use sha1::{Digest as _, Sha1};
 
 pub use self::{
-    gc::{Cleared, ClearedKind, GcOptions, GcReport, Kept, KeptBecause},
+    gc::{ClearFailure, Cleared, ClearedKind, GcOptions, GcReport, Kept, KeptBecause},
     in_use::InUse,
     pins::Pin,
     remove::RemoveReport,

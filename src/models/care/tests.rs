@@ -343,6 +343,27 @@ fn the_models_that_were_used_longest_ago_go_first() {
 }
 
 #[test]
+fn a_model_that_cannot_be_cleared_does_not_keep_the_others() {
+    let world = World::new();
+    for model in ["org/bad", "org/good"] {
+        world.import(model, "main", &[("a", b"1")]);
+        world.import(model, "main", &[("a", b"2")]);
+    }
+    let revisions = |model: &str| world.store.commits(&id(model)).len();
+    // Not to be read as a snapshot's listing, and not to be removed as a file.
+    let bad = world.store.commits(&id("org/bad"));
+    for commit in &bad {
+        let tree = world.model_dir("org/bad").join("trees").join(format!("{}.json", commit.as_str()));
+        fs::remove_file(&tree).unwrap();
+        fs::create_dir_all(tree.join("x")).unwrap();
+    }
+    let report = world.store.gc(GcOptions::default()).unwrap();
+    assert_eq!(report.failed.iter().map(|failed| failed.model_id.as_str()).collect::<Vec<_>>(), ["org/bad"]);
+    assert!(report.failed.iter().all(|failed| failed.problem.contains("trees")), "{report:?}");
+    assert_eq!(revisions("org/good"), 1);
+}
+
+#[test]
 fn shared_bytes_go_with_their_last_link() {
     let world = World::new();
     let (hash, etag) = ("ab".repeat(32), "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03");

@@ -11,13 +11,12 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::{FileBytes, UpstreamError};
+use super::{FileBytes, Listing, UpstreamError};
 use crate::models::{
-    Commit, FilePath, ModelError, ModelId, Revision,
+    FilePath, ModelError, ModelId, Revision,
     digest::DigestMemory,
     sources::{commit_of, find_sources, tree_of},
     store::open_file,
-    tree::Tree,
 };
 
 /// Bytes read at once.
@@ -49,7 +48,7 @@ impl Directory {
         model_id: &ModelId,
         revision: &Revision,
         digests: &DigestMemory,
-    ) -> Result<(Commit, Tree), UpstreamError> {
+    ) -> Result<Listing, UpstreamError> {
         let (folder, digests) = (self.model_dir(model_id), digests.clone());
         let url = folder.display().to_string();
         if !self.root.is_dir() {
@@ -60,18 +59,20 @@ impl Directory {
             return Err(UpstreamError::ModelNotFound { model_id: model_id.as_str().to_owned(), url });
         }
         let listed = tokio::task::spawn_blocking(move || -> Result<_, ModelError> {
-            let sources = find_sources(&folder, None, &digests)?;
-            Ok((commit_of(&sources)?, tree_of(&sources)))
+            let found = find_sources(&folder, None, &digests)?;
+            let left_out = found.left_out.into_iter().map(|left_out| left_out.to_string()).collect();
+            let (commit, tree) = (commit_of(&found.sources)?, tree_of(&found.sources));
+            Ok(Listing { commit, tree, is_whole: true, left_out })
         });
-        let (commit, tree) = match listed.await {
+        let listing = match listed.await {
             Ok(listed) => listed.map_err(|error| UpstreamError::Directory { problem: error.to_string() })?,
             Err(error) => return Err(UpstreamError::Directory { problem: error.to_string() }),
         };
-        if *revision != Revision::default() && revision.as_str() != commit.as_str() {
+        if *revision != Revision::default() && revision.as_str() != listing.commit.as_str() {
             let (model_id, revision) = (model_id.as_str().to_owned(), revision.as_str().to_owned());
             return Err(UpstreamError::RevisionNotFound { model_id, revision, url });
         }
-        Ok((commit, tree))
+        Ok(listing)
     }
 
     pub(super) fn read(&self, model_id: &ModelId, file_path: &FilePath, range: Range<u64>) -> FileBytes {

@@ -17,7 +17,7 @@ use reqwest::{Client, Response, Url, redirect::Policy};
 use serde::Deserialize;
 use tokio_stream::StreamExt;
 
-use super::{Backoff, FileBytes, TokenFile, UpstreamError};
+use super::{Backoff, FileBytes, Listing, TokenFile, UpstreamError};
 use crate::models::{
     Commit, FilePath, ModelId, Revision,
     name::is_lower_hex,
@@ -112,11 +112,7 @@ impl Hub {
         &self.endpoint
     }
 
-    pub(super) async fn listing(
-        &self,
-        model_id: &ModelId,
-        revision: &Revision,
-    ) -> Result<(Commit, Tree), UpstreamError> {
+    pub(super) async fn listing(&self, model_id: &ModelId, revision: &Revision) -> Result<Listing, UpstreamError> {
         let listed = tokio::time::timeout(LISTING_LIMIT, self.listing_in_time(model_id, revision)).await;
         listed.unwrap_or_else(|_| {
             let problem = format!("its listing took longer than {} s", LISTING_LIMIT.as_secs());
@@ -124,14 +120,14 @@ impl Hub {
         })
     }
 
-    async fn listing_in_time(&self, model_id: &ModelId, revision: &Revision) -> Result<(Commit, Tree), UpstreamError> {
+    async fn listing_in_time(&self, model_id: &ModelId, revision: &Revision) -> Result<Listing, UpstreamError> {
         let asked = Asked { model_id, revision: revision.as_str() };
         let url = self.url(&["api", "models"], model_id, &["revision", revision.as_str()], None);
         let info: Info = self.json(self.get(&url, None, asked).await?, &mut MAX_API_BYTES.clone()).await?;
         let commit = Commit::parse(&info.sha)
             .ok_or_else(|| wrong(&url, format!("the commit {:?} is not 40 lower-case hex digits", info.sha)))?;
 
-        let mut files = BTreeMap::new();
+        let (mut files, mut left_out) = (BTreeMap::new(), Vec::new());
         let (mut seen, mut entries_left) = (BTreeSet::new(), MAX_ENTRIES);
         let mut left = MAX_API_BYTES;
         let mut next = Some(self.url(&["api", "models"], model_id, &["tree", commit.as_str()], None));
@@ -151,6 +147,10 @@ impl Hub {
                 .ok_or_else(|| wrong(&url, format!("the listing has more than {MAX_ENTRIES} files and folders")))?;
             for entry in entries.into_iter().filter(|entry| entry.kind == "file") {
                 let (path, file) = described(entry, &url)?;
+                if FilePath::is_unportable(&path) {
+                    left_out.push(path);
+                    continue;
+                }
                 if let Some((path, _)) = files.get_key_value(&path) {
                     return Err(wrong(&url, format!("it lists a file twice: {path:?}")));
                 }
@@ -164,7 +164,7 @@ impl Hub {
         if let Some(folder) = folders.into_iter().find(|folder| files.contains_key(*folder)) {
             return Err(wrong(&self.endpoint, format!("it lists a file and what is in it: {folder:?}")));
         }
-        Ok((commit, Tree::new(files)))
+        Ok(Listing { commit, tree: Tree::new(files), is_whole: true, left_out })
     }
 
     pub(super) async fn read(
@@ -322,8 +322,10 @@ pub(super) fn is_loopback(host: &str) -> bool {
 /// A listed file: where, and what it has to be.
 pub(super) fn described(entry: Entry, url: &Url) -> Result<(String, TreeFile), UpstreamError> {
     let refuse = |problem: &str| wrong(url, format!("{problem}: {:?}", entry.path));
-    // Not a path that this cache could hold: nobody could ask for it either.
-    FilePath::parse(&entry.path).map_err(|_| refuse("a file name that cannot be"))?;
+    // Not a path that any cache could hold: nobody could ask for it either.
+    if FilePath::parse(&entry.path).is_err() && !FilePath::is_unportable(&entry.path) {
+        return Err(refuse("a file name that cannot be"));
+    }
     if entry.path.matches('/').count() > MAX_FOLDERS {
         return Err(refuse("a file in too many folders"));
     }
@@ -415,6 +417,9 @@ fn unreachable(error: &reqwest::Error, url: &str) -> UpstreamError {
         return UpstreamError::Unreachable { problem: "it fell silent".to_owned(), url };
     }
     let problem = cause.to_string();
+    if error.is_redirect() {
+        return UpstreamError::Answer { problem, url };
+    }
     // While connecting: the system's refusals, and what it says of names, which has no kind of its own.
     let is_cut = |kind| {
         use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, Interrupted, TimedOut, UnexpectedEof};

@@ -49,6 +49,8 @@ pub struct Listing {
     pub(super) tree: Tree,
     /// Every file of the commit is listed; else only those that the cache has.
     pub is_whole: bool,
+    /// Files of the commit that are not listed: not every system can have a file of that name, or it is none.
+    pub left_out: Vec<String>,
 }
 
 /// How upstream is named.
@@ -158,16 +160,20 @@ impl Upstream {
         revision: &Revision,
         digests: &DigestMemory,
     ) -> Result<Listing, UpstreamError> {
-        let (commit, tree) = match &self.source {
+        let listing = match &self.source {
             Source::Hub(hub) => hub.listing(model_id, revision).await?,
             Source::Directory(directory) => directory.listing(model_id, revision, digests).await?,
             Source::Off => return Err(UpstreamError::Off),
         };
-        if Commit::parse(revision.as_str()).is_some_and(|asked| asked != commit) {
-            let problem = format!("asked for was commit {}, it is of {}", revision.as_str(), commit.as_str());
+        if Commit::parse(revision.as_str()).is_some_and(|asked| asked != listing.commit) {
+            let problem = format!("asked for was commit {}, it is of {}", revision.as_str(), listing.commit.as_str());
             return Err(UpstreamError::Answer { problem, url: self.to_string() });
         }
-        Ok(Listing { commit, tree, is_whole: true })
+        if !listing.left_out.is_empty() {
+            let (model_id, left_out) = (model_id.as_str(), &listing.left_out);
+            tracing::warn!(model_id, ?left_out, "files are left out: not every system can have them");
+        }
+        Ok(listing)
     }
 
     /// The bytes of `range` of a file of `size` bytes, from its start or, where the server knows no ranges, from 0.
