@@ -30,7 +30,7 @@ use crate::support::{
 };
 use bytes::Bytes;
 use framehost::{
-    access::Access,
+    access::{Access, Grants},
     activity::Activity,
     frame::{Format, VideoFrame},
     grpc::{self, pb},
@@ -204,7 +204,7 @@ fn in_process(case: &Case, frames: u32) -> Figure {
     let address = listener.local_addr().unwrap().to_string();
     let models = SharedModels::new(ModelStore::new(options), Upstream::off());
     let service = http::Service {
-        access: Access::new().unwrap(),
+        access: Access::new(Grants::default()).unwrap(),
         activity: Activity::default(),
         routes: grpc::routes(&grpc::Served {
             streams: streams.clone(),

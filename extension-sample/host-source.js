@@ -14,6 +14,7 @@ const ADVICE = {
   permission_denied: 'The system does not let framehost use it: allow it there.',
   unsupported_mode: 'Choose a size that the camera has.',
   no_display: 'The host sees no screen: was the browser started in a graphical session?',
+  no_consent: 'Only you can allow it: run that command in a terminal, and start again.',
   not_allowed: 'Name the file’s folder in framehost’s config.json: {"video_dirs": ["/path/to/videos"]}.',
   ffmpeg_missing: 'Video files need ffmpeg: install it.',
 };

@@ -24,6 +24,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    access::{Allowed, Grants},
     link::SOCKET_FILE,
     models::{self, Upstream},
 };
@@ -69,6 +70,12 @@ pub struct Config {
     /// Directories whose video files extensions may open; none unless set.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub video_dirs: Vec<PathBuf>,
+    /// What extensions may do, by their ids: words of [`Scope`](crate::access::Scope). Who is not named may what is usual.
+    #[serde(default, skip_serializing_if = "Allowed::is_empty")]
+    pub extensions: Allowed,
+    /// What another version of framehost wrote there: it stays.
+    #[serde(flatten)]
+    pub others: serde_json::Map<String, serde_json::Value>,
 }
 
 /// Why framehost has no place to run in.
@@ -127,6 +134,11 @@ impl Paths {
         Ok(Self { runtime_dir, config_dir, state_dir, home: base.home_dir().to_owned() })
     }
 
+    /// The configuration.
+    pub fn config_file(&self) -> PathBuf {
+        self.config_dir.join("config.json")
+    }
+
     /// Makes the runtime directory, and makes sure that it is private and that a socket's name fits.
     ///
     /// # Errors
@@ -157,7 +169,7 @@ impl Config {
     ///
     /// [`ConfigError::Config`].
     pub fn read(paths: &Paths) -> Result<Self, ConfigError> {
-        let path = paths.config_dir.join("config.json");
+        let path = paths.config_file();
         let failed = |problem: String| ConfigError::Config { problem, path: path.clone() };
         match fs::read(&path) {
             Ok(json) => serde_json::from_slice(&json).map_err(|error| failed(error.to_string())),
@@ -172,7 +184,7 @@ impl Config {
     ///
     /// [`ConfigError::Directory`].
     pub fn write(&self, paths: &Paths) -> Result<(), ConfigError> {
-        let path = paths.config_dir.join("config.json");
+        let path = paths.config_file();
         let temporary = paths.config_dir.join(format!("config.json.{}", std::process::id()));
         let write = || -> io::Result<()> {
             fs::create_dir_all(&paths.config_dir)?;
@@ -184,6 +196,14 @@ impl Config {
         };
         write().map_err(|source| ConfigError::Directory { source, path: path.clone() })
     }
+}
+
+/// What extensions may do, as the configuration says it now and later.
+pub fn grants(paths: &Paths) -> Grants {
+    let read_from = paths.clone();
+    Grants::new(paths.config_file(), move || {
+        Config::read(&read_from).map(|config| config.extensions).map_err(|error| error.to_string())
+    })
 }
 
 /// The cache directory: the environment's word, else the remembered one, else Hugging Face's usual place. A directory
@@ -348,6 +368,19 @@ mod tests {
         let right = "https://mirror.example";
         assert_eq!(upstream(&paths, named(right)).unwrap().as_deref(), Some(right));
         assert_eq!(upstream(&paths, |_| None).unwrap().as_deref(), Some(right), "it takes the wrong one's place");
+    }
+
+    #[test]
+    fn what_another_version_wrote_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = paths(dir.path());
+        fs::create_dir_all(&paths.config_dir).unwrap();
+        let path = paths.config_dir.join("config.json");
+        fs::write(&path, r#"{"video_dirs": ["/v"], "of_tomorrow": {"a": 1}}"#).unwrap();
+        let named = |name: &str| (name == "HF_HUB_CACHE").then(|| OsString::from("/one"));
+        cache_dir(&paths, named).unwrap();
+        let written: serde_json::Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+        assert_eq!(written, serde_json::json!({"cache_dir": "/one", "video_dirs": ["/v"], "of_tomorrow": {"a": 1}}));
     }
 
     #[test]

@@ -25,7 +25,7 @@ use crate::{
         Granted, OpenError, Running, SourceOptions, SourceSpec, Sources, Stop, camera::CameraOptions,
         file::FileOptions, screen::ScreenOptions,
     },
-    streams::{Event, Notice, Queue, StreamError, StreamId, Streams, SubscribeOptions, Subscription, Trouble, Wish},
+    streams::{Event, Notice, Queue, StreamError, StreamId, Streams, SubscribeOptions, Subscription, Trouble},
 };
 
 /// What a stream brings beside pictures.
@@ -198,7 +198,7 @@ impl StreamHandler {
         let number = self.last_number.fetch_add(1, Ordering::Relaxed) + 1;
         let id = StreamId::parse(&format!("{}-{number}", spec.kind()))?;
         // Before the source begins, so that the first picture is not lost.
-        let options = SubscribeOptions { wait: true, queue, wish: Wish::default() };
+        let options = SubscribeOptions { wait: true, queue, ..SubscribeOptions::default() };
         let subscription = self.streams.subscribe(&id, options)?;
         let (sources, streams) = (self.sources.clone(), self.streams.clone());
         let stop = Stop::default();

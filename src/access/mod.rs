@@ -1,7 +1,8 @@
 //! Who may talk to the hub over TCP.
 //!
-//! Belongs here: tokens, the rules for `Host`, `Origin` and the peer's user, looking up that user.
-//! Does not belong here: sockets and responses (`http`), what a caller may then do (the services).
+//! Belongs here: tokens, the rules for `Host`, `Origin` and the peer's user, looking up that user, what the user has allowed
+//! which extension ([`Grants`]).
+//! Does not belong here: sockets and responses (`http`), asking for a grant where one is needed (`session`, `http`).
 //!
 //! The rules, for gRPC and HTTP alike; one that fails denies the request and tells nothing but that:
 //! 1. `Host` or `:authority` is 127.0.0.1, `[::1]` or localhost, with our port (against rebound names).
@@ -13,6 +14,7 @@
 //! A token comes in `Authorization`, or, as browsers let nobody set that for a WebSocket, in a subprotocol that is
 //! offered beside [`SUBPROTOCOL`]: `framehost.token.` and the token.
 
+mod grants;
 mod peer;
 mod token;
 
@@ -25,7 +27,11 @@ use http::{HeaderMap, Uri, header, request::Parts};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-pub use self::{peer::Peer, token::Token};
+pub use self::{
+    grants::{Allowed, Grants, Scope},
+    peer::Peer,
+    token::Token,
+};
 
 /// The subprotocol of this hub's WebSockets.
 pub const SUBPROTOCOL: &str = "framehost";
@@ -49,6 +55,7 @@ pub struct Access {
 struct Shared {
     /// Readable by the user alone, in the runtime file.
     user_token: Token,
+    grants: Grants,
     sessions: Mutex<Sessions>,
 }
 
@@ -64,6 +71,8 @@ struct SessionEntry {
     id: u64,
     token: Token,
     origin: Option<String>,
+    /// The extension's id; `None`: a program of the user's own.
+    extension: Option<String>,
     /// A Firefox extension's, whose origin is known from its first request on.
     is_firefox: bool,
     sockets: Arc<Semaphore>,
@@ -76,6 +85,8 @@ struct SessionEntry {
 pub struct BearerSession {
     /// Its number, as [`SessionToken::id`] tells.
     pub id: u64,
+    /// The extension's id; `None`: a program of the user's own.
+    pub extension: Option<String>,
     /// Places for its WebSockets.
     pub sockets: Arc<Semaphore>,
     /// Cancelled when the session ends or begins anew.
@@ -105,13 +116,18 @@ pub enum Denied {
 }
 
 impl Access {
-    /// No sessions yet.
+    /// No sessions yet. `grants`: what extensions may do.
     ///
     /// # Errors
     ///
     /// If the operating system has no random numbers.
-    pub fn new() -> Result<Self, getrandom::Error> {
-        Ok(Self { shared: Arc::new(Shared { user_token: Token::random()?, sessions: Mutex::default() }) })
+    pub fn new(grants: Grants) -> Result<Self, getrandom::Error> {
+        Ok(Self { shared: Arc::new(Shared { user_token: Token::random()?, grants, sessions: Mutex::default() }) })
+    }
+
+    /// What extensions may do.
+    pub fn grants(&self) -> &Grants {
+        &self.shared.grants
     }
 
     /// The token for the runtime file.
@@ -121,13 +137,13 @@ impl Access {
 
     /// A token for one session, and its extension's origin as an allowed one, while the session lasts.
     ///
-    /// `origin`: as browsers send it, without a trailing slash: `chrome-extension://…`.
+    /// `origin`: as browsers send it, without a trailing slash: `chrome-extension://…`. `extension`: its id.
     ///
     /// # Errors
     ///
     /// If the operating system has no random numbers.
-    pub fn admit(&self, origin: Option<String>) -> Result<SessionToken, getrandom::Error> {
-        self.admit_entry(origin, false)
+    pub fn admit(&self, origin: Option<String>, extension: Option<String>) -> Result<SessionToken, getrandom::Error> {
+        self.admit_entry(origin, extension, false)
     }
 
     /// A token for a session of a Firefox extension, whose origin is not known yet.
@@ -135,17 +151,22 @@ impl Access {
     /// # Errors
     ///
     /// If the operating system has no random numbers.
-    pub fn admit_firefox(&self) -> Result<SessionToken, getrandom::Error> {
-        self.admit_entry(None, true)
+    pub fn admit_firefox(&self, extension: Option<String>) -> Result<SessionToken, getrandom::Error> {
+        self.admit_entry(None, extension, true)
     }
 
-    fn admit_entry(&self, origin: Option<String>, is_firefox: bool) -> Result<SessionToken, getrandom::Error> {
+    fn admit_entry(
+        &self,
+        origin: Option<String>,
+        extension: Option<String>,
+        is_firefox: bool,
+    ) -> Result<SessionToken, getrandom::Error> {
         let token = Token::random()?;
         let mut sessions = self.sessions();
         sessions.last_id += 1;
         let id = sessions.last_id;
         let (sockets, over) = (Arc::new(Semaphore::new(MAX_SOCKETS)), CancellationToken::new());
-        sessions.entries.push(SessionEntry { id, token: token.clone(), origin, is_firefox, sockets, over });
+        sessions.entries.push(SessionEntry { id, token: token.clone(), origin, extension, is_firefox, sockets, over });
         Ok(SessionToken { id, token, shared: Arc::clone(&self.shared) })
     }
 
@@ -192,7 +213,12 @@ impl Access {
             (Some(told), Some(own)) => told == own.as_bytes(),
             (None, _) | (_, None) => true,
         };
-        is_own.then(|| BearerSession { id: entry.id, sockets: Arc::clone(&entry.sockets), over: entry.over.clone() })
+        is_own.then(|| BearerSession {
+            id: entry.id,
+            extension: entry.extension.clone(),
+            sockets: Arc::clone(&entry.sockets),
+            over: entry.over.clone(),
+        })
     }
 
     /// Takes the origin of a request for that of the Firefox extension whose token it bears, if that has none yet: only
@@ -313,7 +339,7 @@ mod tests {
 
     #[test]
     fn a_process_of_the_same_user_needs_no_token() {
-        let access = Access::new().unwrap();
+        let access = Access::new(Grants::default()).unwrap();
         assert_eq!(check(&access, Peer::SameUser, &[]), Ok(()));
         for peer in [Peer::OtherUser, Peer::Unknown] {
             assert_eq!(check(&access, peer, &[]), Err(Denied::Caller));
@@ -322,7 +348,7 @@ mod tests {
 
     #[test]
     fn the_host_is_ours_or_nothing_is_answered() {
-        let access = Access::new().unwrap();
+        let access = Access::new(Grants::default()).unwrap();
         let bearer = format!("Bearer {}", access.user_token().as_str());
         for (host, ours) in [
             ("127.0.0.1:50052", true),
@@ -346,15 +372,15 @@ mod tests {
     #[test]
     fn a_request_without_any_host_is_denied() {
         let (parts, ()) = Request::get("/healthz").body(()).unwrap().into_parts();
-        let access = Access::new().unwrap();
+        let access = Access::new(Grants::default()).unwrap();
         let local = "127.0.0.1:50052".parse().unwrap();
         assert_eq!(access.check(local, Peer::SameUser, &parts), Err(Denied::Host));
     }
 
     #[test]
     fn a_browser_needs_a_token_even_on_the_same_user() {
-        let access = Access::new().unwrap();
-        let session = access.admit(Some(EXTENSION.to_owned())).unwrap();
+        let access = Access::new(Grants::default()).unwrap();
+        let session = access.admit(Some(EXTENSION.to_owned()), None).unwrap();
         let bearer = format!("bearer {}", session.token().as_str());
         let denied = Err(Denied::Caller);
         let case = |headers: &[(&str, &str)]| check(&access, Peer::SameUser, headers);
@@ -367,8 +393,8 @@ mod tests {
 
     #[test]
     fn an_origin_is_a_connected_extensions_even_with_a_token() {
-        let access = Access::new().unwrap();
-        let session = access.admit(Some(EXTENSION.to_owned())).unwrap();
+        let access = Access::new(Grants::default()).unwrap();
+        let session = access.admit(Some(EXTENSION.to_owned()), None).unwrap();
         let bearer = format!("Bearer {}", session.token().as_str());
         let with = |origin: &str| {
             let headers = [("origin", origin), ("authorization", bearer.as_str())];
@@ -383,9 +409,9 @@ mod tests {
     #[test]
     fn a_firefox_extensions_origin_is_that_of_the_first_request_with_its_token() {
         const ORIGIN: &str = "moz-extension://b9db16a4-6edc-47ec-a1f4-b86292ed211d";
-        let access = Access::new().unwrap();
-        let chromium = access.admit(Some(EXTENSION.to_owned())).unwrap();
-        let firefox = access.admit_firefox().unwrap();
+        let access = Access::new(Grants::default()).unwrap();
+        let chromium = access.admit(Some(EXTENSION.to_owned()), None).unwrap();
+        let firefox = access.admit_firefox(None).unwrap();
         let with = |origin: &str, token: &str| {
             let bearer = format!("Bearer {token}");
             check(&access, Peer::SameUser, &[("origin", origin), ("authorization", bearer.as_str())])
@@ -405,8 +431,8 @@ mod tests {
 
     #[test]
     fn tokens_end_with_their_session() {
-        let access = Access::new().unwrap();
-        let (one, two) = (access.admit(None).unwrap(), access.admit(None).unwrap());
+        let access = Access::new(Grants::default()).unwrap();
+        let (one, two) = (access.admit(None, None).unwrap(), access.admit(None, None).unwrap());
         let with = |token: &str| {
             let bearer = format!("Bearer {token}");
             check(&access, Peer::OtherUser, &[("authorization", &bearer)])
@@ -423,9 +449,9 @@ mod tests {
 
     #[test]
     fn a_sockets_token_comes_in_a_subprotocol() {
-        let access = Access::new().unwrap();
-        let session = access.admit(Some(EXTENSION.to_owned())).unwrap();
-        let other = access.admit(Some(EXTENSION.replace('a', "b"))).unwrap();
+        let access = Access::new(Grants::default()).unwrap();
+        let session = access.admit(Some(EXTENSION.to_owned()), None).unwrap();
+        let other = access.admit(Some(EXTENSION.replace('a', "b")), None).unwrap();
         let offered = format!("framehost,framehost.token.{}", session.token().as_str());
         let headers = [("origin", EXTENSION), ("sec-websocket-protocol", offered.as_str())];
         assert_eq!(check(&access, Peer::SameUser, &headers), Ok(()));
@@ -454,7 +480,7 @@ mod tests {
 
     #[test]
     fn a_foreign_bearer_from_an_accepted_peer_is_ignored() {
-        let access = Access::new().unwrap();
+        let access = Access::new(Grants::default()).unwrap();
         let headers = [("authorization", "Bearer hf_abcdef")];
         assert_eq!(check(&access, Peer::SameUser, &headers), Ok(()));
         assert_eq!(check(&access, Peer::Unknown, &headers), Err(Denied::Caller));

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::access::Scope;
+
 /// Brings a browser extension's pictures to local machine learning, and one verified model cache to both.
 ///
 /// Browsers start framehost-relay, which lies beside it and starts the hub; the commands below are for people.
@@ -35,6 +37,10 @@ pub(super) enum Command {
     Install(InstallArguments),
     /// Take that back
     Uninstall(UninstallArguments),
+    /// Let an extension use cameras or the screen, or show what it may; holds at once
+    Allow(AllowArguments),
+    /// Take that back; holds at once, and ends what it captures
+    Revoke(RevokeArguments),
     /// Look for what keeps framehost from working, and say what to do about it; ends with 1 if something does
     Doctor(DoctorArguments),
 }
@@ -382,6 +388,40 @@ pub(super) struct InstallArguments {
 
     #[command(flatten)]
     pub(super) target: TargetArguments,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AllowArguments {
+    /// The extension, as chrome://extensions or about:debugging shows its id [default: list all that were named]
+    pub(super) extension_id: Option<String>,
+
+    /// frames (send pictures, watch streams), models, devices (know which there are), camera, screen [default: show what
+    /// it may]
+    #[arg(value_name = "SCOPE", value_parser = scope, requires = "extension_id")]
+    pub(super) scopes: Vec<Scope>,
+
+    /// For programs
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RevokeArguments {
+    /// The extension
+    pub(super) extension_id: String,
+
+    /// What it may no longer: frames, models, devices, camera, screen [default: all of them]
+    #[arg(value_name = "SCOPE", value_parser = scope)]
+    pub(super) scopes: Vec<Scope>,
+
+    /// For programs
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+fn scope(word: &str) -> Result<Scope, String> {
+    let known = || Scope::ALL.map(Scope::as_str).join(", ");
+    Scope::parse(word).ok_or_else(|| format!("expected one of {}", known()))
 }
 
 #[derive(Debug, Args)]

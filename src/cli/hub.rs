@@ -9,7 +9,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use super::arguments::HubArguments;
 use crate::{
-    config::{Config, ConfigError, Paths},
+    config::{self, Config, ConfigError, Paths},
     hub::{
         self, HubOptions, HubSettings, RuntimeFile,
         lock::{self, HubLock},
@@ -77,7 +77,7 @@ fn serve(arguments: &HubArguments, paths: &Paths) -> anyhow::Result<ExitCode> {
 pub(super) fn settings(paths: &Paths, embedded: bool) -> Result<HubSettings, ConfigError> {
     let config = Config::read(paths)?;
     let sources = SourceOptions { ffmpeg: config.ffmpeg, state_dir: Some(paths.state_dir.clone()) };
-    Ok(HubSettings { embedded, sources, video_dirs: config.video_dirs })
+    Ok(HubSettings { embedded, sources, video_dirs: config.video_dirs, grants: config::grants(paths) })
 }
 
 /// Takes as many descriptors as the system lets us have: sessions may hold thousands of model files open, and the usual

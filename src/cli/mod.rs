@@ -6,6 +6,7 @@
 //! Host mode is found before anything is parsed: an extension origin as first argument (Chrome), a manifest path and
 //! an extension id (Firefox), or no argument and a standard input that is no terminal (a test harness).
 
+mod allow;
 mod arguments;
 mod capture;
 mod care;
@@ -60,6 +61,8 @@ pub fn run() -> ExitCode {
             Command::Record(arguments) => record::run(&arguments),
             Command::Install(arguments) => install::install(&arguments),
             Command::Uninstall(arguments) => install::uninstall(&arguments),
+            Command::Allow(arguments) => allow::allow(&arguments),
+            Command::Revoke(arguments) => allow::revoke(&arguments),
             Command::Doctor(arguments) => doctor::run(&arguments),
         },
     };

@@ -125,6 +125,11 @@ fn print(status: &Value) -> io::Result<()> {
         let [id, extension, client, pid, streams] =
             ["session", "extension", "client", "pid", "streams"].map(|field| show(session, field));
         say(format_args!("  {id}  {extension}  {client}  process {pid}  {streams} streams"))?;
+        let allowed = list(session, "allowed");
+        if session.get("allowed").is_some_and(Value::is_array) {
+            let words: Vec<_> = allowed.iter().filter_map(Value::as_str).collect();
+            say(format_args!("    may: {}", if words.is_empty() { "nothing".to_owned() } else { words.join(", ") }))?;
+        }
     }
     say(format_args!("streams:       {}", streams.len()))?;
     for stream in &streams {

@@ -63,7 +63,7 @@ impl pb::stream_service_server::StreamService for Frames {
         let max_width = (request.max_width != 0).then_some(request.max_width.into());
         let max_fps = (request.max_fps != 0.0).then_some(request.max_fps);
         let wish = Wish::new(accept, max_width, max_fps)?;
-        let options = SubscribeOptions { wait: request.wait, queue, wish };
+        let options = SubscribeOptions { wait: request.wait, queue, wish, ..SubscribeOptions::default() };
         let subscription = self.streams.subscribe(&stream_id, options)?;
         Ok(Response::new(Box::pin(frames(subscription))))
     }

@@ -39,7 +39,7 @@ use tonic::{body::Body, codegen::Service as _, service::Routes};
 pub(crate) use self::hub_protocol::fuzz;
 use self::preface::{Protocol, Rewound};
 use crate::{
-    access::{Access, Peer},
+    access::{Access, Peer, Scope},
     activity::{Activity, ActivityGuard},
     models::SharedModels,
     streams::Streams,
@@ -256,11 +256,19 @@ async fn answer(
         });
     }
     connection.authenticated.get_or_init(|| service.activity.enter());
+    // Of an extension, which has its scopes and no business with gRPC; a program of the user's own has neither.
+    let extension = service.access.session(&parts.headers).and_then(|session| session.extension);
+    if is_grpc && extension.is_some() {
+        return Ok(denied_grpc());
+    }
     if is_grpc {
         return service.routes.call(Request::from_parts(parts, body)).await;
     }
     if let Some(response) = websocket::answer(&service, &connection, &mut parts) {
         return Ok(response);
+    }
+    if !service.access.grants().allow(extension.as_deref(), Scope::Models) && hub_protocol::is_asked(&parts) {
+        return Ok(json(StatusCode::FORBIDDEN, r#"{"error":"permission_denied"}"#));
     }
     if let Some(response) = hub_protocol::answer(&service.models, &parts, body).await {
         return Ok(response);

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    access::{Access, SessionToken, Token},
+    access::{Access, Grants, Scope, SessionToken, Token},
     activity::{Activity, ActivityGuard},
     error::ErrorKind,
     http::Places,
@@ -37,6 +37,8 @@ pub struct HubSettings {
     pub sources: SourceOptions,
     /// Directories whose video files extensions may open.
     pub video_dirs: Vec<PathBuf>,
+    /// What else extensions may do.
+    pub grants: Grants,
 }
 
 /// The state of one hub.
@@ -77,6 +79,8 @@ pub struct SessionSnapshot {
     pub pid: Option<u32>,
     /// Streams that it holds.
     pub streams: usize,
+    /// What the user has allowed the extension, as it is now; `None`: no extension, which may everything.
+    pub allowed: Option<Vec<&'static str>>,
 }
 
 /// A session's place in the hub, until it is dropped.
@@ -102,7 +106,7 @@ impl Hub {
             sources: Sources::new(settings.sources),
             video_dirs: settings.video_dirs,
             models,
-            access: Access::new()?,
+            access: Access::new(settings.grants)?,
             activity: Activity::default(),
             places: Places::default(),
             address: watch::Sender::new(None),
@@ -175,7 +179,12 @@ impl Hub {
 
     /// The sessions in the order in which they came.
     pub fn sessions(&self) -> Vec<SessionSnapshot> {
-        self.table().by_number.values().cloned().collect()
+        let mut sessions: Vec<_> = self.table().by_number.values().cloned().collect();
+        for session in &mut sessions {
+            let scopes = session.extension.as_deref().map(|extension| self.access.grants().of(extension));
+            session.allowed = scopes.map(|scopes| scopes.into_iter().map(Scope::as_str).collect());
+        }
+        sessions
     }
 
     /// Gives a client its place.
@@ -185,8 +194,8 @@ impl Hub {
     /// `resource_exhausted` with [`MAX_SESSIONS`] sessions.
     pub fn register(self: &Arc<Self>, caller: &Caller) -> Result<Registration, Failure> {
         let admitted = match &caller.firefox_id {
-            Some(_) => self.access.admit_firefox(),
-            None => self.access.admit(caller.origin.clone()),
+            Some(_) => self.access.admit_firefox(caller.extension()),
+            None => self.access.admit(caller.origin.clone(), caller.extension()),
         };
         let token = admitted.map_err(|error| Failure::new(ErrorKind::Internal, error))?;
         let mut table = self.table();
@@ -204,6 +213,7 @@ impl Hub {
             client: None,
             pid: caller.pid,
             streams: 0,
+            allowed: None,
         };
         table.by_number.insert(number, snapshot);
         Ok(Registration { hub: Arc::clone(self), number, session_id, token, _activity: self.activity.enter() })

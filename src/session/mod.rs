@@ -11,6 +11,7 @@
 //! Data path: bytes -> `framing::Decoder` -> `message::Request` -> `frames` | `models` -> `outbound` -> bytes.
 
 mod frames;
+mod grants;
 mod models;
 mod openings;
 mod outbound;
@@ -141,6 +142,7 @@ pub async fn serve(
         }
     };
     let mut session = Session {
+        extension: caller.extension(),
         hub,
         registration,
         out,
@@ -172,6 +174,8 @@ pub async fn serve(
 /// What one session holds.
 struct Session {
     hub: Arc<Hub>,
+    /// The extension's id; `None`: a program of the user's own.
+    extension: Option<String>,
     registration: Registration,
     out: Outbound,
     streams: HashMap<StreamId, OpenStream>,
@@ -198,6 +202,8 @@ impl Session {
         let mut decoder = Decoder::new(MAX_INBOUND_BODY);
         // The turn of acknowledgements among all that waits for the client, kept from one round to the next: chunks of
         // models wait there, too, and must not keep credits from coming back.
+        let mut look_again = tokio::time::interval(grants::LOOK_AGAIN);
+        look_again.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut place: Option<Pin<Box<dyn Future<Output = Option<Place>> + Send>>> = None;
         loop {
             if let Err(error) = self.take_bodies(&mut decoder).await {
@@ -212,6 +218,7 @@ impl Session {
                 () = self.out.closed() => return Ended::Normally,
                 Some(done) = self.open_requests.join_next() => self.request_done(done).await,
                 () = finished.notified() => self.end_finished_sources().await,
+                _ = look_again.tick(), if self.captures() => self.end_what_is_not_allowed().await,
                 got = async {
                     match &mut place {
                         Some(place) => place.await,

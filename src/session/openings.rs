@@ -152,7 +152,7 @@ impl Session {
             let opened = Opened { stream_id: id.as_str(), source: kind, frame_credits: None, granted: Some(granted) };
             self.out.ok(request_id, &opened).await;
         }
-        self.hold(&id, Arc::clone(running.publisher()), Feed::Source(running));
+        self.hold(&id, Arc::clone(running.publisher()), Feed::Source { running, kind });
     }
 
     /// Answers who has opened a stream, and who has closed it before it was open.

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::{FRAME_CREDITS, Reply, Session, ok};
 use crate::{
+    access::Scope,
     error::ErrorKind,
     framing::{MAX_INBOUND_BODY, MAX_OUTBOUND_BODY},
     hub::SessionSnapshot,
@@ -83,6 +84,9 @@ pub(super) struct Nothing {}
 
 impl Session {
     pub(super) async fn dispatch(&mut self, request: &Request<'_>) -> Result<Reply, Failure> {
+        if request.kind().starts_with("models.") {
+            self.may(Scope::Models)?;
+        }
         match request.kind() {
             "frame" => self.frame(request),
             "packet" => self.packet(request),
@@ -144,6 +148,7 @@ impl Session {
 
     /// Devices take their time to answer.
     fn devices(&mut self, request: &Request<'_>) -> Result<Reply, Failure> {
+        self.may(Scope::Devices)?;
         let sources = self.hub.sources().clone();
         self.answer_later(request, async move {
             let listing = tokio::task::spawn_blocking(move || sources.list_devices());

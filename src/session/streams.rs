@@ -18,6 +18,7 @@ use super::{
     stream_id,
 };
 use crate::{
+    access::Scope,
     frame::{Format, fragment::Reassembler},
     message::{Failure, Request, page},
     source::{Running, SourceState},
@@ -39,8 +40,8 @@ pub(super) struct OpenStream {
 pub(super) enum Feed {
     /// The client's `frame` and `packet` requests, and its WebSockets.
     Extension { intake: OpenIntake, reassembler: Reassembler },
-    /// A thread of the hub.
-    Source(Running),
+    /// A thread of the hub. `kind`: of the source.
+    Source { running: Running, kind: &'static str },
 }
 
 #[derive(Serialize)]
@@ -117,7 +118,9 @@ impl Session {
             Some(_) => stream_id(request)?,
             None => self.unused_stream_id()?,
         };
-        match self.source(request.required::<SourceRequest>("source")?)? {
+        let source = self.source(request.required::<SourceRequest>("source")?)?;
+        self.may_open(source.as_ref())?;
+        match source {
             Some(spec) => self.open_source(request, id, spec).await,
             None => self.open_extension(&id),
         }
@@ -139,7 +142,7 @@ impl Session {
     pub(super) fn hold(&mut self, id: &StreamId, publisher: Arc<Publisher>, feed: Feed) {
         let feedback = carry_feedback(id.clone(), publisher.feedback(), self.out.clone());
         let mut carriers = vec![AbortOnDropHandle::new(tokio::spawn(feedback))];
-        if let Feed::Source(running) = &feed {
+        if let Feed::Source { running, .. } = &feed {
             let finished = Arc::clone(&self.finished_sources);
             let state = carry_state(id.clone(), running.state(), finished, self.out.clone());
             carriers.push(AbortOnDropHandle::new(tokio::spawn(state)));
@@ -149,6 +152,7 @@ impl Session {
     }
 
     pub(super) fn stream_list(&self, request: &Request<'_>) -> Result<Reply, Failure> {
+        self.may(Scope::Frames)?;
         let streams: Vec<_> = self.hub.streams().list().into_iter().map(StreamCounters::from).collect();
         let page = page(&streams, request.optional::<&str>("page_token")?)?;
         ok(&StreamPage { streams: page.items, next_page_token: page.next_page_token })
@@ -172,7 +176,7 @@ impl Session {
     pub(super) async fn end_finished_sources(&mut self) {
         let ended = |stream: &OpenStream| match &stream.feed {
             Feed::Extension { .. } => None,
-            Feed::Source(running) => match &*running.state().borrow() {
+            Feed::Source { running, .. } => match &*running.state().borrow() {
                 SourceState::Ended(trouble) => Some(trouble.clone()),
                 SourceState::Live | SourceState::Lost(_) => None,
             },
@@ -180,14 +184,19 @@ impl Session {
         let finished: Vec<(StreamId, Option<Trouble>)> =
             self.streams.iter().filter_map(|(id, stream)| Some((id.clone(), ended(stream)?))).collect();
         for (id, trouble) in finished {
-            if let Some(stream) = self.streams.remove(&id) {
-                stream.close().await;
-            }
-            let reason = if trouble.is_some() { "failed" } else { "finished" };
-            let error = trouble.as_ref().map(TroubleFields::from);
-            self.out.event("stream_ended", StreamEnded { stream_id: id.as_str(), reason, error }).await;
+            self.end_stream(&id, trouble.as_ref()).await;
+        }
+    }
+
+    /// Closes a stream and tells the client.
+    pub(super) async fn end_stream(&mut self, id: &StreamId, trouble: Option<&Trouble>) {
+        if let Some(stream) = self.streams.remove(id) {
+            stream.close().await;
         }
         self.registration.set_streams(self.streams.len());
+        let reason = if trouble.is_some() { "failed" } else { "finished" };
+        let error = trouble.map(TroubleFields::from);
+        self.out.event("stream_ended", StreamEnded { stream_id: id.as_str(), reason, error }).await;
     }
 
     pub(super) async fn close_all_streams(&mut self) {
@@ -211,7 +220,7 @@ impl OpenStream {
     /// Stops the source, if it has one, and tells the last counters.
     async fn close(self) -> StreamSnapshot {
         let counters = match self.feed {
-            Feed::Source(running) => close_source(running).await,
+            Feed::Source { running, .. } => close_source(running).await,
             Feed::Extension { .. } => None,
         };
         counters.unwrap_or_else(|| self.publisher.snapshot())

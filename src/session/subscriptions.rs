@@ -7,6 +7,7 @@ use tokio::task::AbortHandle;
 
 use super::{Reply, Session, ok, outbound::Outbound, sources::TroubleFields, stream_id};
 use crate::{
+    access::Scope,
     error::ErrorKind,
     frame::{Codec, Format, Metadata},
     framing::MAX_OUTBOUND_BODY,
@@ -70,6 +71,7 @@ impl Session {
         let wish = Wish::new(vec![format], request.optional("max_width")?, request.optional("max_fps")?)?
             .with_max_bytes(MAX_PREVIEW_BYTES);
         let wait = request.optional("wait")?.unwrap_or_default();
+        self.may(Scope::Frames)?;
         self.subscriptions.retain(|_, subscription| !subscription.carrier.is_finished());
         if self.subscriptions.len() >= MAX_SUBSCRIPTIONS {
             let problem = format!("this session has {MAX_SUBSCRIPTIONS} subscriptions already");
@@ -79,7 +81,8 @@ impl Session {
             let failure = Failure::new(ErrorKind::AlreadyExists, "this session has subscribed to this stream");
             return Err(failure.with("stream_id", stream_id(request)?.as_str()));
         };
-        let options = SubscribeOptions { wait, queue: Queue::Latest, wish };
+        let sight = self.hub.access().grants().sight(self.extension.as_deref());
+        let options = SubscribeOptions { wait, queue: Queue::Latest, wish, sight };
         let subscription = Arc::new(self.hub.streams().subscribe(place.key(), options)?);
         let answer = ok(&Subscribed { stream_id: place.key().as_str(), format: format.as_str() });
         let carrier = tokio::spawn(carry_frames(Arc::clone(&subscription), self.out.clone())).abort_handle();

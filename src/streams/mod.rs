@@ -19,6 +19,7 @@ mod feedback;
 mod intake;
 mod publisher;
 mod queue;
+mod sight;
 mod stream;
 mod subscription;
 mod table;
@@ -33,6 +34,7 @@ pub use self::{
     intake::{Intake, OpenIntake, PictureFields},
     publisher::{Origin, Publisher},
     queue::{MAX_FIFO_DEPTH, Notice, Queue, QueueError},
+    sight::Sight,
     subscription::{Delivered, Event, Subscription},
     table::Streams,
     wish::{Wish, WishError},
@@ -96,6 +98,8 @@ pub struct SubscribeOptions {
     pub queue: Queue,
     /// What is accepted; anything unless set.
     pub wish: Wish,
+    /// Which sources may be seen; any unless set.
+    pub sight: Sight,
 }
 
 /// What is wrong with a stream's source, or with what a subscriber wants of it.
@@ -107,6 +111,14 @@ pub struct Trouble {
     pub reason: &'static str,
     /// For people.
     pub message: String,
+}
+
+impl Trouble {
+    /// The user has not allowed an extension pictures of a source of this kind, or does not any more.
+    pub fn no_consent(source_kind: &'static str) -> Self {
+        let error = StreamError::NoConsent { source_kind };
+        Self { kind: error.kind(), reason: "no_consent", message: error.to_string() }
+    }
 }
 
 /// Why a stream cannot be opened, found or subscribed to.
@@ -121,6 +133,10 @@ pub enum StreamError {
     /// Nobody opened it, or its publisher is gone.
     #[error("no stream {id:?}")]
     NotFound { id: String },
+
+    /// The user has not said that the extension may have pictures of such a source.
+    #[error("the user has not allowed this extension the {source_kind}: framehost allow EXTENSION_ID {source_kind}")]
+    NoConsent { source_kind: &'static str },
 
     /// It has a publisher already.
     #[error("stream {id:?} is open already")]
@@ -145,6 +161,7 @@ impl StreamError {
         match self {
             Self::BadId { .. } => ErrorKind::InvalidArgument,
             Self::NotFound { .. } => ErrorKind::NotFound,
+            Self::NoConsent { .. } => ErrorKind::PermissionDenied,
             Self::AlreadyOpen { .. } => ErrorKind::AlreadyExists,
             Self::TooManyStreams { .. } | Self::TooManySubscribers { .. } | Self::TooManyViews { .. } => {
                 ErrorKind::ResourceExhausted

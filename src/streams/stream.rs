@@ -133,6 +133,9 @@ impl Stream {
         options: SubscribeOptions,
     ) -> Result<Subscription, StreamError> {
         let mut state = self.state();
+        if state.publisher.is_some() && !options.sight.covers(state.source) {
+            return Err(StreamError::NoConsent { source_kind: state.source });
+        }
         if state.subscribers.len() >= MAX_SUBSCRIBERS {
             return Err(StreamError::TooManySubscribers { id: self.id.to_string(), limit: MAX_SUBSCRIBERS });
         }
@@ -152,7 +155,7 @@ impl Stream {
         }
         drop(state);
         self.room.tell();
-        Ok(Subscription::new(Arc::clone(self), table.clone(), id, queue))
+        Ok(Subscription::new(Arc::clone(self), table.clone(), id, queue, options.sight))
     }
 
     pub(super) fn unsubscribe(&self, id: u64) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    StreamId, SubscriberSnapshot, Trouble,
+    Sight, StreamId, SubscriberSnapshot, Trouble,
     queue::{FrameQueue, Item, Notice},
     stream::Stream,
     table::Streams,
@@ -39,11 +39,18 @@ pub struct Subscription {
     table: Streams,
     id: u64,
     queue: Arc<FrameQueue>,
+    sight: Sight,
 }
 
 impl Subscription {
-    pub(super) const fn new(stream: Arc<Stream>, table: Streams, id: u64, queue: Arc<FrameQueue>) -> Self {
-        Self { stream, table, id, queue }
+    pub(super) const fn new(
+        stream: Arc<Stream>,
+        table: Streams,
+        id: u64,
+        queue: Arc<FrameQueue>,
+        sight: Sight,
+    ) -> Self {
+        Self { stream, table, id, queue, sight }
     }
 
     /// The stream's name.
@@ -80,7 +87,11 @@ impl Subscription {
         loop {
             match self.queue.next().await {
                 Item::Frame { frame, dropped, .. } => {
-                    return Event::Frame(Delivered { frame, dropped, source: self.stream.state().source });
+                    let source = self.stream.state().source;
+                    if !self.sight.covers(source) {
+                        return Event::End(Some(Trouble::no_consent(source)));
+                    }
+                    return Event::Frame(Delivered { frame, dropped, source });
                 }
                 Item::Notice(notice) => return Event::Notice(notice),
                 Item::End(end) => return Event::End(end),

@@ -192,7 +192,8 @@ async fn results_reach_the_publisher_and_the_oldest_goes_first() {
 async fn who_does_not_read_to_the_end_is_in_nobodys_way() {
     let streams = Streams::default();
     let wish = || Wish::new(vec![Format::parse("bgr").unwrap()], None, None).unwrap();
-    let options = || SubscribeOptions { wait: true, queue: Queue::fifo(9).unwrap(), wish: wish() };
+    let options =
+        || SubscribeOptions { wait: true, queue: Queue::fifo(9).unwrap(), wish: wish(), ..SubscribeOptions::default() };
     let first = streams.open(&id("s"), from("synthetic")).unwrap();
     let deaf = streams.subscribe(&id("s"), options()).unwrap();
     first.publish(frame(1), None);
@@ -216,7 +217,8 @@ async fn a_file_that_takes_over_from_a_live_publisher_loses_nothing() {
         let streams = Streams::default();
         let wish = Wish::new(vec![Format::parse("rgb").unwrap()], None, None).unwrap();
         let first = streams.open(&id("s"), from("extension")).unwrap();
-        let options = SubscribeOptions { wait: true, queue: Queue::fifo(3).unwrap(), wish };
+        let options =
+            SubscribeOptions { wait: true, queue: Queue::fifo(3).unwrap(), wish, ..SubscribeOptions::default() };
         let subscription = streams.subscribe(&id("s"), options).unwrap();
         first.publish(frame_in("bgr", 1), None);
         assert_eq!(numbers(&subscription, 1).await, [(0, 0)], "{format}");

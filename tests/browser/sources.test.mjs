@@ -250,6 +250,13 @@ test('this machine\'s screen is exact in the preview and at a worker; the browse
   await pollSummary(page, 'the host has a screen to choose', () => list(page, 'Device').locator('option', { hasText: '1280 × 720' }).count());
   await choose(page, 'Format', 'png');
   await choose(page, 'Width at most', '1280');
+  // Nobody has allowed it, and no page can.
+  await press(page, 'Start');
+  const refused = await pollSummary(page, 'the screen is refused', ({ problem, running }) => !running && problem);
+  assert.equal(refused.problem.code, 'permission_denied');
+  assert.match(refused.problem.message, new RegExp(`framehost allow ${world.extensionId} screen`));
+  assert.deepEqual(await streamIds(world), []);
+  await world.framehost('allow', world.extensionId, 'screen');
   await press(page, 'Start');
   const { about } = await pollSummary(page, 'the preview shows it', ({ preview }) => preview.stream_id === 'host-screen' && preview.shown >= 3 && preview.format === 'png');
   assert.match(about, /1280 × 720, 10 fps, rgb$/);
@@ -282,7 +289,14 @@ test('this machine\'s screen is exact in the preview and at a worker; the browse
   await poll('the hub has died', () => !isAlive(pid));
   await pollSummary(page, 'the preview goes on', (now) => now.hub_restarts === 1 && now.preview.state === 'live' && now.preview.shown >= shown + 5);
 
+  // What was allowed is taken back, and ends.
+  await world.framehost('revoke', world.extensionId, 'screen');
+  const { problem } = await pollSummary(page, 'the stream ends', (now) => !now.running && now.problem);
+  assert.equal(problem.code, 'permission_denied');
+  await onlyStreams(world, []);
+
   await choose(page, 'Source', 'screen');
+  await press(page, 'Start');
   await pollSummary(page, 'the browser captures the screen', ({ source, acked }) => source === 'screen' && acked >= 3);
   const [frame] = await receive(world, 'screen', { frames: 1 });
   assert.deepEqual([frame.width, frame.height, frame.metadata.decoded_from], [1280, 720, 'h264']);

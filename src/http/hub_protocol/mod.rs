@@ -40,6 +40,11 @@ use self::{
 };
 use crate::models::SharedModels;
 
+/// Is it this protocol's?
+pub(super) fn is_asked(parts: &Parts) -> bool {
+    !matches!(Route::of(parts.uri.path()), Ok(None))
+}
+
 /// Answers a request; `None` if it is none of this protocol's.
 pub(super) async fn answer(models: &SharedModels, parts: &Parts, body: Incoming) -> Option<Response<Body>> {
     let route = match Route::of(parts.uri.path()) {

@@ -6,7 +6,7 @@ use sha1::{Digest, Sha1};
 use tonic::body::Body;
 
 use crate::{
-    access::{SUBPROTOCOL, subprotocols},
+    access::{SUBPROTOCOL, Scope, subprotocols},
     error::ErrorKind,
     frame::FrameError,
     streams::{StreamError, WishError},
@@ -32,6 +32,10 @@ impl Refused {
 
     pub(super) fn no_session() -> Self {
         Self::new(StatusCode::FORBIDDEN, "the token is no session's of this origin")
+    }
+
+    pub(super) fn not_allowed(extension: Option<&str>, scope: Scope) -> Self {
+        Self::new(StatusCode::FORBIDDEN, scope.advice(extension))
     }
 
     pub(super) fn too_many() -> Self {
@@ -60,6 +64,7 @@ impl From<StreamError> for Refused {
     fn from(error: StreamError) -> Self {
         let status = match error.kind() {
             ErrorKind::NotFound => StatusCode::NOT_FOUND,
+            ErrorKind::PermissionDenied => StatusCode::FORBIDDEN,
             ErrorKind::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
             _ => StatusCode::BAD_REQUEST,
         };

@@ -21,7 +21,10 @@ use tonic::body::Body;
 
 use self::{handshake::Refused, socket::Socket, subscribe::SubscribeQuery};
 use super::{Connection, Service};
-use crate::streams::{Queue, StreamId, SubscribeOptions};
+use crate::{
+    access::Scope,
+    streams::{Queue, StreamId, SubscribeOptions},
+};
 
 /// Where streams are.
 const PATH: &str = "/v1/streams/";
@@ -49,6 +52,10 @@ fn open(service: &Service, connection: &Connection, parts: &mut Parts, id: &str)
     let query = parts.uri.query().unwrap_or_default();
     let (role, subscribe) = read_query(query)?;
     let session = service.access.session(&parts.headers).ok_or_else(Refused::no_session)?;
+    let extension = session.extension.as_deref();
+    if !service.access.grants().allow(extension, Scope::Frames) {
+        return Err(Refused::not_allowed(extension, Scope::Frames));
+    }
     let place = session.sockets.clone().try_acquire_owned().map_err(|_| Refused::too_many())?;
     let upgrade = parts.extensions.remove::<OnUpgrade>().ok_or_else(Refused::no_upgrade)?;
     match role {
@@ -63,7 +70,8 @@ fn open(service: &Service, connection: &Connection, parts: &mut Parts, id: &str)
             });
         }
         Role::Subscribe => {
-            let options = SubscribeOptions { wait: subscribe.wait, queue: Queue::Latest, wish: subscribe.wish()? };
+            let (wish, sight) = (subscribe.wish()?, service.access.grants().sight(extension));
+            let options = SubscribeOptions { wait: subscribe.wait, queue: Queue::Latest, wish, sight };
             let subscription = service.streams.subscribe(&id, options)?;
             let is_described = subscribe.describe;
             connection.go_on_with(async move {

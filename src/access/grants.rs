@@ -1,0 +1,196 @@
+//! What an extension may do with the hub: the user decides, in `config.json`, and may change his mind at any time.
+//!
+//! Whoever the browser lets start the host (its manifest names them) may send and watch pictures, read models and know
+//! which devices there are. A camera or the screen is for nobody whom the user has not allowed it to.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    fs::Metadata,
+    os::unix::fs::MetadataExt,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use crate::streams::Sight;
+
+/// Words of [`Scope`], by extension. Whoever is not in it may what is usual.
+pub type Allowed = BTreeMap<String, Vec<String>>;
+
+/// Something that an extension may be allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// Send pictures, and watch streams.
+    Frames,
+    /// Read the model cache, and have models fetched into it.
+    Models,
+    /// Know which cameras, screens and windows there are.
+    Devices,
+    /// Capture from cameras, and watch streams of them.
+    Camera,
+    /// Capture screens and windows, and watch streams of them.
+    Screen,
+}
+
+impl Scope {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Frames, Self::Models, Self::Devices, Self::Camera, Self::Screen];
+
+    /// What an extension is allowed of whom the user has said nothing.
+    pub const USUAL: [Self; 3] = [Self::Frames, Self::Models, Self::Devices];
+
+    /// The word for it: `camera`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Frames => "frames",
+            Self::Models => "models",
+            Self::Devices => "devices",
+            Self::Camera => "camera",
+            Self::Screen => "screen",
+        }
+    }
+
+    /// Reads a word. `None`: there is no such scope.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|scope| scope.as_str() == word)
+    }
+
+    /// What to tell whoever is not allowed it.
+    pub fn advice(self, extension: Option<&str>) -> String {
+        let word = self.as_str();
+        let id = extension.unwrap_or("EXTENSION_ID");
+        format!("the user has not allowed this extension {word}: framehost allow {id} {word}")
+    }
+
+    /// What has to be allowed to whoever is to see pictures of a source of this kind.
+    pub fn of_source(kind: &str) -> Self {
+        match kind {
+            "camera" => Self::Camera,
+            "screen" => Self::Screen,
+            _ => Self::Frames,
+        }
+    }
+}
+
+/// What the user has allowed, by extension. Cloning shares it.
+#[derive(Debug, Clone, Default)]
+pub struct Grants {
+    /// `None`: nobody has said anything.
+    file: Option<Arc<File>>,
+    known: Arc<Mutex<Known>>,
+}
+
+/// Where it is written.
+struct File {
+    path: PathBuf,
+    read: Box<dyn Fn() -> Result<Allowed, String> + Send + Sync>,
+}
+
+/// The configuration as it was last read.
+#[derive(Debug, Default)]
+struct Known {
+    /// Of the file: when it was written, which one it is, and its length.
+    state: Option<(i64, i64, u64, u64)>,
+    by_extension: Allowed,
+}
+
+impl Grants {
+    /// What a file says, now and whenever it is asked for. `read` reads it, when it has changed.
+    pub fn new(path: PathBuf, read: impl Fn() -> Result<Allowed, String> + Send + Sync + 'static) -> Self {
+        Self { file: Some(Arc::new(File { path, read: Box::new(read) })), known: Arc::default() }
+    }
+
+    /// May it? `extension`: its id; a caller without one is a program of the user's own, and may.
+    pub fn allow(&self, extension: Option<&str>, scope: Scope) -> bool {
+        extension.is_none_or(|extension| self.of(extension).contains(&scope))
+    }
+
+    /// Which sources it may watch, now and later.
+    pub fn sight(&self, extension: Option<&str>) -> Sight {
+        let Some(extension) = extension.map(str::to_owned) else {
+            return Sight::default();
+        };
+        let grants = self.clone();
+        Sight::new(move |source| grants.allow(Some(&extension), Scope::of_source(source)))
+    }
+
+    /// All that an extension may.
+    pub fn of(&self, extension: &str) -> Vec<Scope> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(file) = &self.file {
+            known.read(file);
+        }
+        match known.by_extension.get(extension) {
+            Some(words) => words.iter().filter_map(|word| Scope::parse(word)).collect(),
+            None => Scope::USUAL.to_vec(),
+        }
+    }
+}
+
+impl Known {
+    /// Reads the file again if it is another one. One that cannot be read changes nothing.
+    fn read(&mut self, file: &File) {
+        let of = |file: &Metadata| (file.mtime(), file.mtime_nsec(), file.ino(), file.len());
+        let state = file.path.metadata().ok().as_ref().map(of);
+        if state == self.state {
+            return;
+        }
+        match (file.read)() {
+            Ok(allowed) => (self.state, self.by_extension) = (state, allowed),
+            Err(problem) => tracing::warn!(problem, "what extensions may do stays as it was"),
+        }
+    }
+}
+
+impl fmt::Debug for File {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("File").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    const ID: &str = "abcdefghijklmnopabcdefghijklmnop";
+
+    #[test]
+    fn what_the_user_says_holds_at_once_and_nothing_else_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("allowed.json");
+        let from = path.clone();
+        let read = move || match fs::read(&from) {
+            Ok(json) => serde_json::from_slice(&json).map_err(|error| error.to_string()),
+            Err(_) => Ok(Allowed::new()),
+        };
+        let grants = Grants::new(path.clone(), read);
+        let check = |expected: &[Scope]| {
+            let allowed = Scope::ALL.into_iter().filter(|scope| grants.allow(Some(ID), *scope));
+            assert_eq!(allowed.collect::<Vec<_>>(), expected);
+        };
+        check(&Scope::USUAL);
+        for words in [&["camera", "of_tomorrow"][..], &[], &["screen", "models"]] {
+            fs::write(&path, serde_json::json!({ID: words}).to_string()).unwrap();
+            let expected: Vec<_> = Scope::ALL.into_iter().filter(|scope| words.contains(&scope.as_str())).collect();
+            check(&expected);
+            assert_eq!(grants.of("another"), Scope::USUAL);
+            assert!(grants.allow(None, Scope::Camera), "a program of the user's own");
+        }
+        fs::write(&path, "{").unwrap();
+        check(&[Scope::Models, Scope::Screen]);
+        fs::remove_file(path).unwrap();
+        check(&Scope::USUAL);
+    }
+
+    #[test]
+    fn words_and_kinds_of_sources_stand_for_scopes() {
+        for scope in Scope::ALL {
+            assert_eq!(Scope::parse(scope.as_str()), Some(scope));
+        }
+        assert_eq!(Scope::parse("everything"), None);
+        let of = ["camera", "screen", "file", "synthetic", "extension", "worker"].map(Scope::of_source);
+        assert_eq!(of, [Scope::Camera, Scope::Screen, Scope::Frames, Scope::Frames, Scope::Frames, Scope::Frames]);
+    }
+}

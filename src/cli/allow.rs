@@ -1,0 +1,86 @@
+//! `framehost allow`, `framehost revoke`: what the user lets an extension do.
+
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::{
+    arguments::{AllowArguments, RevokeArguments},
+    say,
+};
+use crate::{
+    access::Scope,
+    config::{self, Config, Paths},
+    install::{ExtensionId, FirefoxId, InstallError},
+};
+
+pub(super) fn allow(arguments: &AllowArguments) -> anyhow::Result<ExitCode> {
+    let paths = super::paths()?;
+    let Some(id) = &arguments.extension_id else {
+        list(&paths, arguments.json)?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    let id = extension(id)?;
+    let scopes = if arguments.scopes.is_empty() {
+        config::grants(&paths).of(&id)
+    } else {
+        change(&paths, &id, |scope, may| may || arguments.scopes.contains(&scope))?
+    };
+    tell(&id, &scopes, arguments.json)
+}
+
+pub(super) fn revoke(arguments: &RevokeArguments) -> anyhow::Result<ExitCode> {
+    let id = extension(&arguments.extension_id)?;
+    let goes = |scope: Scope| arguments.scopes.is_empty() || arguments.scopes.contains(&scope);
+    let scopes = change(&super::paths()?, &id, |scope, may| may && !goes(scope))?;
+    tell(&id, &scopes, arguments.json)
+}
+
+/// An id of either family, as browsers show it.
+fn extension(id: &str) -> Result<String, InstallError> {
+    match ExtensionId::parse(id) {
+        Ok(id) => Ok(id.to_string()),
+        Err(error) if id.contains(['@', '{']) => FirefoxId::parse(id).map(|id| id.to_string()).map_err(|_| error),
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes what an extension may from now on, and answers with it. What another version has written stays.
+fn change(paths: &Paths, id: &str, decide: impl Fn(Scope, bool) -> bool) -> anyhow::Result<Vec<Scope>> {
+    let mut config = Config::read(paths)?;
+    let before = config::grants(paths).of(id);
+    let after: Vec<_> = Scope::ALL.into_iter().filter(|scope| decide(*scope, before.contains(scope))).collect();
+    let words = config.extensions.entry(id.to_owned()).or_default();
+    words.retain(|word| Scope::parse(word).is_none());
+    words.extend(after.iter().map(|scope| scope.as_str().to_owned()));
+    config.write(paths)?;
+    Ok(after)
+}
+
+fn list(paths: &Paths, json: bool) -> anyhow::Result<()> {
+    let extensions = Config::read(paths)?.extensions;
+    let grants = config::grants(paths);
+    if json {
+        let of = |id: &String| (id.clone(), json!(words(&grants.of(id))));
+        let extensions: serde_json::Map<_, _> = extensions.keys().map(of).collect();
+        return Ok(say(json!({"extensions": extensions, "others": words(&Scope::USUAL)}))?);
+    }
+    for id in extensions.keys() {
+        tell(id, &grants.of(id), false)?;
+    }
+    Ok(say(format_args!("every other extension may: {}", words(&Scope::USUAL).join(", ")))?)
+}
+
+fn tell(id: &str, scopes: &[Scope], json: bool) -> anyhow::Result<ExitCode> {
+    let words = words(scopes);
+    if json {
+        say(json!({"extension": id, "allowed": words}))?;
+    } else {
+        say(format_args!("{id} may: {}", if words.is_empty() { "nothing".to_owned() } else { words.join(", ") }))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn words(scopes: &[Scope]) -> Vec<&'static str> {
+    scopes.iter().map(|scope| scope.as_str()).collect()
+}

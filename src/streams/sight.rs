@@ -1,0 +1,27 @@
+//! Which sources a subscriber may see.
+
+use std::{fmt, sync::Arc};
+
+/// Which kinds of sources (`camera`, `screen`, …) a subscriber may see; all of them unless it says otherwise.
+///
+/// It is asked for each picture: what was allowed may be taken back, and a stream that is waited for may turn out to be
+/// of anything.
+#[derive(Clone, Default)]
+pub struct Sight(Option<Arc<dyn Fn(&'static str) -> bool + Send + Sync>>);
+
+impl Sight {
+    /// As far as `may_see` says so.
+    pub fn new(may_see: impl Fn(&'static str) -> bool + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(may_see)))
+    }
+
+    pub(super) fn covers(&self, source: &'static str) -> bool {
+        self.0.as_ref().is_none_or(|may_see| may_see(source))
+    }
+}
+
+impl fmt::Debug for Sight {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(if self.0.is_some() { "Sight(some)" } else { "Sight(all)" })
+    }
+}

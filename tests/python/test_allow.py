@@ -1,0 +1,216 @@
+"""What extensions may is the user's to say: `framehost allow` and `revoke`, at every door, and at once."""
+
+import http.client
+import json
+import struct
+
+import grpc
+import pytest
+
+import client
+from native import HostError, NativeClient
+from stubs import pb, pb_grpc
+from test_screen import Display
+
+ID = "abcdefghijklmnopabcdefghijklmnop"
+FIREFOX_ID = "sample@framehost.example"
+MODEL = "org/name"
+USUAL = ["frames", "models", "devices"]
+
+
+@pytest.fixture
+def hub(make_hub, tmp_path):
+    hub = make_hub()
+    source = tmp_path / "model"
+    source.mkdir()
+    (source / "a.txt").write_text("a")
+    assert hub.run("models", "import", str(source), MODEL).returncode == 0
+    return hub
+
+
+@pytest.fixture
+def desktop(tmp_path, make_hub):
+    """A hub with a screen to capture."""
+    display = Display(tmp_path)
+    display.paint()
+    try:
+        hub = make_hub(start=False)
+        hub.env["DISPLAY"] = display.name
+        yield hub.start()
+    finally:
+        display.stop()
+
+
+def extension(hub, *arguments):
+    return NativeClient(f"{hub.binary}-relay", hub.env, arguments or [f"chrome-extension://{ID}/"])
+
+
+def told(hub, *arguments):
+    done = hub.run(*arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def refusal(native, kind, **fields):
+    with pytest.raises(HostError) as refused:
+        native.request(kind, **fields)
+    assert refused.value.code == "permission_denied", refused.value
+    assert refused.value.details["reason"] == "no_consent"
+    return refused.value
+
+
+def test_what_is_said_is_shown_and_kept(hub):
+    assert told(hub, "allow") == {"extensions": {}, "others": USUAL}
+    assert told(hub, "allow", ID) == {"extension": ID, "allowed": USUAL}
+    assert told(hub, "allow", ID, "screen", "camera")["allowed"] == [*USUAL, "camera", "screen"]
+    assert told(hub, "revoke", ID, "screen", "models")["allowed"] == ["frames", "devices", "camera"]
+    assert told(hub, "revoke", FIREFOX_ID)["allowed"] == []
+    assert told(hub, "allow")["extensions"] == {ID: ["frames", "devices", "camera"], FIREFOX_ID: []}
+    assert f"{FIREFOX_ID} may: nothing" in hub.run("allow").stdout
+    for wrong in (["allow", ID, "everything"], ["allow", "abc"], ["revoke"], ["allow", "no id@"]):
+        assert hub.run(*wrong).returncode != 0, wrong
+    assert "expected one of frames, models" in hub.run("allow", ID, "everything").stderr
+
+
+def test_a_session_says_what_its_extension_may(hub):
+    hub.run("allow", ID, "camera")
+    with extension(hub) as native, hub.native() as program:
+        native.request("hello", protocol=1)
+        program.request("hello", protocol=1)
+        sessions = {session["extension"]: session["allowed"] for session in native.request("status")["sessions"]}
+        assert sessions == {ID: [*USUAL, "camera"], None: None}
+        assert f"may: {', '.join(USUAL)}, camera" in hub.run("status").stdout
+
+
+@pytest.mark.parametrize(
+    "scope, asked",
+    [
+        ("camera", ("stream.open", {"source": {"kind": "camera"}})),
+        ("screen", ("stream.open", {"source": {"kind": "screen"}})),
+        ("frames", ("stream.open", {"source": {"kind": "extension"}})),
+        ("frames", ("stream.open", {"source": {"kind": "synthetic"}})),
+        ("frames", ("stream.subscribe", {"stream_id": "any", "wait": True})),
+        ("frames", ("stream.list", {})),
+        ("devices", ("devices", {})),
+        ("models", ("models.list", {})),
+        ("models", ("models.open", {"model_id": MODEL, "file_path": "a.txt"})),
+        ("models", ("models.status", {"model_id": MODEL})),
+        ("models", ("models.pull", {"model_id": MODEL})),
+        ("models", ("models.watch", {})),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value[0],
+)
+@pytest.mark.parametrize("argv", [[f"chrome-extension://{ID}/"], ["/x/com.framehost.host.json", FIREFOX_ID]], ids=["chromium", "firefox"])
+def test_a_request_needs_its_scope(hub, scope, asked, argv):
+    kind, fields = asked
+    told(hub, "revoke", ID)
+    told(hub, "revoke", FIREFOX_ID)
+    with extension(hub, *argv) as native:
+        native.request("hello", protocol=1)
+        error = refusal(native, kind, **fields)
+        id = argv[-1].removeprefix("chrome-extension://").rstrip("/")
+        assert error.details["scope"] == scope and f"framehost allow {id} {scope}" in str(error)
+        told(hub, "allow", id, scope)
+        try:
+            native.request(kind, **fields)
+        except HostError as other:
+            # There may be no camera here, and no display.
+            assert other.details.get("reason") != "no_consent"
+
+
+def test_a_program_of_the_users_own_needs_nobodys_leave(desktop):
+    with desktop.native() as native:
+        assert native.request("stream.open", stream_id="s", source={"kind": "screen"})["source"] == "screen"
+
+
+def test_what_is_captured_ends_when_it_is_taken_back(desktop):
+    told(desktop, "allow", ID, "screen")
+    with extension(desktop) as native:
+        native.request("stream.open", stream_id="mine", source={"kind": "screen"})
+        native.request("stream.open", stream_id="pattern", source={"kind": "synthetic"})
+        told(desktop, "revoke", ID, "screen")
+        (ended,) = native.wait_events("stream_ended")
+        assert ended["stream_id"] == "mine" and ended["error"]["code"] == "permission_denied"
+        assert ended["error"]["details"]["reason"] == "no_consent"
+        assert [stream["stream_id"] for stream in native.request("stream.list")["streams"]] == ["pattern"]
+
+
+def test_what_others_capture_is_not_shown_to_an_extension_that_may_not(desktop):
+    """Neither a stream that is open, nor one that is waited for, nor one that it was allowed before."""
+    with extension(desktop) as native, desktop.native() as program:
+        native.request("stream.subscribe", stream_id="later", wait=True)
+        program.request("stream.open", stream_id="later", source={"kind": "screen"})
+        ended = native.wait_events("subscription_ended")[0]
+        assert ended["stream_id"] == "later" and ended["error"]["details"]["reason"] == "no_consent"
+        assert not [event for event in native.events if event["event"] == "frame"]
+        with pytest.raises(HostError) as refused:
+            native.request("stream.subscribe", stream_id="later")
+        assert refused.value.code == "permission_denied"
+
+        told(desktop, "allow", ID, "screen")
+        native.request("stream.subscribe", stream_id="later")
+        native.wait_events("frame")
+        told(desktop, "revoke", ID, "screen")
+        assert native.wait_events("subscription_ended", 2)[1]["error"]["code"] == "permission_denied"
+
+
+def websocket(hub, path, token):
+    """The status of a WebSocket's handshake."""
+    connection = http.client.HTTPConnection("127.0.0.1", hub.port, timeout=20)
+    headers = {
+        "Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==", "Origin": f"chrome-extension://{ID}",
+        "Sec-WebSocket-Protocol": f"framehost, framehost.token.{token}",
+    }
+    connection.request("GET", path, headers=headers)
+    status = connection.getresponse().status
+    connection.close()
+    return status
+
+
+def get(hub, path, token):
+    connection = http.client.HTTPConnection("127.0.0.1", hub.port, timeout=20)
+    connection.request("GET", path, headers={"Authorization": f"Bearer {token}", "Origin": f"chrome-extension://{ID}"})
+    status = connection.getresponse().status
+    connection.close()
+    return status
+
+
+def test_a_session_token_opens_no_other_door(desktop, tmp_path):
+    (tmp_path / "a.txt").write_text("a")
+    source = tmp_path / "model"
+    source.mkdir()
+    (source / "a.txt").write_text("a")
+    assert desktop.run("models", "import", str(source), MODEL).returncode == 0
+    file, info = f"/{MODEL}/resolve/main/a.txt", f"/api/models/{MODEL}"
+    with extension(desktop) as native, desktop.native() as program:
+        token = native.request("hello", protocol=1)["token"]
+        program.request("stream.open", stream_id="screen", source={"kind": "screen"})
+        program.request("stream.open", stream_id="pattern", source={"kind": "synthetic"})
+        assert [get(desktop, path, token) for path in (file, info, "/healthz")] == [200, 200, 200]
+        assert websocket(desktop, "/v1/streams/pattern?role=subscribe", token) == 101
+        assert websocket(desktop, "/v1/streams/screen?role=subscribe", token) == 403
+        told(desktop, "allow", ID, "screen")
+        assert websocket(desktop, "/v1/streams/screen?role=subscribe", token) == 101
+        told(desktop, "revoke", ID)
+        assert [get(desktop, path, token) for path in (file, info, "/healthz")] == [403, 403, 200]
+        assert websocket(desktop, "/v1/streams/pattern?role=subscribe", token) == 403
+
+
+def test_grpc_is_for_no_extension(hub):
+    """A page could send a call by fetch, and read the answer: what an extension may is asked nowhere there."""
+    with extension(hub) as native:
+        token = native.request("hello", protocol=1)["token"]
+        connection = http.client.HTTPConnection("127.0.0.1", hub.port, timeout=20)
+        headers = {
+            "Content-Type": "application/grpc", "TE": "trailers", "Origin": f"chrome-extension://{ID}",
+            "Authorization": f"Bearer {token}",
+        }
+        connection.request("POST", "/ml.StreamService/ListStreams", b"\0" + struct.pack(">I", 0), headers)
+        answer = connection.getresponse()
+        assert answer.headers.get("grpc-status") == str(grpc.StatusCode.PERMISSION_DENIED.value[0])
+        with client.channel(hub.address, local_subchannels=True) as channel:
+            models = pb_grpc.ModelManagementServiceStub(channel)
+            with pytest.raises(grpc.RpcError) as refused:
+                models.ListModels(pb.ListModelsRequest(), metadata=client.bearer(token), timeout=20)
+            assert refused.value.code() == grpc.StatusCode.PERMISSION_DENIED
