@@ -41,6 +41,17 @@ pub(super) enum Command {
     Allow(AllowArguments),
     /// Take that back; holds at once, and ends what it captures
     Revoke(RevokeArguments),
+    /// Print what completes framehost's commands in a shell: framehost completions bash > FILE
+    Completions {
+        /// For which shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual's pages into a directory; for packages
+    #[command(hide = true)]
+    Manual {
+        /// Where; it has to be there
+        directory: PathBuf,
+    },
     /// Look for what keeps framehost from working, and say what to do about it; ends with 1 if something does
     Doctor(DoctorArguments),
 }

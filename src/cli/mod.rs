@@ -10,6 +10,7 @@ mod allow;
 mod arguments;
 mod capture;
 mod care;
+mod describe;
 mod doctor;
 mod env;
 mod host;
@@ -63,6 +64,8 @@ pub fn run() -> ExitCode {
             Command::Uninstall(arguments) => install::uninstall(&arguments),
             Command::Allow(arguments) => allow::allow(&arguments),
             Command::Revoke(arguments) => allow::revoke(&arguments),
+            Command::Completions { shell } => describe::completions(shell),
+            Command::Manual { directory } => describe::manual(&directory),
             Command::Doctor(arguments) => doctor::run(&arguments),
         },
     };
