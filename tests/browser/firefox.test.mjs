@@ -128,6 +128,14 @@ test('an add-on learns why Firefox does not start the host, and needs no restart
   assert.equal((await connect(page)).protocol, 1);
 });
 
+test('framehost install finds a Firefox that keeps its profiles in ~/.config', options, async (t) => {
+  const world = await World.forTest(t);
+  await mkdir(world.path('home', '.config', 'mozilla', 'firefox'), { recursive: true });
+  await world.framehost('install', '--firefox-id', ADD_ON);
+  const firefox = await launchFirefox(world, 'firefox', { install: false });
+  assert.equal((await connect(await firefox.openedPage())).protocol, 1);
+});
+
 /** Runs in the page: watches a stream; `globalThis.seen` has the SHA-256 of each picture that came, by its number. */
 function watch(streamId) {
   const seen = {};
