@@ -37,7 +37,7 @@ stage build 1500 rust "" "the program, as it is released"
 stage python 1500 devices build "the Python client; stock ones: gRPC, huggingface_hub, transformers; other users; video files; screens"
 stage portal 1500 portal "build test" "screens through the desktop portal, of a real Wayland desktop without a screen"
 stage camera 900 vivid build "cameras, by the kernel's own virtual one in a virtual machine"
-stage browser 1500 browser build "a real Chromium with the sample extension"
+stage browser 1500 browser build "a real Chromium with the sample extension, a real Firefox with an add-on"
 stage bench 2400 bench build "benchmarks run (their numbers are not judged)"
 stage demo 600 demo build "the demo"
 stage packages 900 packages build "the .deb and the .rpm, installed and removed in a fresh Debian"
@@ -55,6 +55,7 @@ need_docs_tools() {
 need_browser() {
     need_python
     need_chromium
+    need_firefox
     need_ffmpeg
     need_screen
 }

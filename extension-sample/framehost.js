@@ -75,7 +75,7 @@ const ENVELOPE_BYTES = 1024;
 const DEFAULT_RECONNECT = { initialMs: 250, maxMs: 30_000, attempts: 5 };
 
 /**
- * What Chromium says when a port ends, what it means, and what helps.
+ * What Chromium and Firefox say when a port ends, what it means, and what helps.
  * `permanent`: trying again does not help before somebody has changed something: a first connect() gives up at once.
  * `final`: it can never help here, so that a session of long standing ends, too.
  */
@@ -94,6 +94,14 @@ const PORT_ERRORS = [
       `The host is installed for another extension: run "framehost install --extension-id ${id}" to allow this one.`,
   },
   {
+    // Firefox, whether there is no manifest or another add-on is named in it.
+    says: /no such native application/i,
+    code: 'not_found',
+    permanent: true,
+    advice: (id) =>
+      `The host is not installed for Firefox, or not for this add-on: run "framehost install --firefox-id ${id}".`,
+  },
+  {
     says: /invalid native messaging host name/i,
     code: 'invalid_argument',
     permanent: true,
@@ -106,7 +114,8 @@ const PORT_ERRORS = [
     advice: () => 'The host ended by itself: "framehost install" repairs its installation, "framehost status" tells more.',
   },
   {
-    says: /error when communicating/i,
+    // The last two are Firefox's, which has no words for a host that ended by itself.
+    says: /error when communicating|an unexpected error occurred|native application tried to send/i,
     code: 'unavailable',
     permanent: false,
     advice: () =>

@@ -276,6 +276,26 @@ need_chromium() {
     export CHROMIUM
 }
 
+# Prints a Firefox; Debian's is firefox-esr. A snap has its own idea of home directories here, too.
+find_firefox() {
+    local candidate
+    for candidate in "${FIREFOX:-}" "$(command -v firefox-esr)" "$(command -v firefox)"; do
+        if [ -n "$candidate" ] && [ -x "$candidate" ] && ! is_snap "$candidate"; then
+            printf '%s\n' "$candidate"
+            return
+        fi
+    done
+    return 1
+}
+
+need_firefox() {
+    need_npm "$browser_tests"
+    # In a shell of its own: Ubuntu has no package of that name, and what helps there is said below.
+    find_firefox >/dev/null || (apt_install firefox-esr)
+    FIREFOX=$(find_firefox) || die "no Firefox that is not a snap was found; name one: FIREFOX=/path/to/firefox $0"
+    export FIREFOX
+}
+
 # The distribution's own Rust, which has the sources of the standard library, from which it is built for other systems.
 # On Debian 12 it is the one that its browsers are built with.
 need_rust_source() {

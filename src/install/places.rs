@@ -107,8 +107,8 @@ pub struct Place {
 pub struct BrowserPlace {
     /// Where.
     pub place: Place,
-    /// What is there once the browser has been started; `None` where only its registry key tells.
-    pub started: Option<PathBuf>,
+    /// Folders of which one is there once the browser has been started; none where only its registry key tells.
+    pub started: Vec<PathBuf>,
     /// Only written to where the browser's folder is there.
     pub is_optional: bool,
 }
@@ -166,14 +166,15 @@ pub fn places(browser: &Browser, system: System, scope: Scope, dirs: &InstallDir
             return browser.windows.iter().map(|cell| registry(browser, &cell.key, scope, dirs)).collect();
         }
     };
+    let path_of = |base: Base| match base {
+        Base::ConfigHome => dirs.config_home.clone(),
+        Base::DataHome => dirs.data_home.clone(),
+        Base::Home => dirs.home.clone(),
+        Base::ApplicationSupport => system.below(&dirs.home, "Library/Application Support"),
+        Base::Root => dirs.root.clone(),
+    };
     let folder = |cell: &super::table::FolderCell| {
-        let base = match cell.base {
-            Base::ConfigHome => dirs.config_home.clone(),
-            Base::DataHome => dirs.data_home.clone(),
-            Base::Home => dirs.home.clone(),
-            Base::ApplicationSupport => system.below(&dirs.home, "Library/Application Support"),
-            Base::Root => dirs.root.clone(),
-        };
+        let base = path_of(cell.base);
         let place = Place {
             scope,
             family: browser.family(),
@@ -182,8 +183,9 @@ pub fn places(browser: &Browser, system: System, scope: Scope, dirs: &InstallDir
             data: system.below(&base, &cell.data),
             keys: Vec::new(),
         };
-        let started = system.below(&base, cell.started.as_ref().unwrap_or(&cell.data));
-        BrowserPlace { place, started: Some(started), is_optional: cell.optional }
+        let mut started = vec![system.below(&base, cell.started.as_ref().unwrap_or(&cell.data))];
+        started.extend(cell.started_also.iter().map(|also| system.below(&path_of(also.base), &also.path)));
+        BrowserPlace { place, started, is_optional: cell.optional }
     };
     folders.of(scope).iter().map(folder).collect()
 }
@@ -208,7 +210,7 @@ fn registry(browser: &Browser, key: &str, scope: Scope, dirs: &InstallDirs) -> B
         data: System::Windows.below(base, "framehost"),
         keys,
     };
-    BrowserPlace { place, started: None, is_optional: false }
+    BrowserPlace { place, started: Vec::new(), is_optional: false }
 }
 
 /// The place of a Chromium that is started with `--user-data-dir`.

@@ -55,8 +55,13 @@ pub fn survey(selection: &Selection, dirs: &InstallDirs) -> Result<Vec<Target>, 
         match targets.iter_mut().find(|target| target.place.is_same(&place)) {
             Some(target) => target.is_custom = true,
             None => {
-                let reader =
-                    |browser| Reader { browser, is_named: true, started: None, is_started: false, is_optional: false };
+                let reader = |browser| Reader {
+                    browser,
+                    is_named: true,
+                    started: Vec::new(),
+                    is_started: false,
+                    is_optional: false,
+                };
                 let mut target = Target::new(place, kind.map(reader).into_iter().collect());
                 target.is_custom = true;
                 targets.push(target);
@@ -95,8 +100,9 @@ fn look(target: &mut Target, dirs: &InstallDirs) -> Result<(), InstallError> {
     let (place, is_user) = (&target.place, target.place.scope == Scope::User);
     let is_key_there = place.keys.iter().any(registry::is_browser_there);
     for reader in &mut target.readers {
+        let is_folder_there = reader.started.iter().any(|path| path.is_dir());
         // What is there for the machine says nothing of one browser or another.
-        reader.is_started = is_user && reader.started.as_ref().map_or(is_key_there, |path| path.is_dir());
+        reader.is_started = is_user && if reader.started.is_empty() { is_key_there } else { is_folder_there };
     }
     target.data_exists = place.data.is_dir();
     target.missing_folders = place.folders.iter().filter(|folder| !folder.is_dir()).cloned().collect();

@@ -75,6 +75,9 @@ pub(super) struct FolderCell {
     pub(super) manifests: String,
     /// What is there once the browser has been started, below `base`; `data` unless it is told.
     pub(super) started: Option<String>,
+    /// More folders of which any tells the same.
+    #[serde(default)]
+    pub(super) started_also: Vec<StartedCell>,
     /// Only written to where `data` is there.
     #[serde(default)]
     pub(super) optional: bool,
@@ -82,6 +85,15 @@ pub(super) struct FolderCell {
     pub(super) shared_with: Vec<String>,
     pub(super) verified: bool,
     pub(super) source: String,
+}
+
+/// A folder that is there once a browser has been started.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StartedCell {
+    pub(super) base: Base,
+    /// Below `base`.
+    pub(super) path: String,
 }
 
 /// A registry key, below the hive of a scope, in which each host has a key of its own.
@@ -224,9 +236,9 @@ mod tests {
                         assert!(cell.verified || cell.source.len() > 10, "{cell:?}");
                         assert_eq!(cell.base == Base::Root, scope == Scope::System, "{cell:?}");
                         assert!(cell.manifests.starts_with(&format!("{}/", cell.data)), "{cell:?}");
-                        for path in
-                            [Some(&cell.data), Some(&cell.manifests), cell.started.as_ref()].into_iter().flatten()
-                        {
+                        let also = cell.started_also.iter().map(|also| &also.path);
+                        let paths = [Some(&cell.data), Some(&cell.manifests), cell.started.as_ref()];
+                        for path in paths.into_iter().flatten().chain(also) {
                             let is_plain =
                                 |part: &str| !matches!(part, "" | "." | "..") && !part.contains(['\\', '\0']);
                             assert!(path.split('/').all(is_plain), "{cell:?}");

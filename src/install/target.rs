@@ -32,8 +32,8 @@ pub struct Target {
 pub(super) struct Reader {
     pub(super) browser: &'static Browser,
     pub(super) is_named: bool,
-    /// What tells that the browser has been started; `None`: the registry.
-    pub(super) started: Option<PathBuf>,
+    /// Folders of which any tells that the browser has been started; none: the registry does.
+    pub(super) started: Vec<PathBuf>,
     pub(super) is_started: bool,
     pub(super) is_optional: bool,
 }

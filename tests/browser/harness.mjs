@@ -102,7 +102,8 @@ export function isAlive(pid) {
   }
 }
 
-function kill(pid, signal) {
+/** Sends a signal to a process (or a group: its number, negative), which may have ended. */
+export function kill(pid, signal) {
   try {
     process.kill(pid, signal);
   } catch (error) {
@@ -203,7 +204,11 @@ export class World {
   async launch(profile = 'p1', { install = true, ...options } = {}) {
     if (install) await this.install(profile);
     const userDataDir = this.path(profile);
-    const browser = await Browser.launch({ userDataDir, env: this.env, id: this.extensionId, ...options });
+    return this.adopt(await Browser.launch({ userDataDir, env: this.env, id: this.extensionId, ...options }));
+  }
+
+  /** This browser ends with the world. */
+  adopt(browser) {
     this.browsers.push(browser);
     // A test that ran out of time runs on, in a world that is gone.
     if (!worlds.has(this)) {
@@ -339,7 +344,7 @@ class Client {
 }
 
 /** Every process: pid, command line (an array), executable. */
-function processes() {
+export function processes() {
   return readdirSync('/proc').filter((name) => /^\d+$/.test(name)).flatMap((name) => {
     try {
       const command = readFileSync(`/proc/${name}/cmdline`, 'latin1').split('\0');

@@ -220,6 +220,7 @@ test('what the browser refuses is shown in its words, with what helps', options,
   const file = await pollSummary(page, 'the host says so', ({ problem }) => problem && problem.code !== 'unavailable');
   assert.match(file.problem.advice, /video_dirs/);
   await choose(page, 'Source', 'host-screen');
+  await world.framehost('allow', world.extensionId, 'screen');
   await press(page, 'Start');
   await pollSummary(page, 'without a display', ({ problem }) => problem && /graphical session/.test(problem.advice));
 });

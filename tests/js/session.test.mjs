@@ -105,6 +105,7 @@ for (const [words, code, advice] of [
   [NOT_FOUND, 'not_found', 'framehost install --extension-id abc'],
   [FORBIDDEN, 'permission_denied', 'framehost install --extension-id abc'],
   ['Invalid native messaging host name specified.', 'invalid_argument', 'lower-case'],
+  ['No such native application com.framehost.host', 'not_found', 'framehost install --firefox-id abc'],
 ]) {
   test(`the first connection is not tried again after "${words}"`, async () => {
     const fake = new FakeHost();

@@ -171,6 +171,17 @@ def test_firefox_starts_the_host_for_the_ids_that_were_named(binary, home, run, 
     assert (home / ".mozilla").is_dir() and not place.parent.exists()
 
 
+def test_a_firefox_with_its_profiles_in_config_is_told_where_it_looks(binary, home, run):
+    # As Firefox ESR 153 makes it in a home without .mozilla; manifests it reads there none.
+    (home / ".config/mozilla/firefox").mkdir(parents=True)
+    run(binary, "install", "--firefox-id", FIREFOX_ID)
+    manifest = json.loads((home / ".mozilla/native-messaging-hosts/com.framehost.host.json").read_text())
+    assert manifest["allowed_extensions"] == [FIREFOX_ID]
+    assert [path.name for path in (home / ".config/mozilla").iterdir()] == ["firefox"]
+    run(binary, "uninstall", "--browser", "firefox")
+    assert not (home / ".mozilla").exists()
+
+
 def test_a_firefox_extension_is_known_by_its_token_and_keeps_its_origin(binary, make_hub):
     world = make_hub()
     origin = "moz-extension://b9db16a4-6edc-47ec-a1f4-b86292ed211d"

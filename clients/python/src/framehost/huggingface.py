@@ -5,6 +5,7 @@ else would ask the Hub about a model is told that it is offline, which its calle
 searches and uploads go on as before.
 """
 
+import math
 import os
 import re
 import shutil
@@ -15,8 +16,11 @@ from pathlib import Path
 from . import errors
 from .exchange import Exchange, Replacement
 
-# Seconds for which a path holds whose file has not changed: one from_pretrained asks for the same file several times.
+# Seconds for which the path of a branch's file holds, if that has not changed: one from_pretrained asks for the same file
+# several times. What a commit has stays.
 PATH_HOLDS = 1.0
+
+_COMMIT = re.compile("[0-9a-f]{40}")
 
 _lock = threading.Lock()
 _installed = None
@@ -112,7 +116,7 @@ class Host:
         return hf_hub_download
 
     def _find(self, *asked):
-        """Where a file is, checked: by the host's word of just now, if nobody has written to the file since."""
+        """Where a file is, checked: by what the host has said, if that holds and nobody has written to the file since."""
         until, found, seen = self._found.get(asked, (0, None, None))
         if time.monotonic() < until and _state_of(found.path) == seen:
             return found
@@ -121,7 +125,8 @@ class Host:
         found = find(repo_id, name, revision)
         if len(self._found) > 1000:
             self._found.clear()
-        self._found[asked] = (time.monotonic() + PATH_HOLDS, found, _state_of(found.path))
+        holds = math.inf if _COMMIT.fullmatch(revision) else PATH_HOLDS
+        self._found[asked] = (time.monotonic() + holds, found, _state_of(found.path))
         return found
 
     def try_to_load_from_cache(self, original):
