@@ -20,7 +20,10 @@ program=${FRAMEHOST_BIN:-$repo/target/release/framehost}
 programs=$(cd "$(dirname "$program")" && pwd)
 need_packages
 
-work=$(mktemp -d)
+# Always the same folder, so that a run which was killed leaves nothing that the next does not clear away.
+work=$repo/target/packages-test
+as_root rm -rf "$work"
+mkdir -p "$work"
 # Mounts are in a mount namespace that is gone with its last process, and so are the processes.
 trap 'as_root rm -rf "$work"' EXIT
 trap 'exit 130' HUP INT TERM
