@@ -22,7 +22,7 @@ END
 # before it, what it is. How it is done: the function stage_NAME below, run from here with no input and no terminal.
 unit=(fmt docs clippy clippy_bare doc test js)
 full=("${unit[@]}" build python portal camera browser bench demo)
-long=("${full[@]}" windows macos kills proptest repeat)
+long=("${full[@]}" packages windows macos kills proptest repeat)
 
 declare -A limit=() needs=() after=() about=()
 stage() { limit[$1]=$2 needs[$1]=$3 after[$1]=$4 about[$1]=$5; }
@@ -40,6 +40,7 @@ stage camera 900 vivid build "cameras, by the kernel's own virtual one in a virt
 stage browser 1500 browser build "a real Chromium with the sample extension, a real Firefox with an add-on"
 stage bench 2400 bench build "benchmarks run (their numbers are not judged)"
 stage demo 600 demo build "the demo"
+stage packages 900 packages build "the .deb and the .rpm, installed and removed in a fresh Debian"
 stage windows 3600 windows "" "the library on Windows: built with mingw, run in Wine"
 stage macos 1800 macos "" "the library on macOS: type-checked"
 stage kills 3600 browser build "200 pulls and imports killed at random moments"
@@ -99,7 +100,9 @@ need_demo() {
 
 stage_fmt() { cargo fmt --all --check; }
 stage_docs() {
-    python3 scripts/check-docs.py && shellcheck --external-sources --severity=style test.sh demo.sh .ci/run scripts/*.sh installer/*.sh tests/camera/run.sh tests/{windows,macos}/*.sh benches/peers/*.sh
+    python3 scripts/check-docs.py && shellcheck --external-sources --severity=style test.sh demo.sh .ci/run scripts/*.sh \
+        installer/{,rpm/}*.sh installer/debian/prerm installer/arch/{PKGBUILD,*.install} \
+        tests/camera/run.sh tests/{packages,windows,macos}/*.sh benches/peers/*.sh
 }
 stage_clippy() { cargo clippy --locked --workspace --all-targets --all-features -- -D warnings; }
 stage_clippy_bare() { cargo clippy --locked --workspace --all-targets --no-default-features -- -D warnings; }
@@ -121,6 +124,7 @@ stage_bench() {
 }
 stage_kills() { FRAMEHOST_KILLS=200 "$python" -m pytest -s --timeout 3000 tests/python/test_kills.py; }
 stage_demo() { ./demo.sh; }
+stage_packages() { tests/packages/run.sh; }
 stage_windows() { tests/windows/run.sh; }
 stage_macos() { tests/macos/check.sh; }
 stage_proptest() { PROPTEST_CASES=50000 cargo test --locked --release; }

@@ -388,3 +388,46 @@ need_vivid() {
     fi
     vivid_kernel=$(cd "$vivid_kernel" && pwd)
 }
+
+# What makes packages of programs: cargo-deb and cargo-generate-rpm, into target/package-tools, and what tells them which
+# libraries a program needs.
+need_package_tools() {
+    local home=$repo/target/package-tools tool
+    need_rust
+    need_command dpkg-shlibdeps dpkg-dev
+    PATH=$home/bin:$PATH
+    export PATH
+    for tool in cargo-deb@3.8.0 cargo-generate-rpm@0.21.1; do
+        "${tool%@*}" --version 2>/dev/null | grep -qwF "${tool#*@}" && continue
+        say "Building $tool into target/package-tools (some minutes the first time)"
+        (cd / && timeout --foreground 1800 cargo install --quiet --locked --root "$home" --target-dir "$home/build" "$tool") ||
+            die "cargo install $tool failed"
+        rm -rf "$home/build"
+    done
+}
+
+# What looks at packages, and a fresh Debian (or Ubuntu) of this machine's release to install them in, from the mirror that
+# apt has here. Sets debian_root to it, which nobody changes: tests copy it.
+need_packages() {
+    local PATH=$PATH:/usr/sbin:/sbin tool release mirror
+    need_package_tools
+    need_command python3 python3
+    for tool in rpm rpm2cpio cpio lintian mandoc zsh fish debootstrap; do need_command "$tool" "$tool"; done
+    need_command ip iproute2
+    need_command unshare util-linux
+    need_command systemd-analyze systemd
+
+    release=$(. /etc/os-release && printf '%s\n' "${VERSION_CODENAME:-}")
+    debian_root=$repo/target/debian-root/$release
+    [ ! -e "$debian_root" ] || return 0
+    # shellcheck disable=SC2016  # apt's own
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' "Codename: $release" 'Component: main' | head -n 1)
+    if [ -z "$release" ] || [ -z "$mirror" ]; then die "apt has no mirror of this release ($release)"; fi
+    say "Making a fresh $release in target/debian-root (a few minutes, 300 MB)"
+    as_root rm -rf "$debian_root.new"
+    mkdir -p "${debian_root%/*}"
+    as_root timeout --foreground 1200 debootstrap --variant=minbase "$release" "$debian_root.new" "$mirror" >"$debian_root.log" ||
+        die "debootstrap failed: see $debian_root.log"
+    as_root rm -rf "$debian_root.new"/var/cache/apt/archives/*.deb
+    as_root mv "$debian_root.new" "$debian_root"
+}
