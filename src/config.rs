@@ -178,6 +178,25 @@ impl Config {
         }
     }
 
+    /// Reads, changes and writes the file, alone among all who do: what two of them say at once, both have said. Answers
+    /// with the configuration as it is then.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`].
+    pub fn update(paths: &Paths, change: impl FnOnce(&mut Self)) -> Result<Self, ConfigError> {
+        let path = paths.config_dir.join("config.json.lock");
+        let failed = |source| ConfigError::Directory { source, path: path.clone() };
+        fs::create_dir_all(&paths.config_dir).map_err(failed)?;
+        let lock = fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let lock = lock.map_err(failed)?;
+        lock.lock().map_err(failed)?;
+        let mut config = Self::read(paths)?;
+        change(&mut config);
+        config.write(paths)?;
+        Ok(config)
+    }
+
     /// Writes the file whole.
     ///
     /// # Errors
@@ -192,6 +211,7 @@ impl Config {
             let mut file =
                 fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
             file.write_all(&serde_json::to_vec_pretty(self)?)?;
+            file.sync_all()?;
             fs::rename(&temporary, &path)
         };
         write().map_err(|source| ConfigError::Directory { source, path: path.clone() })
@@ -219,7 +239,8 @@ pub fn cache_dir(paths: &Paths, lookup: impl Fn(&str) -> Option<OsString>) -> Re
     // The first to name a directory is remembered: one that is named for a single command must not move the hub.
     if is_named && config.cache_dir.is_none() {
         // It can be used, too, where it cannot be remembered.
-        if let Err(error) = (Config { cache_dir: Some(present.clone()), ..config }).write(paths) {
+        let remember = |config: &mut Config| config.cache_dir = config.cache_dir.take().or(Some(present.clone()));
+        if let Err(error) = Config::update(paths, remember) {
             tracing::warn!(%error, "the model cache is not remembered");
         }
     }
@@ -267,7 +288,7 @@ pub fn upstream(paths: &Paths, lookup: impl Fn(&str) -> Option<OsString>) -> Res
         // Whoever starts a hub later could not tell where it comes from.
         (Some(named), None) if Upstream::check(&named).is_err() => Ok(Some(named)),
         (Some(named), None) => {
-            if let Err(error) = (Config { upstream: Some(named.clone()), ..config }).write(paths) {
+            if let Err(error) = Config::update(paths, |config| config.upstream = Some(named.clone())) {
                 tracing::warn!(%error, "the upstream is not remembered");
             }
             Ok(Some(named))

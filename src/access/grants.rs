@@ -91,6 +91,8 @@ struct File {
 struct Known {
     /// Of the file: when it was written, which one it is, and its length.
     state: Option<(i64, i64, u64, u64)>,
+    /// The same of one that could not be read.
+    unreadable: Option<(i64, i64, u64, u64)>,
     by_extension: Allowed,
 }
 
@@ -111,7 +113,10 @@ impl Grants {
             return Sight::default();
         };
         let grants = self.clone();
-        Sight::new(move |source| grants.allow(Some(&extension), Scope::of_source(source)))
+        Sight::new(move |source| {
+            let allowed = grants.of(&extension);
+            allowed.contains(&Scope::Frames) && allowed.contains(&Scope::of_source(source))
+        })
     }
 
     /// All that an extension may.
@@ -132,12 +137,15 @@ impl Known {
     fn read(&mut self, file: &File) {
         let of = |file: &Metadata| (file.mtime(), file.mtime_nsec(), file.ino(), file.len());
         let state = file.path.metadata().ok().as_ref().map(of);
-        if state == self.state {
+        if state == self.state || (state.is_some() && state == self.unreadable) {
             return;
         }
         match (file.read)() {
             Ok(allowed) => (self.state, self.by_extension) = (state, allowed),
-            Err(problem) => tracing::warn!(problem, "what extensions may do stays as it was"),
+            Err(problem) => {
+                tracing::warn!(problem, "what extensions may do stays as it was");
+                self.unreadable = state;
+            }
         }
     }
 }

@@ -11,6 +11,8 @@
 //! 3. The request bears a valid token; or the peer is a process of our own user and no browser (neither `Origin` nor
 //!    `Sec-Fetch-*`). A foreign bearer from such a peer is ignored: Python clients send their hub token everywhere.
 //!
+//! A session's token makes its bearer that session, and no more: with another origin than its own it is denied.
+//!
 //! A token comes in `Authorization`, or, as browsers let nobody set that for a WebSocket, in a subprotocol that is
 //! offered beside [`SUBPROTOCOL`]: `framehost.token.` and the token.
 
@@ -93,6 +95,25 @@ pub struct BearerSession {
     pub over: CancellationToken,
 }
 
+/// Who asks, once the rules have let him pass.
+#[derive(Debug, Clone)]
+pub enum Asker {
+    /// A program of this user's.
+    User,
+    /// Whoever a session gave its token.
+    Session(BearerSession),
+}
+
+impl Asker {
+    /// The id of the extension that asks; `None`: a program of the user's own.
+    pub fn extension(&self) -> Option<&str> {
+        match self {
+            Self::User => None,
+            Self::Session(session) => session.extension.as_deref(),
+        }
+    }
+}
+
 /// A session's token, valid until this is dropped.
 #[derive(Debug)]
 pub struct SessionToken {
@@ -170,14 +191,14 @@ impl Access {
         Ok(SessionToken { id, token, shared: Arc::clone(&self.shared) })
     }
 
-    /// Applies the rules to one request.
+    /// Applies the rules to one request, and says who asks: with a session's token nobody is more than that session.
     ///
     /// `local`: the address that the connection came in on.
     ///
     /// # Errors
     ///
     /// [`Denied`] with the first rule that failed.
-    pub fn check(&self, local: SocketAddr, peer: Peer, request: &Parts) -> Result<(), Denied> {
+    pub fn check(&self, local: SocketAddr, peer: Peer, request: &Parts) -> Result<Asker, Denied> {
         if !host_is_ours(&request.uri, &request.headers, local.port()) {
             return Err(Denied::Host);
         }
@@ -189,15 +210,23 @@ impl Access {
                 return Err(Denied::Origin);
             }
         }
-        if presented(&request.headers).any(|token| self.is_valid(token)) {
-            return Ok(());
+        if let Some(session) = self.session(&request.headers)? {
+            return Ok(Asker::Session(session));
+        }
+        // Compared in full, so that time tells nothing.
+        if presented(&request.headers).any(|token| self.shared.user_token.matches(token)) {
+            return Ok(Asker::User);
         }
         let is_browser = origin.is_some() || request.headers.keys().any(|name| name.as_str().starts_with("sec-fetch-"));
-        if peer == Peer::SameUser && !is_browser { Ok(()) } else { Err(Denied::Caller) }
+        if peer == Peer::SameUser && !is_browser { Ok(Asker::User) } else { Err(Denied::Caller) }
     }
 
-    /// The session whose token a request bears. If it tells an origin, it is that session's, where that has one.
-    pub fn session(&self, headers: &HeaderMap) -> Option<BearerSession> {
+    /// The session whose token a request bears, if it bears one.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied::Origin`]: the request tells an origin, and that session has another.
+    pub fn session(&self, headers: &HeaderMap) -> Result<Option<BearerSession>, Denied> {
         let origin = headers.get(header::ORIGIN).map(http::HeaderValue::as_bytes);
         let sessions = self.sessions();
         let mut found = None;
@@ -208,17 +237,20 @@ impl Access {
                 }
             }
         }
-        let entry = found?;
+        let Some(entry) = found else { return Ok(None) };
         let is_own = match (origin, &entry.origin) {
             (Some(told), Some(own)) => told == own.as_bytes(),
             (None, _) | (_, None) => true,
         };
-        is_own.then(|| BearerSession {
+        if !is_own {
+            return Err(Denied::Origin);
+        }
+        Ok(Some(BearerSession {
             id: entry.id,
             extension: entry.extension.clone(),
             sockets: Arc::clone(&entry.sockets),
             over: entry.over.clone(),
-        })
+        }))
     }
 
     /// Takes the origin of a request for that of the Firefox extension whose token it bears, if that has none yet: only
@@ -235,15 +267,6 @@ impl Access {
             }
         }
         false
-    }
-
-    fn is_valid(&self, bearer: &[u8]) -> bool {
-        // Every token is compared in full, so that time tells nothing.
-        let mut valid = self.shared.user_token.matches(bearer);
-        for entry in &self.sessions().entries {
-            valid |= entry.token.matches(bearer);
-        }
-        valid
     }
 
     fn sessions(&self) -> MutexGuard<'_, Sessions> {
@@ -334,7 +357,7 @@ mod tests {
             request = request.header(*name, *value);
         }
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        access.check("127.0.0.1:50052".parse().unwrap(), peer, &parts)
+        access.check("127.0.0.1:50052".parse().unwrap(), peer, &parts).map(drop)
     }
 
     #[test]
@@ -374,7 +397,7 @@ mod tests {
         let (parts, ()) = Request::get("/healthz").body(()).unwrap().into_parts();
         let access = Access::new(Grants::default()).unwrap();
         let local = "127.0.0.1:50052".parse().unwrap();
-        assert_eq!(access.check(local, Peer::SameUser, &parts), Err(Denied::Host));
+        assert_eq!(access.check(local, Peer::SameUser, &parts).unwrap_err(), Denied::Host);
     }
 
     #[test]
@@ -461,20 +484,20 @@ mod tests {
             headers.insert(header::SEC_WEBSOCKET_PROTOCOL, offered.parse().unwrap());
             access.session(&headers)
         };
-        assert_eq!(found(EXTENSION, &offered).map(|session| session.id), Some(session.id()));
-        assert!(found(&EXTENSION.replace('a', "b"), &offered).is_none(), "another extension's origin");
-        assert!(found(EXTENSION, &offered.replace("framehost.token.", "")).is_none());
+        assert_eq!(found(EXTENSION, &offered).unwrap().map(|session| session.id), Some(session.id()));
+        assert!(found(&EXTENSION.replace('a', "b"), &offered).is_err(), "another extension's origin");
+        assert!(found(EXTENSION, &offered.replace("framehost.token.", "")).unwrap().is_none());
         let foreign = format!("framehost, framehost.token.{}", access.user_token().as_str());
-        assert!(found(EXTENSION, &foreign).is_none(), "the user's token is no session's");
+        assert!(found(EXTENSION, &foreign).unwrap().is_none(), "the user's token is no session's");
 
-        let open = found(EXTENSION, &offered).unwrap();
+        let open = found(EXTENSION, &offered).unwrap().unwrap();
         session.close_sockets();
         assert!(open.over.is_cancelled());
-        let open = found(EXTENSION, &offered).unwrap();
+        let open = found(EXTENSION, &offered).unwrap().unwrap();
         assert!(!open.over.is_cancelled());
         drop(session);
         assert!(open.over.is_cancelled());
-        assert!(found(EXTENSION, &offered).is_none());
+        assert!(found(EXTENSION, &offered).unwrap().is_none());
         drop(other);
     }
 

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     access::Scope,
-    config::{self, Config, Paths},
+    config::{Config, Paths},
     install::{ExtensionId, FirefoxId, InstallError},
 };
 
@@ -22,7 +22,7 @@ pub(super) fn allow(arguments: &AllowArguments) -> anyhow::Result<ExitCode> {
     };
     let id = extension(id)?;
     let scopes = if arguments.scopes.is_empty() {
-        config::grants(&paths).of(&id)
+        scopes_of(&Config::read(&paths)?, &id)
     } else {
         change(&paths, &id, |scope, may| may || arguments.scopes.contains(&scope))?
     };
@@ -47,26 +47,33 @@ fn extension(id: &str) -> Result<String, InstallError> {
 
 /// Writes what an extension may from now on, and answers with it. What another version has written stays.
 fn change(paths: &Paths, id: &str, decide: impl Fn(Scope, bool) -> bool) -> anyhow::Result<Vec<Scope>> {
-    let mut config = Config::read(paths)?;
-    let before = config::grants(paths).of(id);
-    let after: Vec<_> = Scope::ALL.into_iter().filter(|scope| decide(*scope, before.contains(scope))).collect();
-    let words = config.extensions.entry(id.to_owned()).or_default();
-    words.retain(|word| Scope::parse(word).is_none());
-    words.extend(after.iter().map(|scope| scope.as_str().to_owned()));
-    config.write(paths)?;
-    Ok(after)
+    let config = Config::update(paths, |config| {
+        let before = scopes_of(config, id);
+        let words = config.extensions.entry(id.to_owned()).or_default();
+        words.retain(|word| Scope::parse(word).is_none());
+        let after = Scope::ALL.into_iter().filter(|scope| decide(*scope, before.contains(scope)));
+        words.extend(after.map(|scope| scope.as_str().to_owned()));
+    })?;
+    Ok(scopes_of(&config, id))
+}
+
+fn scopes_of(config: &Config, id: &str) -> Vec<Scope> {
+    match config.extensions.get(id) {
+        Some(words) => words.iter().filter_map(|word| Scope::parse(word)).collect(),
+        None => Scope::USUAL.to_vec(),
+    }
 }
 
 fn list(paths: &Paths, json: bool) -> anyhow::Result<()> {
-    let extensions = Config::read(paths)?.extensions;
-    let grants = config::grants(paths);
+    let config = Config::read(paths)?;
+    let extensions = &config.extensions;
     if json {
-        let of = |id: &String| (id.clone(), json!(words(&grants.of(id))));
+        let of = |id: &String| (id.clone(), json!(words(&scopes_of(&config, id))));
         let extensions: serde_json::Map<_, _> = extensions.keys().map(of).collect();
         return Ok(say(json!({"extensions": extensions, "others": words(&Scope::USUAL)}))?);
     }
     for id in extensions.keys() {
-        tell(id, &grants.of(id), false)?;
+        tell(id, &scopes_of(&config, id), false)?;
     }
     Ok(say(format_args!("every other extension may: {}", words(&Scope::USUAL).join(", ")))?)
 }

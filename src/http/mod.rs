@@ -246,28 +246,30 @@ async fn answer(
 ) -> Result<Response<Body>, Infallible> {
     let (mut parts, body) = request.into_parts();
     let is_grpc = is_grpc(parts.headers.get(header::CONTENT_TYPE));
-    if let Err(denied) = service.access.check(connection.local, connection.peer, &parts) {
-        // Not louder: a web page could fill the log with it.
-        tracing::debug!(%denied, peer = ?connection.peer, "request denied");
-        return Ok(if is_grpc {
-            denied_grpc()
-        } else {
-            json(StatusCode::FORBIDDEN, r#"{"error":"permission_denied"}"#)
-        });
-    }
+    let asker = match service.access.check(connection.local, connection.peer, &parts) {
+        Ok(asker) => asker,
+        Err(denied) => {
+            // Not louder: a web page could fill the log with it.
+            tracing::debug!(%denied, peer = ?connection.peer, "request denied");
+            return Ok(if is_grpc {
+                denied_grpc()
+            } else {
+                json(StatusCode::FORBIDDEN, r#"{"error":"permission_denied"}"#)
+            });
+        }
+    };
     connection.authenticated.get_or_init(|| service.activity.enter());
-    // Of an extension, which has its scopes and no business with gRPC; a program of the user's own has neither.
-    let extension = service.access.session(&parts.headers).and_then(|session| session.extension);
-    if is_grpc && extension.is_some() {
-        return Ok(denied_grpc());
-    }
     if is_grpc {
+        // What an extension may is asked nowhere there.
+        if asker.extension().is_some() {
+            return Ok(denied_grpc());
+        }
         return service.routes.call(Request::from_parts(parts, body)).await;
     }
-    if let Some(response) = websocket::answer(&service, &connection, &mut parts) {
+    if let Some(response) = websocket::answer(&service, &connection, &asker, &mut parts) {
         return Ok(response);
     }
-    if !service.access.grants().allow(extension.as_deref(), Scope::Models) && hub_protocol::is_asked(&parts) {
+    if !service.access.grants().allow(asker.extension(), Scope::Models) && hub_protocol::is_asked(&parts) {
         return Ok(json(StatusCode::FORBIDDEN, r#"{"error":"permission_denied"}"#));
     }
     if let Some(response) = hub_protocol::answer(&service.models, &parts, body).await {

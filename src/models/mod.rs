@@ -170,6 +170,10 @@ pub enum ModelError {
     #[error("model {model_id} is in use: somebody serves it or downloads into it")]
     InUse { model_id: String },
 
+    /// Clearing away what lies somewhere else.
+    #[error("it is kept elsewhere, by a link that framehost has not made: remove what it leads to, or the link: {}", path.display())]
+    KeptElsewhere { path: PathBuf },
+
     /// Clearing away what the user wants to keep.
     #[error("model {model_id} is pinned: `framehost models unpin` takes that back")]
     Pinned { model_id: String },
@@ -203,7 +207,7 @@ impl ModelError {
             Self::OffsetBeyondEnd { .. } => ErrorKind::OutOfRange,
             Self::RefConflict { .. } => ErrorKind::AlreadyExists,
             Self::Locked { .. } => ErrorKind::Unavailable,
-            Self::InUse { .. } | Self::Pinned { .. } => ErrorKind::FailedPrecondition,
+            Self::InUse { .. } | Self::Pinned { .. } | Self::KeptElsewhere { .. } => ErrorKind::FailedPrecondition,
             Self::Io { source, .. } => match source.kind() {
                 io::ErrorKind::NotFound => ErrorKind::NotFound,
                 io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => ErrorKind::PermissionDenied,
@@ -234,6 +238,7 @@ impl ModelError {
             | Self::Abandoned { .. }
             | Self::NoSpace { .. }
             | Self::InUse { .. }
+            | Self::KeptElsewhere { .. }
             | Self::Pinned { .. }
             | Self::ReadOnlyCache { .. }
             | Self::RemovedMeanwhile { .. }
@@ -260,6 +265,7 @@ impl ModelError {
             | Self::NothingToImport { .. }
             | Self::Locked { .. }
             | Self::InUse { .. }
+            | Self::KeptElsewhere { .. }
             | Self::Pinned { .. }
             | Self::Upstream(_)
             | Self::DownloadMismatch { .. }

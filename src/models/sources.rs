@@ -132,7 +132,8 @@ pub(super) fn find_sources(
             }
             let target = match fs::canonicalize(&path) {
                 Ok(target) => target,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // Or in a circle.
+                Err(error) if error.kind() == io::ErrorKind::NotFound || is_loop(&error) => {
                     leave_out("it leads nowhere");
                     continue;
                 }
@@ -155,6 +156,8 @@ pub(super) fn find_sources(
                     Err(ModelError::Name { problem, .. }) => leave_out(problem),
                     Err(other) => return Err(other),
                 }
+            } else {
+                leave_out("it is neither a file nor a folder, or a link to a folder");
             }
         }
     }
@@ -164,6 +167,10 @@ pub(super) fn find_sources(
     sources.sort_by(|one, other| one.file_path.cmp(&other.file_path));
     left_out.sort_by(|one, other| one.path.cmp(&other.path));
     Ok(Found { sources, left_out })
+}
+
+fn is_loop(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
 }
 
 fn hashed_source(path: PathBuf, file_path: FilePath, digests: &DigestMemory) -> Result<Source, ModelError> {

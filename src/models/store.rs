@@ -157,6 +157,13 @@ impl ModelStore {
         self.cache_dir.join(model_id.folder_name())
     }
 
+    /// Which of a model's folders is a link, by which its owner keeps it elsewhere, perhaps together with other things.
+    pub(super) fn linked_folder(&self, model_id: &ModelId) -> Option<PathBuf> {
+        let model_dir = self.model_dir(model_id);
+        let folders = ["blobs", "refs", "snapshots"].map(|name| model_dir.join(name));
+        [model_dir].into_iter().chain(folders).find(|folder| folder.is_symlink())
+    }
+
     /// Finds a file and hashes it if it is new here.
     ///
     /// # Errors

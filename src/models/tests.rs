@@ -283,9 +283,12 @@ fn a_model_may_be_kept_elsewhere_and_its_files_may_not_lead_elsewhere() {
     fs::write(world.dir.path().join("secret"), "s").unwrap();
     symlink(world.dir.path().join("secret"), snapshot.join("b")).unwrap();
     assert!(matches!(world.resolve("b").unwrap_err(), ModelError::OutsideCache { .. }));
-    world.store.remove(&id(), None).unwrap();
-    assert!(fs::symlink_metadata(&model).is_err() && world.store.list(None).unwrap().is_empty());
-    assert_eq!(fs::read_dir(world.dir.path().join("blobs")).unwrap().count(), 0);
+    let files = |folder: &Path| fs::read_dir(folder).unwrap().count();
+    let there = files(&world.dir.path().join("blobs"));
+    assert!(matches!(world.store.remove(&id(), None).unwrap_err(), ModelError::KeptElsewhere { .. }));
+    let report = world.store.gc(GcOptions { max_bytes: Some(0), dry_run: false }).unwrap();
+    assert_eq!(report.kept.iter().map(|kept| kept.because).collect::<Vec<_>>(), [KeptBecause::Linked]);
+    assert_eq!(files(&world.dir.path().join("blobs")), there, "nothing is cleared away there");
 }
 
 #[test]

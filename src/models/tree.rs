@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, io::Read, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-use super::{digest::Hasher, store::open_file};
+use super::{FilePath, digest::Hasher, store::open_file};
 
 /// The one format that there is. Source: huggingface_hub, `_tree_cache.py`.
 const FORMAT_VERSION: u32 = 1;
@@ -45,7 +45,10 @@ impl Tree {
         let file = open_file(&model_dir.join("trees").join(format!("{commit}.json"))).ok()?;
         let mut json = Vec::new();
         file.take(MAX_TREE_BYTES).read_to_end(&mut json).ok()?;
-        serde_json::from_slice::<Self>(&json).ok().filter(|tree| tree.format_version == FORMAT_VERSION)
+        let mut tree = serde_json::from_slice::<Self>(&json).ok()?;
+        // What this cache cannot hold is not missing from it.
+        tree.files.retain(|path, _| !FilePath::is_unportable(path));
+        (tree.format_version == FORMAT_VERSION).then_some(tree)
     }
 }
 

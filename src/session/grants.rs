@@ -1,18 +1,73 @@
-//! What the user has allowed the extension, asked for where it is needed.
+//! What the user has allowed the extension, asked for where it is needed, and again as long as something goes on.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
-use super::{Session, streams::Feed};
+use tokio::sync::{Notify, watch};
+
+use super::{
+    Session,
+    streams::{Feed, close_source},
+};
 use crate::{
-    access::Scope,
+    access::{Grants, Scope},
     error::ErrorKind,
     message::Failure,
-    source::SourceSpec,
+    source::{Running, SourceSpec, SourceState},
     streams::{StreamId, Trouble},
 };
 
-/// How often a session that captures looks whether it still may.
+/// How often what goes on is asked about again.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// A source of a session, until it is closed or the user takes it back.
+#[derive(Clone)]
+pub(super) struct HeldSource {
+    kind: &'static str,
+    running: Arc<Mutex<Option<Running>>>,
+    state: watch::Receiver<SourceState>,
+}
+
+impl HeldSource {
+    pub(super) fn new(kind: &'static str, running: Running) -> Self {
+        Self { kind, state: running.state(), running: Arc::new(Mutex::new(Some(running))) }
+    }
+
+    /// How the source is, from now on.
+    pub(super) fn state(&self) -> watch::Receiver<SourceState> {
+        self.state.clone()
+    }
+
+    /// Has it come to its end, and by what?
+    pub(super) fn ended(&self) -> Option<Option<Trouble>> {
+        if self.running.lock().unwrap_or_else(PoisonError::into_inner).is_none() {
+            return Some(Some(Trouble::no_consent(self.kind)));
+        }
+        match &*self.state.borrow() {
+            SourceState::Ended(trouble) => Some(trouble.clone()),
+            SourceState::Live | SourceState::Lost(_) => None,
+        }
+    }
+
+    /// What runs, for whoever closes it.
+    pub(super) fn take(&self) -> Option<Running> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Closes the source when the user takes it back, whether the session has time for it or waits for a client that does
+    /// not read.
+    pub(super) async fn close_when_revoked(self, grants: Grants, extension: String, finished: Arc<Notify>) {
+        while grants.allow(Some(&extension), Scope::of_source(self.kind)) {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        if let Some(running) = self.take() {
+            close_source(running).await;
+            finished.notify_one();
+        }
+    }
+}
 
 impl Session {
     /// May this session do that, as the user has it now?
@@ -30,24 +85,27 @@ impl Session {
         self.may(spec.map_or(Scope::Frames, |spec| Scope::of_source(spec.kind())))
     }
 
-    /// Does the hub capture anything for the extension?
-    pub(super) fn captures(&self) -> bool {
-        self.extension.is_some() && self.captured().next().is_some()
+    /// Does something go on that the user can take back? Sources look after themselves.
+    pub(super) fn has_to_ask_again(&self) -> bool {
+        self.extension.is_some() && (!self.watches.is_empty() || self.fed().next().is_some())
     }
 
-    fn captured(&self) -> impl Iterator<Item = (&StreamId, &'static str)> {
-        self.streams.iter().filter_map(|(id, stream)| match &stream.feed {
-            Feed::Source { kind, .. } => Some((id, *kind)),
-            Feed::Extension { .. } => None,
-        })
+    /// The streams that the client itself feeds.
+    fn fed(&self) -> impl Iterator<Item = &StreamId> {
+        let is_fed = |feed: &Feed| matches!(feed, Feed::Extension { .. });
+        self.streams.iter().filter(move |(_, stream)| is_fed(&stream.feed)).map(|(id, _)| id)
     }
 
-    /// Closes what the user does not allow any more, and says so.
+    /// Ends what the user does not allow any more, and says so.
     pub(super) async fn end_what_is_not_allowed(&mut self) {
-        let is_over = |(_, kind): &(&StreamId, &'static str)| self.may(Scope::of_source(kind)).is_err();
-        let over: Vec<_> = self.captured().filter(is_over).map(|(id, kind)| (id.clone(), kind)).collect();
-        for (id, kind) in over {
-            self.end_stream(&id, Some(&Trouble::no_consent(kind))).await;
+        if self.may(Scope::Models).is_err() {
+            self.watches.clear();
+        }
+        if self.may(Scope::Frames).is_ok() {
+            return;
+        }
+        for id in self.fed().cloned().collect::<Vec<_>>() {
+            self.end_stream(&id, Some(&Trouble::no_consent(Scope::Frames.as_str()))).await;
         }
     }
 }

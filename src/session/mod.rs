@@ -68,6 +68,9 @@ const MAX_OPEN_REQUESTS: usize = 256;
 /// Of those, how many work at the same time: each may hold a chunk of a model until the client has read it.
 const MAX_WORKING_REQUESTS: usize = 16;
 
+/// Characters that are kept of an id that is none.
+const MAX_CALLER_CHARS: usize = 80;
+
 /// How long the requests that were under way at end of input may still take.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -78,6 +81,8 @@ pub struct Caller {
     pub origin: Option<String>,
     /// A Firefox extension's id, where Firefox told one. Its origin is another one in every profile, and is not told.
     pub firefox_id: Option<FirefoxId>,
+    /// What a browser passed as an extension's id and is none: nobody can allow it anything.
+    pub unknown: Option<String>,
     /// The relay's process, where there is one.
     pub pid: Option<u32>,
 }
@@ -87,17 +92,19 @@ impl Caller {
     /// extension id, which is no origin.
     pub fn from_argv(argv: &[String], pid: Option<u32>) -> Self {
         let chromium = argv.first().filter(|first| first.starts_with("chrome-extension://"));
-        let firefox_id = match argv {
-            [manifest, id, ..] if manifest.ends_with(".json") => FirefoxId::parse(id).ok(),
+        let told = match argv {
+            [manifest, id, ..] if manifest.ends_with(".json") => Some(id),
             _ => None,
         };
-        Self { origin: chromium.map(|origin| origin.trim_end_matches('/').to_owned()), firefox_id, pid }
+        let firefox_id = told.and_then(|id| FirefoxId::parse(id).ok());
+        let unknown = told.filter(|_| firefox_id.is_none()).map(|id| id.chars().take(MAX_CALLER_CHARS).collect());
+        Self { origin: chromium.map(|origin| origin.trim_end_matches('/').to_owned()), firefox_id, unknown, pid }
     }
 
     /// The extension's id, of whichever browser.
     pub fn extension(&self) -> Option<String> {
         let chromium = || self.origin.as_ref()?.strip_prefix("chrome-extension://").map(str::to_owned);
-        self.firefox_id.as_ref().map(ToString::to_string).or_else(chromium)
+        self.firefox_id.as_ref().map(ToString::to_string).or_else(|| self.unknown.clone()).or_else(chromium)
     }
 }
 
@@ -218,7 +225,7 @@ impl Session {
                 () = self.out.closed() => return Ended::Normally,
                 Some(done) = self.open_requests.join_next() => self.request_done(done).await,
                 () = finished.notified() => self.end_finished_sources().await,
-                _ = look_again.tick(), if self.captures() => self.end_what_is_not_allowed().await,
+                _ = look_again.tick(), if self.has_to_ask_again() => self.end_what_is_not_allowed().await,
                 got = async {
                     match &mut place {
                         Some(place) => place.await,

@@ -6,9 +6,11 @@ use serde::Serialize;
 
 use super::{
     Done, Reply, Session,
+    grants::HeldSource,
     streams::{Feed, StreamCounters, close_source},
 };
 use crate::{
+    access::Scope,
     error::ErrorKind,
     frame::Metadata,
     message::{Failure, Request, RequestId},
@@ -138,6 +140,11 @@ impl Session {
                 return self.out.failure(request_id, &failure).await;
             }
         };
+        // A dialogue may have been open for long.
+        if let Err(failure) = self.may(Scope::of_source(kind)) {
+            close_source(running).await;
+            return self.out.failure(request_id, &failure.with("stream_id", id.as_str())).await;
+        }
         if let Some(request_id) = request_id {
             let granted = running.granted();
             let granted = Granted {
@@ -152,7 +159,7 @@ impl Session {
             let opened = Opened { stream_id: id.as_str(), source: kind, frame_credits: None, granted: Some(granted) };
             self.out.ok(request_id, &opened).await;
         }
-        self.hold(&id, Arc::clone(running.publisher()), Feed::Source { running, kind });
+        self.hold(&id, Arc::clone(running.publisher()), Feed::Source(HeldSource::new(kind, running)));
     }
 
     /// Answers who has opened a stream, and who has closed it before it was open.

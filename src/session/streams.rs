@@ -11,6 +11,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{
     FRAME_CREDITS, Reply, Session,
     frames::no_stream,
+    grants::HeldSource,
     ok,
     openings::Opened,
     outbound::Outbound,
@@ -40,8 +41,8 @@ pub(super) struct OpenStream {
 pub(super) enum Feed {
     /// The client's `frame` and `packet` requests, and its WebSockets.
     Extension { intake: OpenIntake, reassembler: Reassembler },
-    /// A thread of the hub. `kind`: of the source.
-    Source { running: Running, kind: &'static str },
+    /// A thread of the hub.
+    Source(HeldSource),
 }
 
 #[derive(Serialize)]
@@ -142,10 +143,15 @@ impl Session {
     pub(super) fn hold(&mut self, id: &StreamId, publisher: Arc<Publisher>, feed: Feed) {
         let feedback = carry_feedback(id.clone(), publisher.feedback(), self.out.clone());
         let mut carriers = vec![AbortOnDropHandle::new(tokio::spawn(feedback))];
-        if let Feed::Source { running, .. } = &feed {
+        if let Feed::Source(source) = &feed {
             let finished = Arc::clone(&self.finished_sources);
-            let state = carry_state(id.clone(), running.state(), finished, self.out.clone());
+            let state = carry_state(id.clone(), source.state(), Arc::clone(&finished), self.out.clone());
             carriers.push(AbortOnDropHandle::new(tokio::spawn(state)));
+            if let Some(extension) = self.extension.clone() {
+                let grants = self.hub.access().grants().clone();
+                let consent = source.clone().close_when_revoked(grants, extension, finished);
+                carriers.push(AbortOnDropHandle::new(tokio::spawn(consent)));
+            }
         }
         self.streams.insert(id.clone(), OpenStream { publisher, feed, _carriers: carriers });
         self.registration.set_streams(self.streams.len());
@@ -176,10 +182,7 @@ impl Session {
     pub(super) async fn end_finished_sources(&mut self) {
         let ended = |stream: &OpenStream| match &stream.feed {
             Feed::Extension { .. } => None,
-            Feed::Source { running, .. } => match &*running.state().borrow() {
-                SourceState::Ended(trouble) => Some(trouble.clone()),
-                SourceState::Live | SourceState::Lost(_) => None,
-            },
+            Feed::Source(source) => source.ended(),
         };
         let finished: Vec<(StreamId, Option<Trouble>)> =
             self.streams.iter().filter_map(|(id, stream)| Some((id.clone(), ended(stream)?))).collect();
@@ -219,9 +222,13 @@ impl Session {
 impl OpenStream {
     /// Stops the source, if it has one, and tells the last counters.
     async fn close(self) -> StreamSnapshot {
-        let counters = match self.feed {
-            Feed::Source { running, .. } => close_source(running).await,
+        let running = match &self.feed {
+            Feed::Source(source) => source.take(),
             Feed::Extension { .. } => None,
+        };
+        let counters = match running {
+            Some(running) => close_source(running).await,
+            None => None,
         };
         counters.unwrap_or_else(|| self.publisher.snapshot())
     }

@@ -31,6 +31,10 @@ impl Drop for Carrier {
 }
 
 impl Watches {
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_number.is_empty()
+    }
+
     pub(super) fn clear(&mut self) {
         self.by_number.clear();
     }

@@ -1,6 +1,7 @@
 //! One stream: its subscribers, the views they share, and its counters.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
@@ -8,8 +9,8 @@ use std::{
 use serde_json::value::RawValue;
 
 use super::{
-    MAX_SUBSCRIBERS, MAX_VIEWS, Origin, Publisher, Queue, StreamError, StreamId, StreamSnapshot, SubscribeOptions,
-    Subscription, Trouble, Wish,
+    MAX_SUBSCRIBERS, MAX_VIEWS, Origin, Publisher, Queue, Sight, StreamError, StreamId, StreamSnapshot,
+    SubscribeOptions, Subscription, Trouble, Wish,
     counters::Counters,
     feedback::{FeedbackQueue, ResultEvent, ResultFate},
     queue::{FrameQueue, Notice, Room},
@@ -38,6 +39,8 @@ pub(super) struct State {
     last_place: Option<(u32, u64)>,
     pub(super) counters: Counters,
     pub(super) source: &'static str,
+    /// Each kind of source that there was, with its last publisher's generation: pictures of an earlier one may wait.
+    sources: BTreeMap<&'static str, u64>,
     pub(super) trouble: Option<Trouble>,
     is_lossless: bool,
 }
@@ -78,6 +81,14 @@ impl Shown {
     }
 }
 
+impl State {
+    /// A kind of source since that generation that is not to be seen.
+    pub(super) fn hidden(&self, sight: &Sight, since: u64) -> Option<&'static str> {
+        let seen = self.sources.iter().filter(|(_, generation)| **generation >= since);
+        seen.map(|(source, _)| *source).find(|source| !sight.covers(source))
+    }
+}
+
 impl Stream {
     pub(super) fn new(id: StreamId) -> Self {
         Self { id, room: Room::default(), state: Mutex::default() }
@@ -111,6 +122,8 @@ impl Stream {
         state.generation += 1;
         state.lingering = false;
         state.source = origin.source;
+        let generation = state.generation;
+        state.sources.insert(origin.source, generation);
         state.is_lossless = origin.is_lossless;
         state.trouble = None;
         Ok(Publisher::new(Arc::clone(self), table.clone(), feedback))
@@ -153,9 +166,10 @@ impl Stream {
         if state.counters.last.is_some_and(|(format, _, _)| is_inter_coded(format)) {
             state.want_key_frame();
         }
+        let since = state.generation;
         drop(state);
         self.room.tell();
-        Ok(Subscription::new(Arc::clone(self), table.clone(), id, queue, options.sight))
+        Ok(Subscription::new(Arc::clone(self), table.clone(), id, queue, (options.sight, since)))
     }
 
     pub(super) fn unsubscribe(&self, id: u64) {

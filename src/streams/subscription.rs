@@ -40,17 +40,19 @@ pub struct Subscription {
     id: u64,
     queue: Arc<FrameQueue>,
     sight: Sight,
+    /// The publisher's generation when it began.
+    since: u64,
 }
 
 impl Subscription {
-    pub(super) const fn new(
+    pub(super) fn new(
         stream: Arc<Stream>,
         table: Streams,
         id: u64,
         queue: Arc<FrameQueue>,
-        sight: Sight,
+        (sight, since): (Sight, u64),
     ) -> Self {
-        Self { stream, table, id, queue, sight }
+        Self { stream, table, id, queue, sight, since }
     }
 
     /// The stream's name.
@@ -87,10 +89,12 @@ impl Subscription {
         loop {
             match self.queue.next().await {
                 Item::Frame { frame, dropped, .. } => {
-                    let source = self.stream.state().source;
-                    if !self.sight.covers(source) {
-                        return Event::End(Some(Trouble::no_consent(source)));
+                    let state = self.stream.state();
+                    if let Some(hidden) = state.hidden(&self.sight, self.since) {
+                        return Event::End(Some(Trouble::no_consent(hidden)));
                     }
+                    let source = state.source;
+                    drop(state);
                     return Event::Frame(Delivered { frame, dropped, source });
                 }
                 Item::Notice(notice) => return Event::Notice(notice),

@@ -1,8 +1,13 @@
 """What extensions may is the user's to say: `framehost allow` and `revoke`, at every door, and at once."""
 
+import contextlib
 import http.client
 import json
+import os
 import struct
+import subprocess
+import threading
+import time
 
 import grpc
 import pytest
@@ -154,6 +159,84 @@ def test_what_others_capture_is_not_shown_to_an_extension_that_may_not(desktop):
         assert native.wait_events("subscription_ended", 2)[1]["error"]["code"] == "permission_denied"
 
 
+def test_what_an_extension_sends_and_watches_ends_when_that_is_taken_back(hub, tmp_path):
+    with extension(hub) as native:
+        native.request("stream.open", stream_id="mine", source={"kind": "extension"})
+        watch = native.request("models.watch")["watch"]
+        native.wait_events("models.changed")
+        told(hub, "revoke", ID, "frames", "models")
+        (ended,) = native.wait_events("stream_ended")
+        assert ended["stream_id"] == "mine" and ended["error"]["details"]["reason"] == "no_consent"
+        told(hub, "allow", ID, "models")
+        with pytest.raises(HostError) as gone:
+            native.request("models.unwatch", watch=watch)
+        assert gone.value.code == "not_found"
+
+
+def test_a_client_that_does_not_read_captures_no_longer_than_others(desktop):
+    """Its session waits for it, and cannot be what closes the screen."""
+    told(desktop, "allow", ID, "screen")
+    command = [f"{desktop.binary}-relay", f"chrome-extension://{ID}/"]
+    host = subprocess.Popen(command, env=desktop.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        host.stdin.write(framed(id=1, type="stream.open", stream_id="mine", source={"kind": "screen"}))
+        host.stdin.flush()
+        (length,) = struct.unpack("=I", host.stdout.read(4))
+        assert "ok" in json.loads(host.stdout.read(length))
+        # From here on nobody reads: answers fill the pipes, and the session stands still.
+        written = [0]
+
+        def flood():
+            requests = framed(id="x" * 1000, type="status") * 100
+            with contextlib.suppress(OSError):
+                while True:
+                    written[0] += os.write(host.stdin.fileno(), requests)
+
+        # In a thread, as it comes to a stand inside of a write.
+        threading.Thread(target=flood, daemon=True).start()
+        patience, before = time.monotonic() + 30, -1
+        while written[0] != before:
+            assert time.monotonic() < patience, "the session goes on"
+            before = written[0]
+            time.sleep(1)
+        told(desktop, "revoke", ID, "screen")
+        with client.channel(desktop.address, local_subchannels=True) as channel:
+            streams = pb_grpc.StreamServiceStub(channel)
+            patience, before = time.monotonic() + 30, -1
+            # The session itself closes the stream when it can; the screen is let go of before.
+            while (published := counted(streams)) != before:
+                assert time.monotonic() < patience, "it captures on"
+                before = published
+                time.sleep(1)
+    finally:
+        host.kill()
+        host.wait(10)
+
+
+def counted(streams):
+    (stream,) = streams.ListStreams(pb.ListStreamsRequest(), timeout=10).streams
+    return stream.published
+
+
+def framed(**message):
+    body = json.dumps(message).encode()
+    return struct.pack("=I", len(body)) + body
+
+
+def test_what_is_said_at_once_is_all_heard(hub):
+    ids = ["".join(letter * 32) for letter in "abcdefgh"]
+    revoking = [
+        subprocess.Popen([hub.binary, "revoke", id, "models"], env=hub.env, stdout=subprocess.DEVNULL) for id in ids
+    ]
+    assert [process.wait(20) for process in revoking] == [0] * len(ids)
+    assert told(hub, "allow")["extensions"] == {id: ["frames", "devices"] for id in ids}
+
+
+def test_a_caller_whose_id_is_none_is_no_program_of_the_users_own(hub):
+    with extension(hub, "/x/com.framehost.host.json", "no id at all") as native:
+        refusal(native, "stream.open", source={"kind": "screen"})
+
+
 def websocket(hub, path, token):
     """The status of a WebSocket's handshake."""
     connection = http.client.HTTPConnection("127.0.0.1", hub.port, timeout=20)
@@ -168,9 +251,9 @@ def websocket(hub, path, token):
     return status
 
 
-def get(hub, path, token):
+def get(hub, path, token, id=ID):
     connection = http.client.HTTPConnection("127.0.0.1", hub.port, timeout=20)
-    connection.request("GET", path, headers={"Authorization": f"Bearer {token}", "Origin": f"chrome-extension://{ID}"})
+    connection.request("GET", path, headers={"Authorization": f"Bearer {token}", "Origin": f"chrome-extension://{id}"})
     status = connection.getresponse().status
     connection.close()
     return status
@@ -195,6 +278,16 @@ def test_a_session_token_opens_no_other_door(desktop, tmp_path):
         told(desktop, "revoke", ID)
         assert [get(desktop, path, token) for path in (file, info, "/healthz")] == [403, 403, 200]
         assert websocket(desktop, "/v1/streams/pattern?role=subscribe", token) == 403
+
+
+def test_a_token_with_another_extensions_origin_is_nobodys(hub):
+    other = "b" * 32
+    told(hub, "revoke", ID)
+    with extension(hub) as native, extension(hub, f"chrome-extension://{other}/") as another:
+        token = native.request("hello", protocol=1)["token"]
+        another.request("hello", protocol=1)
+        assert get(hub, f"/{MODEL}/resolve/main/a.txt", token, other) == 403
+        assert get(hub, "/healthz", token, other) == 403
 
 
 def test_grpc_is_for_no_extension(hub):

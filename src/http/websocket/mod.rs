@@ -22,7 +22,7 @@ use tonic::body::Body;
 use self::{handshake::Refused, socket::Socket, subscribe::SubscribeQuery};
 use super::{Connection, Service};
 use crate::{
-    access::Scope,
+    access::{Asker, Scope},
     streams::{Queue, StreamId, SubscribeOptions},
 };
 
@@ -41,17 +41,30 @@ enum Role {
 
 /// Answers a request; `None` if it is for something else. What the socket does is left with the connection, which goes
 /// on with it.
-pub(super) fn answer(service: &Service, connection: &Connection, parts: &mut Parts) -> Option<Response<Body>> {
+pub(super) fn answer(
+    service: &Service,
+    connection: &Connection,
+    asker: &Asker,
+    parts: &mut Parts,
+) -> Option<Response<Body>> {
     let id = parts.uri.path().strip_prefix(PATH)?.to_owned();
-    Some(open(service, connection, parts, &id).unwrap_or_else(Refused::into_response))
+    Some(open(service, connection, asker, parts, &id).unwrap_or_else(Refused::into_response))
 }
 
-fn open(service: &Service, connection: &Connection, parts: &mut Parts, id: &str) -> Result<Response<Body>, Refused> {
+fn open(
+    service: &Service,
+    connection: &Connection,
+    asker: &Asker,
+    parts: &mut Parts,
+    id: &str,
+) -> Result<Response<Body>, Refused> {
     let accepted = handshake::accept(parts)?;
     let id = StreamId::parse(id)?;
     let query = parts.uri.query().unwrap_or_default();
     let (role, subscribe) = read_query(query)?;
-    let session = service.access.session(&parts.headers).ok_or_else(Refused::no_session)?;
+    let Asker::Session(session) = asker.clone() else {
+        return Err(Refused::no_session());
+    };
     let extension = session.extension.as_deref();
     if !service.access.grants().allow(extension, Scope::Frames) {
         return Err(Refused::not_allowed(extension, Scope::Frames));

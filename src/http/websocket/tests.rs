@@ -348,7 +348,7 @@ async fn a_peer_that_does_not_answer_is_let_go() {
     let mut silent = world.connect("/v1/streams/s?role=publish").await;
     let asked = tokio::time::Instant::now();
     // Nobody polls it, so nobody answers the ping.
-    while world.hub.access().session(&bearer(&world.token)).unwrap().sockets.available_permits() < 32 {
+    while world.hub.access().session(&bearer(&world.token)).unwrap().unwrap().sockets.available_permits() < 32 {
         tokio::time::sleep(Duration::from_millis(100)).await;
         assert!(asked.elapsed() < Duration::from_secs(100), "still there");
     }

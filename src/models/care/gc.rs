@@ -14,7 +14,7 @@ use super::{
     shared_blobs,
     stale::{SETTLED_AFTER, is_older, size_of},
 };
-use crate::models::{Commit, ModelError, ModelId, ModelStore, list::walk, store::read_ref};
+use crate::models::{Commit, ModelError, ModelId, ModelStore, list::walk, name::is_lower_hex, store::read_ref};
 
 /// How to clear away.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -95,6 +95,8 @@ pub enum KeptBecause {
     InUse,
     /// The user said so.
     Pinned,
+    /// Its owner keeps it elsewhere, by a link.
+    Linked,
 }
 
 impl ClearedKind {
@@ -117,6 +119,7 @@ impl KeptBecause {
         match self {
             Self::InUse => "in_use",
             Self::Pinned => "pinned",
+            Self::Linked => "linked",
         }
     }
 }
@@ -224,6 +227,11 @@ impl Clearing<'_> {
     /// What of a model nobody can ask for any more.
     fn leftovers(&mut self, model_id: &ModelId) -> Result<(), ModelError> {
         let store = self.store;
+        // What lies there besides is not known here.
+        if store.linked_folder(model_id).is_some() {
+            self.keep(model_id, KeptBecause::Linked);
+            return Ok(());
+        }
         let Some(unused) = self.unused(model_id)? else {
             self.keep(model_id, KeptBecause::InUse);
             return Ok(());
@@ -290,6 +298,10 @@ impl Clearing<'_> {
             store.commits(model_id).iter().flat_map(|commit| links_of(&store.snapshot(model_id, commit))).collect();
         for blob in blobs_of(&store.model_dir(model_id)) {
             let path = blobs.join(&blob);
+            // What has another name than bytes have is nobody's here.
+            if !(is_lower_hex(&blob, 40) || is_lower_hex(&blob, 64)) {
+                continue;
+            }
             if linked.contains(&blob) || !is_older(&path, SETTLED_AFTER) {
                 continue;
             }
@@ -322,6 +334,10 @@ impl Clearing<'_> {
         for (_, model_id) in models {
             if self.report.size_bytes <= max_bytes {
                 break;
+            }
+            if store.linked_folder(&model_id).is_some() {
+                self.keep(&model_id, KeptBecause::Linked);
+                continue;
             }
             if self.pins.has(&model_id) {
                 self.keep(&model_id, KeptBecause::Pinned);

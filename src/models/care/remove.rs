@@ -55,6 +55,10 @@ impl ModelStore {
     /// system refuses.
     pub fn remove(&self, model_id: &ModelId, revision: Option<&Revision>) -> Result<RemoveReport, ModelError> {
         let names = self.names(model_id)?;
+        // Elsewhere, other things may lie in the same folder, or other models link to it: only its owner can tell.
+        if let Some(path) = self.linked_folder(model_id) {
+            return Err(ModelError::KeptElsewhere { path });
+        }
         let removal = match revision {
             None => self.all_of(model_id, names),
             Some(revision) => self.one_of(model_id, revision, &names)?,

@@ -170,8 +170,13 @@ impl Upstream {
             return Err(UpstreamError::Answer { problem, url: self.to_string() });
         }
         if !listing.left_out.is_empty() {
-            let (model_id, left_out) = (model_id.as_str(), &listing.left_out);
-            tracing::warn!(model_id, ?left_out, "files are left out: not every system can have them");
+            let (model_id, files, first) = (model_id.as_str(), listing.left_out.len(), listing.left_out.first());
+            tracing::warn!(
+                model_id,
+                files,
+                first,
+                "files are left out that not every system can have, or that are none"
+            );
         }
         Ok(listing)
     }
