@@ -203,7 +203,7 @@ impl Config {
     /// # Errors
     ///
     /// [`ConfigError::Directory`].
-    pub fn write(&self, paths: &Paths) -> Result<(), ConfigError> {
+    fn write(&self, paths: &Paths) -> Result<(), ConfigError> {
         let path = paths.config_file();
         let temporary = paths.config_dir.join(format!("config.json.{}", std::process::id()));
         let write = || -> io::Result<()> {

@@ -40,7 +40,7 @@ pub(super) fn revoke(arguments: &RevokeArguments) -> anyhow::Result<ExitCode> {
 fn extension(id: &str) -> Result<String, InstallError> {
     match ExtensionId::parse(id) {
         Ok(id) => Ok(id.to_string()),
-        Err(error) if id.contains(['@', '{']) => FirefoxId::parse(id).map(|id| id.to_string()).map_err(|_| error),
+        Err(_) if id.contains(['@', '{']) => FirefoxId::parse(id).map(|id| id.to_string()),
         Err(error) => Err(error),
     }
 }

@@ -15,6 +15,10 @@ impl Sight {
         Self(Some(Arc::new(may_see)))
     }
 
+    pub(super) const fn is_all(&self) -> bool {
+        self.0.is_none()
+    }
+
     pub(super) fn covers(&self, source: &'static str) -> bool {
         self.0.as_ref().is_none_or(|may_see| may_see(source))
     }

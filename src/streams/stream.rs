@@ -81,14 +81,6 @@ impl Shown {
     }
 }
 
-impl State {
-    /// A kind of source since that generation that is not to be seen.
-    pub(super) fn hidden(&self, sight: &Sight, since: u64) -> Option<&'static str> {
-        let seen = self.sources.iter().filter(|(_, generation)| **generation >= since);
-        seen.map(|(source, _)| *source).find(|source| !sight.covers(source))
-    }
-}
-
 impl Stream {
     pub(super) fn new(id: StreamId) -> Self {
         Self { id, room: Room::default(), state: Mutex::default() }
@@ -100,6 +92,20 @@ impl Stream {
 
     pub(super) fn has_publisher(&self) -> bool {
         self.state().publisher.is_some()
+    }
+
+    /// A kind of source since that publisher's generation that is not to be seen; the present one's if `None`.
+    pub(super) fn hidden(&self, sight: &Sight, since: Option<u64>) -> Option<&'static str> {
+        if sight.is_all() {
+            return None;
+        }
+        // Who may see what is for a file to say: nobody publishes meanwhile if that is asked under the lock.
+        let seen: Vec<_> = {
+            let state = self.state();
+            let since = since.unwrap_or(state.generation);
+            state.sources.iter().filter(|(_, last)| **last >= since).map(|(source, _)| *source).collect()
+        };
+        seen.into_iter().find(|source| !sight.covers(source))
     }
 
     pub(super) fn has_subscribers(&self) -> bool {
@@ -146,9 +152,6 @@ impl Stream {
         options: SubscribeOptions,
     ) -> Result<Subscription, StreamError> {
         let mut state = self.state();
-        if state.publisher.is_some() && !options.sight.covers(state.source) {
-            return Err(StreamError::NoConsent { source_kind: state.source });
-        }
         if state.subscribers.len() >= MAX_SUBSCRIBERS {
             return Err(StreamError::TooManySubscribers { id: self.id.to_string(), limit: MAX_SUBSCRIBERS });
         }

@@ -89,13 +89,10 @@ impl Subscription {
         loop {
             match self.queue.next().await {
                 Item::Frame { frame, dropped, .. } => {
-                    let state = self.stream.state();
-                    if let Some(hidden) = state.hidden(&self.sight, self.since) {
+                    if let Some(hidden) = self.stream.hidden(&self.sight, Some(self.since)) {
                         return Event::End(Some(Trouble::no_consent(hidden)));
                     }
-                    let source = state.source;
-                    drop(state);
-                    return Event::Frame(Delivered { frame, dropped, source });
+                    return Event::Frame(Delivered { frame, dropped, source: self.stream.state().source });
                 }
                 Item::Notice(notice) => return Event::Notice(notice),
                 Item::End(end) => return Event::End(end),

@@ -89,9 +89,13 @@ impl Streams {
     ///
     /// # Errors
     ///
-    /// [`StreamError::NotFound`] without `wait`, [`StreamError::TooManyStreams`], [`StreamError::TooManySubscribers`],
-    /// [`StreamError::TooManyViews`].
+    /// [`StreamError::NotFound`] without `wait`, [`StreamError::NoConsent`], [`StreamError::TooManyStreams`],
+    /// [`StreamError::TooManySubscribers`], [`StreamError::TooManyViews`].
     pub fn subscribe(&self, id: &StreamId, options: SubscribeOptions) -> Result<Subscription, StreamError> {
+        let present = self.by_id().get(id).filter(|stream| stream.has_publisher()).cloned();
+        if let Some(source_kind) = present.and_then(|stream| stream.hidden(&options.sight, None)) {
+            return Err(StreamError::NoConsent { source_kind });
+        }
         let mut by_id = self.by_id();
         let stream = if options.wait {
             Self::find_or_make(&mut by_id, id)?
