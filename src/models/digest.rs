@@ -3,9 +3,8 @@
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
-    fs::{self, File, Metadata, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Read, Write as _},
-    os::unix::fs::MetadataExt,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -14,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
-use super::name::is_lower_hex;
+use super::{name::is_lower_hex, system};
 
 /// Files whose digests are remembered; with more, the memory begins anew.
 const MAX_REMEMBERED: usize = 50_000;
@@ -33,27 +32,19 @@ pub(super) struct Digests {
 /// What a file is on disk; another write makes it another file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct FileKey {
-    device: u64,
-    inode: u64,
+    pub(super) device: u64,
+    pub(super) inode: u64,
     pub(super) size: u64,
-    mtime_s: i64,
-    mtime_ns: i64,
+    pub(super) mtime_s: i64,
+    pub(super) mtime_ns: i64,
     /// Unlike the time of the last write it cannot be set back.
-    ctime_s: i64,
-    ctime_ns: i64,
+    pub(super) ctime_s: i64,
+    pub(super) ctime_ns: i64,
 }
 
 impl FileKey {
-    pub(super) fn of(metadata: &Metadata) -> Self {
-        Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            size: metadata.len(),
-            mtime_s: metadata.mtime(),
-            mtime_ns: metadata.mtime_nsec(),
-            ctime_s: metadata.ctime(),
-            ctime_ns: metadata.ctime_nsec(),
-        }
+    pub(super) fn of(file: &File) -> io::Result<Self> {
+        system::file_key(file, &file.metadata()?)
     }
 
     /// Has nobody written in between? Links may have come and gone, which changes `ctime` alone.
@@ -128,13 +119,13 @@ impl DigestMemory {
 
     /// The digests of an open file, as far as they are remembered.
     pub(super) fn known(&self, file: &File) -> io::Result<(FileKey, Option<Digests>)> {
-        let key = FileKey::of(&file.metadata()?);
+        let key = FileKey::of(file)?;
         Ok((key, self.loaded_state().known.get(&key).cloned()))
     }
 
     /// The digests of an open file, hashed now unless they are remembered; `None` if the file changed meanwhile.
     pub(super) fn digests(&self, file: &File) -> io::Result<Option<(FileKey, Digests)>> {
-        let key = FileKey::of(&file.metadata()?);
+        let key = FileKey::of(file)?;
         let turn = {
             let mut state = self.loaded_state();
             if let Some(known) = state.known.get(&key) {
@@ -147,7 +138,7 @@ impl DigestMemory {
             return Ok(Some((key, known.clone())));
         }
         let hashed = hash(file, key.size).and_then(|digests| {
-            let is_unchanged = FileKey::of(&file.metadata()?).has_same_bytes(&key);
+            let is_unchanged = FileKey::of(file)?.has_same_bytes(&key);
             Ok(is_unchanged.then_some(digests))
         });
         if let Ok(Some(digests)) = &hashed {
@@ -161,9 +152,9 @@ impl DigestMemory {
     /// The digests of an open file, hashed now whatever is remembered: a disk loses bytes without writing the file's
     /// times. `None` if the file changed meanwhile.
     pub(super) fn digests_anew(&self, file: &File) -> io::Result<Option<(FileKey, Digests)>> {
-        let key = FileKey::of(&file.metadata()?);
+        let key = FileKey::of(file)?;
         let digests = hash(file, key.size)?;
-        if !FileKey::of(&file.metadata()?).has_same_bytes(&key) {
+        if !FileKey::of(file)?.has_same_bytes(&key) {
             return Ok(None);
         }
         let is_news = self.loaded_state().known.get(&key) != Some(&digests);
@@ -243,7 +234,7 @@ struct FromStart<'a> {
 
 impl Read for FromStart<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = std::os::unix::fs::FileExt::read_at(self.file, buffer, self.offset)?;
+        let read = system::read_at(self.file, buffer, self.offset)?;
         self.offset += read as u64;
         Ok(read)
     }
@@ -272,7 +263,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("f");
         let open = file(&path, b"one");
-        let key = FileKey::of(&open.metadata().unwrap());
+        let key = FileKey::of(&open).unwrap();
         let marked = Digests { sha256: "a".repeat(64), git_sha1: "b".repeat(40) };
         DigestMemory::new(dir.path()).remember(key, marked.clone());
         // The mark shows that the file was not hashed again.

@@ -11,9 +11,10 @@ use sha1::{Digest as _, Sha1};
 use super::{
     Commit, ModelError, ModelId, ModelStore, Revision,
     digest::{FileKey, Hasher, hex},
-    publish::{Partial, lock_for_publishing, make_cache_dir, make_parent, partial_dir, publish_bytes, publish_link},
+    publish::{Partial, lock_for_publishing, make_cache_dir, make_parent, partial_dir, publish_bytes},
     sources::{Found, LeftOut, Source, commit_of, find_sources, tree_of},
-    store::{open_file, read_ref},
+    store::read_ref,
+    system::open_file,
 };
 
 /// Bytes copied at once.
@@ -94,10 +95,8 @@ impl ModelStore {
         }
         let tree = tree_of(&sources).to_json();
         publish_bytes(&model_dir.join("trees").join(format!("{}.json", commit.as_str())), &tree, &partials)?;
-        let snapshot = snapshots.join(commit.as_str());
         for source in &sources {
-            let depth = source.file_path.components().count();
-            publish_link(&snapshot.join(source.file_path.relative_path()), depth, source.etag())?;
+            self.publish_link(model_id, &commit, &source.file_path, source.etag())?;
         }
         // Again, now that nobody else can: another import may have been quicker.
         // A revision may be longer than a file's name.
@@ -132,8 +131,8 @@ impl ModelStore {
         let action = "look at a published file";
         let published = partial.file.try_clone().map_err(ModelError::io(action, &blob))?;
         partial.publish(&blob)?;
-        let metadata = published.metadata().map_err(ModelError::io(action, &blob))?;
-        self.digests.remember(FileKey::of(&metadata), source.digests.clone());
+        let key = FileKey::of(&published).map_err(ModelError::io(action, &blob))?;
+        self.digests.remember(key, source.digests.clone());
         Ok(true)
     }
 
@@ -159,7 +158,7 @@ fn copy(source: &Source, to: &mut File) -> Result<(), ModelError> {
         hasher.update(bytes);
         to.write_all(bytes).map_err(ModelError::io(action, &source.path))?;
     }
-    let key = FileKey::of(&from.metadata().map_err(ModelError::io(action, &source.path))?);
+    let key = FileKey::of(&from).map_err(ModelError::io(action, &source.path))?;
     if key.has_same_bytes(&source.key) && hasher.finish() == source.digests {
         return Ok(());
     }

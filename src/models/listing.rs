@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use super::{
     Commit, ModelError, ModelId, ModelStore, Revision, SharedModels,
+    links::Blobs,
     list::walk,
     publish::{partial_dir, publish_bytes},
     tree::{Tree, TreeFile},
@@ -225,10 +226,10 @@ impl ModelStore {
 
     /// The files that a snapshot has, by the names of their blobs.
     fn tree_of_snapshot(&self, model_id: &ModelId, commit: Commit) -> Listing {
+        let blobs = Blobs::of(&self.model_dir(model_id));
         let files = walk(&self.snapshot(model_id, &commit)).into_iter().filter_map(|(name, path)| {
             let size = std::fs::metadata(&path).ok().filter(std::fs::Metadata::is_file)?.len();
-            let blob = std::fs::read_link(&path).ok()?;
-            let etag = blob.file_name()?.to_str()?.to_owned();
+            let etag = blobs.name(&path)?;
             let file = if etag.len() == 64 { TreeFile::large(etag, size) } else { TreeFile::small(etag, size) };
             Some((name, file))
         });

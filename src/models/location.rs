@@ -15,8 +15,8 @@ pub fn cache_dir(lookup: impl Fn(&str) -> Option<OsString>, home: &Path) -> Path
     directory("HF_HUB_CACHE")
         .or_else(|| directory("HUGGINGFACE_HUB_CACHE"))
         .or_else(|| directory("HF_HOME").map(|hf_home| hf_home.join("hub")))
-        .or_else(|| directory("XDG_CACHE_HOME").map(|cache| cache.join("huggingface/hub")))
-        .unwrap_or_else(|| home.join(".cache/huggingface/hub"))
+        .or_else(|| directory("XDG_CACHE_HOME").map(|cache| cache.join("huggingface").join("hub")))
+        .unwrap_or_else(|| [".cache", "huggingface", "hub"].iter().fold(home.to_owned(), |path, part| path.join(part)))
 }
 
 /// `~` and `~/…` as Python's `expanduser` reads them.

@@ -5,7 +5,7 @@
 //! <cache>/.locks/models--org--name/<etag>.lock      held around publishing only
 //! <cache>/models--org--name/blobs/<etag>            the bytes; etag = sha256, or git's sha1 for small text files
 //!                          /refs/<revision>         40 hex digits, no newline
-//!                          /snapshots/<commit>/<file path>   link to ../../blobs/<etag>, or the file itself
+//!                          /snapshots/<commit>/<file path>   link to ../../blobs/<etag>, or the file itself (`links`)
 //!                          /trees/<commit>.json     what the commit consists of
 //! <state>/digests.jsonl                             ours, outside the cache: digests of files that were hashed
 //! <state>/caches/…                                  ours: what is in use, when it was used, what is pinned (`care`)
@@ -31,6 +31,7 @@ mod download;
 #[cfg(all(feature = "fuzzing", target_os = "linux"))]
 pub(crate) mod fuzz;
 mod import;
+mod links;
 mod list;
 mod listing;
 mod location;
@@ -42,6 +43,7 @@ mod served;
 mod shared;
 mod sources;
 mod store;
+mod system;
 mod tree;
 mod upstream;
 mod variants;
@@ -166,6 +168,10 @@ pub enum ModelError {
     #[error("{limit} files are being read already: try again when one of them is done")]
     TooManyReaders { limit: usize },
 
+    /// On Windows, changing or removing what a program has open that does not allow it.
+    #[error("another program has it open: close that, and try again: cannot {action}: {}", path.display())]
+    HeldOpen { action: &'static str, path: PathBuf },
+
     /// Clearing away what is read or written at this moment.
     #[error("model {model_id} is in use: somebody serves it or downloads into it")]
     InUse { model_id: String },
@@ -207,7 +213,9 @@ impl ModelError {
             Self::OffsetBeyondEnd { .. } => ErrorKind::OutOfRange,
             Self::RefConflict { .. } => ErrorKind::AlreadyExists,
             Self::Locked { .. } => ErrorKind::Unavailable,
-            Self::InUse { .. } | Self::Pinned { .. } | Self::KeptElsewhere { .. } => ErrorKind::FailedPrecondition,
+            Self::HeldOpen { .. } | Self::InUse { .. } | Self::Pinned { .. } | Self::KeptElsewhere { .. } => {
+                ErrorKind::FailedPrecondition
+            }
             Self::Io { source, .. } => match source.kind() {
                 io::ErrorKind::NotFound => ErrorKind::NotFound,
                 io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => ErrorKind::PermissionDenied,
@@ -237,6 +245,7 @@ impl ModelError {
             | Self::DownloadMismatch { .. }
             | Self::Abandoned { .. }
             | Self::NoSpace { .. }
+            | Self::HeldOpen { .. }
             | Self::InUse { .. }
             | Self::KeptElsewhere { .. }
             | Self::Pinned { .. }
@@ -264,6 +273,7 @@ impl ModelError {
             | Self::RefConflict { .. }
             | Self::NothingToImport { .. }
             | Self::Locked { .. }
+            | Self::HeldOpen { .. }
             | Self::InUse { .. }
             | Self::KeptElsewhere { .. }
             | Self::Pinned { .. }
@@ -290,7 +300,10 @@ impl ModelError {
     /// For `map_err`: what was tried, on which path.
     fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
-        move |source| Self::Io { action, source, path }
+        move |source| match source {
+            held if system::is_held(&held) => Self::HeldOpen { action, path },
+            source => Self::Io { action, source, path },
+        }
     }
 }
 

@@ -1,20 +1,14 @@
 //! Putting files under their final names: whole, synced, and under the lock that Python uses, too.
 
 use std::{
-    fs::{self, File, OpenOptions, Permissions, TryLockError},
+    fs::{self, File, TryLockError},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink},
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
 
-use rustix::{
-    fs::{Access, AtFlags},
-    io::Errno,
-};
-
-use super::{ModelError, care::clear_abandoned, digest::hex};
+use super::{ModelError, care::clear_abandoned, digest::hex, system};
 
 /// How long another process may hold the lock of a file before publishing gives up.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
@@ -22,10 +16,8 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 /// Pause between two tries for a lock.
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
-/// How often a link is tried whose place others take again and again.
-const LINK_TRIES: u32 = 10;
-
-const LINK: &str = "link a file into its snapshot";
+/// huggingface_hub's mode of a lock.
+const LOCK_MODE: u32 = 0o664;
 
 /// Marks the directory for backup programs. Source: huggingface_hub, `CACHEDIR_TAG_CONTENT`.
 const CACHEDIR_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55
@@ -58,7 +50,7 @@ pub(super) fn partial_dir_beside(cache_dir: &Path) -> Option<PathBuf> {
 
 /// Where they are if they cannot be beside the cache: each user has a directory of his own.
 pub(super) fn partial_dir_inside(model_dir: &Path) -> PathBuf {
-    model_dir.join(format!(".framehost-partial-{}", rustix::process::geteuid().as_raw()))
+    model_dir.join(system::partial_dir_name())
 }
 
 /// Can files of a model be put into the cache? Told before they are fetched, which may take long.
@@ -67,10 +59,7 @@ pub(super) fn check_writable(cache_dir: &Path, model_dir: &Path) -> Result<(), M
     for place in [model_dir.join("blobs"), model_dir.join("snapshots"), model_dir.join("refs"), locks] {
         // What is not there yet is made in what is.
         let Some(there) = place.ancestors().find(|ancestor| ancestor.exists()) else { continue };
-        let access = Access::WRITE_OK | Access::EXEC_OK;
-        let asked = rustix::fs::accessat(rustix::fs::CWD, there, access, AtFlags::EACCESS);
-        // What else is wrong is found out by writing.
-        if matches!(asked, Err(Errno::ACCESS | Errno::PERM | Errno::ROFS)) {
+        if system::is_read_only(there) {
             return Err(ModelError::ReadOnlyCache { path: there.to_owned() });
         }
     }
@@ -78,33 +67,25 @@ pub(super) fn check_writable(cache_dir: &Path, model_dir: &Path) -> Result<(), M
 }
 
 fn find_partial_dir(cache_dir: &Path, model_dir: &Path) -> Result<PathBuf, ModelError> {
-    let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev());
+    let volume = |path: &Path| system::identity(path).map(|identity| identity.volume);
     // The model's folder may be a link to another disk.
     let kept_in = if model_dir.exists() { model_dir } else { cache_dir };
     if let Some(beside) = partial_dir_beside(cache_dir)
-        && fs::DirBuilder::new().recursive(true).mode(0o700).create(&beside).is_ok()
+        && system::make_private(&beside).is_ok()
         // Whoever could write into it could change a file after it was checked.
-        && is_own(&beside)
-        && matches!((device(&beside), device(kept_in)), (Ok(one), Ok(other)) if one == other)
+        && system::is_private(&beside)
+        && matches!((volume(&beside), volume(kept_in)), (Ok(one), Ok(other)) if one == other)
     {
         return Ok(beside);
     }
     let inside = partial_dir_inside(model_dir);
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(&inside).map_err(|error| match error.kind() {
+    system::make_private(&inside).map_err(|error| match error.kind() {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             ModelError::ReadOnlyCache { path: cache_dir.to_owned() }
         }
         _ => ModelError::io("make a directory for partial files", &inside)(error),
     })?;
     Ok(inside)
-}
-
-/// A directory of this user's, which nobody else may write to.
-fn is_own(path: &Path) -> bool {
-    let is_own = |metadata: &fs::Metadata| {
-        metadata.is_dir() && metadata.uid() == rustix::process::geteuid().as_raw() && metadata.mode() & 0o022 == 0
-    };
-    fs::symlink_metadata(path).is_ok_and(|metadata| is_own(&metadata))
 }
 
 /// A file that is not visible yet, locked as long as somebody writes to it. Dropping it removes it.
@@ -120,9 +101,9 @@ impl Partial {
         loop {
             let partial = Self::create_once(directory)?;
             let action = "lock a partial file";
-            partial.file.lock().map_err(ModelError::io(action, &partial.path))?;
+            system::lock(&partial.file).map_err(ModelError::io(action, &partial.path))?;
             // Somebody who clears away may have been quicker than the lock.
-            if partial.file.metadata().map_err(ModelError::io(action, &partial.path))?.nlink() > 0 {
+            if !system::is_removed(&partial.file).map_err(ModelError::io(action, &partial.path))? {
                 return Ok(partial);
             }
         }
@@ -134,19 +115,14 @@ impl Partial {
         getrandom::fill(&mut unique)
             .map_err(|error| ModelError::io(action, directory)(io::Error::other(error.to_string())))?;
         let path = directory.join(format!("{}.incomplete", hex(&unique)));
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o644)
-            .open(&path)
-            .map_err(ModelError::io(action, &path))?;
+        let file = system::create_new(&path).map_err(ModelError::io(action, &path))?;
         Ok(Self { path, file, published: false })
     }
 
     /// Moves the file to its final name, whole and on the disk, whatever was there before.
     pub(super) fn publish(mut self, target: &Path) -> Result<(), ModelError> {
         self.file.sync_all().map_err(ModelError::io("sync a file", &self.path))?;
-        fs::rename(&self.path, target).map_err(ModelError::io("publish a file", target))?;
+        system::rename(&self.path, target).map_err(ModelError::io("publish a file", target))?;
         self.published = true;
         sync_parent(target)
     }
@@ -169,31 +145,6 @@ pub(super) fn publish_bytes(target: &Path, bytes: &[u8], partial_dir: &Path) -> 
     partial.publish(target)
 }
 
-/// Makes a snapshot's link to a blob, relative as Python makes it. One that is right already stays.
-pub(super) fn publish_link(snapshot_path: &Path, depth: usize, etag: &str) -> Result<(), ModelError> {
-    make_parent(snapshot_path)?;
-    let up = depth + 1;
-    let target: PathBuf = std::iter::repeat_n("..", up).chain(["blobs", etag]).collect();
-    for _ in 0..LINK_TRIES {
-        match symlink(&target, snapshot_path) {
-            Ok(()) => return sync_parent(snapshot_path),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(ModelError::io(LINK, snapshot_path)(error)),
-        }
-        // Somebody else's link to the same bytes, or something that is in the way.
-        if fs::read_link(snapshot_path).is_ok_and(|present| present == target) {
-            return Ok(());
-        }
-        match fs::remove_file(snapshot_path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(ModelError::io(LINK, snapshot_path)(error));
-            }
-            Ok(()) | Err(_) => {}
-        }
-    }
-    Err(ModelError::io(LINK, snapshot_path)(io::ErrorKind::AlreadyExists.into()))
-}
-
 pub(super) fn make_parent(path: &Path) -> Result<(), ModelError> {
     match path.parent() {
         Some(parent) => fs::create_dir_all(parent).map_err(ModelError::io("make a directory", parent)),
@@ -205,7 +156,7 @@ pub(super) fn sync_parent(path: &Path) -> Result<(), ModelError> {
     let Some(parent) = path.parent() else {
         return Ok(());
     };
-    File::open(parent).and_then(|directory| directory.sync_all()).map_err(ModelError::io("sync a directory", parent))
+    system::sync_directory(parent).map_err(ModelError::io("sync a directory", parent))
 }
 
 /// The lock around publishing one blob. Its file stays, as Python's does: removing it would let two hold it.
@@ -214,17 +165,9 @@ pub(super) fn lock(cache_dir: &Path, model_folder: &str, etag: &str, timeout: Du
     make_parent(&path)?;
     let action = "open the lock of a file";
     let is_new = !path.exists();
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o664)
-        // As huggingface_hub: a link planted here would have us open what it points to.
-        .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
-        .open(&path)
-        .map_err(ModelError::io(action, &path))?;
+    let file = system::open_lock(&path, LOCK_MODE).map_err(ModelError::io(action, &path))?;
     // Whatever the umask is, as huggingface_hub: others of the group open the lock for writing, too.
-    if is_new && let Err(error) = file.set_permissions(Permissions::from_mode(0o664)) {
+    if is_new && let Err(error) = system::set_mode(&file, LOCK_MODE) {
         tracing::debug!(%error, path = %path.display(), "the lock is not shared with the group");
     }
     let began = Instant::now();

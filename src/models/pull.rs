@@ -14,7 +14,7 @@ use super::{
     Commit, FileName, FilePath, ModelError, ModelId, ModelStore, Revision, SharedModels,
     digest::hex,
     download::Wanted,
-    publish::{check_writable, lock_for_publishing, partial_dir, publish_bytes, publish_link},
+    publish::{check_writable, lock_for_publishing, partial_dir, publish_bytes},
     store::read_ref,
     upstream::{Listing, UpstreamError},
 };
@@ -337,9 +337,10 @@ impl ModelStore {
     /// Can what is missing of a pull be put here?
     fn check_writable(&self, model_id: &ModelId, wanted: &[Wanted]) -> Result<(), ModelError> {
         let blobs = self.model_dir(model_id).join("blobs");
-        let is_here = |file: &Wanted| {
-            fs::metadata(blobs.join(&file.etag)).is_ok_and(|metadata| metadata.len() == file.size_bytes)
-        };
+        let has_size =
+            |path: PathBuf, file: &Wanted| fs::metadata(path).is_ok_and(|metadata| metadata.len() == file.size_bytes);
+        let in_snapshot = |file: &Wanted| self.snapshot(model_id, &file.commit).join(file.file_path.relative_path());
+        let is_here = |file: &Wanted| has_size(blobs.join(&file.etag), file) || has_size(in_snapshot(file), file);
         if wanted.iter().all(is_here) {
             return Ok(());
         }
@@ -361,9 +362,7 @@ impl ModelStore {
 
     fn link_file(&self, name: &FileName, listing: &Listing) -> Result<(), ModelError> {
         let Some(listed) = listing.file(name.file_path.as_str()) else { return Ok(()) };
-        let snapshot = self.snapshot(&name.model_id, &listing.commit);
-        let depth = name.file_path.components().count();
-        publish_link(&snapshot.join(name.file_path.relative_path()), depth, listed.etag)
+        self.publish_link(&name.model_id, &listing.commit, &name.file_path, listed.etag)
     }
 
     fn name_commit(

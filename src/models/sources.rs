@@ -10,7 +10,7 @@ use sha1::{Digest as _, Sha1};
 use super::{
     Commit, FilePath, ModelError,
     digest::{DigestMemory, Digests, FileKey, hex},
-    store::open_file,
+    system::{self, is_loop, open_file},
     tree::{Tree, TreeFile},
 };
 
@@ -116,7 +116,7 @@ pub(super) fn find_sources(
     let cache_dir = cache_dir.and_then(|cache_dir| fs::canonicalize(cache_dir).ok());
     let is_in_cache = |path: &Path| cache_dir.as_ref().is_some_and(|cache_dir| path.starts_with(cache_dir));
     let (mut sources, mut left_out) = (Vec::new(), Vec::new());
-    let mut folders = vec![(root.clone(), String::new())];
+    let mut folders = vec![(system::plain(root.clone()), String::new())];
     while let Some((folder, prefix)) = folders.pop() {
         let action = "read the directory to import";
         for entry in fs::read_dir(&folder).map_err(ModelError::io(action, &folder))? {
@@ -167,10 +167,6 @@ pub(super) fn find_sources(
     sources.sort_by(|one, other| one.file_path.cmp(&other.file_path));
     left_out.sort_by(|one, other| one.path.cmp(&other.path));
     Ok(Found { sources, left_out })
-}
-
-fn is_loop(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
 }
 
 fn hashed_source(path: PathBuf, file_path: FilePath, digests: &DigestMemory) -> Result<Source, ModelError> {

@@ -1,10 +1,9 @@
 //! Finding a file of a model, and making sure of its bytes.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{self, Read},
     ops::Range,
-    os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -14,7 +13,9 @@ use super::{
     Commit, DescribedFile, FileName, FilePath, ModelError, ModelId, Revision,
     care::{InUse, Uses},
     digest::{DigestMemory, Digests, FileKey},
+    links::{Blobs, WAYS, Way},
     name::is_lower_hex,
+    system::{self, open_file},
     tree::Tree,
 };
 use crate::frame::Pool;
@@ -38,6 +39,8 @@ pub struct ModelStore {
     pub(super) state_dir: PathBuf,
     pub(super) digests: DigestMemory,
     pub(super) uses: Uses,
+    /// How a snapshot gets its files.
+    pub(super) ways: &'static [Way],
 }
 
 /// A file that was found and hashed.
@@ -126,10 +129,10 @@ impl OpenModelFile {
         let ResolvedFile { path, size_bytes, .. } = &self.resolved;
         let left = usize::try_from(size_bytes.saturating_sub(offset)).unwrap_or(usize::MAX);
         let mut bytes = pool.take(length.min(left));
-        match self.file.read_exact_at(&mut bytes, offset) {
+        match system::read_exact_at(&self.file, &mut bytes, offset) {
             Ok(()) => {
-                let metadata = self.file.metadata().map_err(ModelError::io("look at the file", path))?;
-                let is_unchanged = FileKey::of(&metadata).has_same_bytes(&self.key);
+                let key = FileKey::of(&self.file).map_err(ModelError::io("look at the file", path))?;
+                let is_unchanged = key.has_same_bytes(&self.key);
                 if is_unchanged { Ok(bytes.freeze()) } else { Err(ModelError::Changing { path: path.clone() }) }
             }
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
@@ -145,7 +148,7 @@ impl ModelStore {
     pub fn new(options: StoreOptions) -> Self {
         let StoreOptions { cache_dir, state_dir } = options;
         let (digests, uses) = (DigestMemory::new(&state_dir), Uses::new(&state_dir, &cache_dir));
-        Self { cache_dir, state_dir, digests, uses }
+        Self { cache_dir, state_dir, digests, uses, ways: WAYS }
     }
 
     /// The cache directory.
@@ -229,7 +232,11 @@ impl ModelStore {
             file_path: file_path.as_str().to_owned(),
         };
         let target = self.inside_cache(model_id, &path, not_found)?;
-        let file = open_file(&target).map_err(ModelError::io("open the file", &path))?;
+        let file = match open_file(&target) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::IsADirectory => return Err(not_found()),
+            Err(error) => return Err(ModelError::io("open the file", path)(error)),
+        };
         let metadata = file.metadata().map_err(ModelError::io("look at the file", &path))?;
         if !metadata.is_file() {
             return Err(not_found());
@@ -335,12 +342,6 @@ fn revision_not_found(model_id: &ModelId, revision: &Revision) -> ModelError {
     ModelError::RevisionNotFound { model_id, revision }
 }
 
-/// Opens a file for reading; what turns out to be a pipe or a device does not keep the caller waiting.
-pub(super) fn open_file(path: &Path) -> io::Result<File> {
-    let no_wait = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-    OpenOptions::new().read(true).custom_flags(no_wait).open(path)
-}
-
 /// The commit in a file under `refs`.
 ///
 /// `None` if there is no such file, or no commit in it.
@@ -372,8 +373,10 @@ fn etag_of(path: &Path, target: &Path, model_dir: &Path, commit: &Commit, file_p
     if link.is_some() && parent_is_blobs {
         return blob.file_name().and_then(|name| name.to_str()).map(str::to_owned);
     }
-    let tree = Tree::read(model_dir, commit.as_str())?;
-    tree.files.get(file_path.as_str()).map(|file| file.etag().to_owned())
+    let tree = Tree::read(model_dir, commit.as_str());
+    let listed = tree.and_then(|tree| tree.files.get(file_path.as_str()).map(|file| file.etag().to_owned()));
+    // A hard link does not tell the blob's name, which may be long to look for.
+    listed.or_else(|| Blobs::of(model_dir).hard_name(path))
 }
 
 /// Compares what was promised with what was found.

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, io::Read, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-use super::{FilePath, digest::Hasher, store::open_file};
+use super::{FilePath, digest::Hasher, system::open_file};
 
 /// The one format that there is. Source: huggingface_hub, `_tree_cache.py`.
 const FORMAT_VERSION: u32 = 1;

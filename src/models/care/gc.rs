@@ -10,11 +10,13 @@ use std::{
 use super::{
     in_use::Unused,
     pins::Pins,
-    remove::{Do, Removal, blobs_of, links_of, own_bytes},
+    remove::{Do, Removal, blobs_of},
     shared_blobs,
     stale::{SETTLED_AFTER, is_older, size_of},
 };
-use crate::models::{Commit, ModelError, ModelId, ModelStore, list::walk, name::is_lower_hex, store::read_ref};
+use crate::models::{
+    Commit, ModelError, ModelId, ModelStore, links::Blobs, list::walk, name::is_lower_hex, store::read_ref,
+};
 
 /// How to clear away.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -180,7 +182,8 @@ impl ModelStore {
         let model_dir = self.model_dir(model_id);
         let is_own = |path: &PathBuf| fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file());
         let blobs = walk(&model_dir.join("blobs")).into_iter().map(|(_, path)| path);
-        blobs.filter(is_own).map(|path| size_of(&path)).sum::<u64>() + own_bytes(&model_dir.join("snapshots"))
+        blobs.filter(is_own).map(|path| size_of(&path)).sum::<u64>()
+            + Blobs::of(&model_dir).other_bytes(&model_dir.join("snapshots"))
     }
 
     /// When a model was used last; where that was never marked, when its bytes were last written or, as far as the file
@@ -293,11 +296,12 @@ impl Clearing<'_> {
     /// Blobs that no snapshot links to.
     fn orphans(&mut self, model_id: &ModelId) -> Result<(), ModelError> {
         let store = self.store;
-        let blobs = store.model_dir(model_id).join("blobs");
+        let model_dir = store.model_dir(model_id);
+        let names = Blobs::of(&model_dir);
         let linked: BTreeSet<_> =
-            store.commits(model_id).iter().flat_map(|commit| links_of(&store.snapshot(model_id, commit))).collect();
-        for blob in blobs_of(&store.model_dir(model_id)) {
-            let path = blobs.join(&blob);
+            store.commits(model_id).iter().flat_map(|commit| names.names(&store.snapshot(model_id, commit))).collect();
+        for blob in blobs_of(&model_dir) {
+            let path = model_dir.join("blobs").join(&blob);
             // What has another name than bytes have is nobody's here.
             if !(is_lower_hex(&blob, 40) || is_lower_hex(&blob, 64)) {
                 continue;

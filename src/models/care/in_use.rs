@@ -2,16 +2,18 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{self, File, TryLockError},
     io,
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
     thread,
     time::{Duration, Instant, SystemTime},
 };
 
-use super::{super::publish::make_parent, state_of_cache};
+use super::{
+    super::{publish::make_parent, system},
+    state_of_cache,
+};
 use crate::models::{ModelError, ModelId};
 
 /// How often the time of a model's last use is written.
@@ -77,7 +79,7 @@ impl Uses {
         let file = loop {
             let taken = open(&path).and_then(|file| match file.try_lock_shared() {
                 // Who has cleared the model away may have removed its mark.
-                Ok(()) => Ok((file.metadata()?.nlink() > 0).then_some(file)),
+                Ok(()) => Ok((!system::is_removed(&file)?).then_some(file)),
                 Err(TryLockError::WouldBlock) => Ok(None),
                 Err(TryLockError::Error(error)) => Err(error),
             });
@@ -115,7 +117,7 @@ impl Uses {
                 Err(TryLockError::WouldBlock) => return Ok(None),
                 Err(TryLockError::Error(error)) => return Err(ModelError::io(action, path)(error)),
             }
-            if file.metadata().map_err(ModelError::io(action, &path))?.nlink() > 0 {
+            if !system::is_removed(&file).map_err(ModelError::io(action, &path))? {
                 return Ok(Some(Unused { _file: file, path }));
             }
         }
@@ -159,7 +161,7 @@ impl Drop for Held {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    let open = || OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+    let open = || system::open_mark(path);
     match open() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             make_parent(path).map_err(io::Error::other)?;

@@ -10,9 +10,10 @@ use std::{
 use super::{
     super::{
         digest::hex,
-        list::walk,
+        links::Blobs,
         publish::{lock, make_parent, partial_dir, sync_parent},
         store::read_ref,
+        system,
     },
     pins::Pins,
     shared_blobs,
@@ -120,7 +121,7 @@ impl ModelStore {
     pub(super) fn is_downloaded_into(&self, model_id: &ModelId) -> bool {
         let locks = self.cache_dir().join(".locks").join(model_id.folder_name());
         let is_held = |path: PathBuf| {
-            let file = super::super::store::open_file(&path);
+            let file = super::super::system::open_file(&path);
             file.is_ok_and(|file| matches!(file.try_lock(), Err(fs::TryLockError::WouldBlock)))
         };
         fs::read_dir(locks).into_iter().flatten().filter_map(Result::ok).any(|entry| is_held(entry.path()))
@@ -129,13 +130,15 @@ impl ModelStore {
     /// Removes, or counts, and answers with the bytes that it frees. The model is not in use.
     pub(super) fn clear(&self, model_id: &ModelId, removal: &Removal, how: Do) -> Result<u64, ModelError> {
         let model_dir = self.model_dir(model_id);
+        let linked = Blobs::of(&model_dir);
         let blobs: BTreeSet<String> = if removal.is_whole {
             blobs_of(&model_dir)
         } else {
-            removal.commits.iter().flat_map(|commit| links_of(&self.snapshot(model_id, commit))).collect()
+            removal.commits.iter().flat_map(|commit| linked.names(&self.snapshot(model_id, commit))).collect()
         };
         // Of snapshots with files of their own, as where links cannot be made.
-        let mut freed: u64 = removal.commits.iter().map(|commit| own_bytes(&self.snapshot(model_id, commit))).sum();
+        let mut freed: u64 =
+            removal.commits.iter().map(|commit| linked.other_bytes(&self.snapshot(model_id, commit))).sum();
         if how == Do::It {
             for commit in &removal.commits {
                 self.remove_snapshot(&model_dir, commit)?;
@@ -177,7 +180,9 @@ impl ModelStore {
                 Do::Count => some.into_iter().map(|blob| (blob, None)).collect(),
             };
             let others = self.commits(model_id).into_iter().filter(|commit| !gone.contains(commit));
-            let linked: BTreeSet<_> = others.flat_map(|commit| links_of(&self.snapshot(model_id, &commit))).collect();
+            let names = Blobs::of(&model_dir);
+            let linked: BTreeSet<_> =
+                others.flat_map(|commit| names.names(&self.snapshot(model_id, &commit))).collect();
             for (blob, _lock) in held.iter().filter(|(blob, _)| !linked.contains(blob)) {
                 let path = model_dir.join("blobs").join(blob);
                 let target =
@@ -226,7 +231,7 @@ impl ModelStore {
             .map_err(|error| ModelError::io(action, &snapshot)(io::Error::other(error.to_string())))?;
         let aside = partial_dir(self.cache_dir(), model_dir)?.join(format!("{}.removed", hex(&unique)));
         make_parent(&aside)?;
-        match fs::rename(&snapshot, &aside) {
+        match system::rename(&snapshot, &aside) {
             Ok(()) => sync_parent(&snapshot)?,
             // Somebody else was quicker.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -265,12 +270,6 @@ fn is_snapshot(model_dir: &Path, commit: &Commit) -> bool {
     model_dir.join("snapshots").join(commit.as_str()).is_dir()
 }
 
-/// The names of the blobs that a snapshot links to.
-pub(super) fn links_of(snapshot: &Path) -> Vec<String> {
-    let name = |(_, path): (String, PathBuf)| fs::read_link(path).ok()?.file_name()?.to_str().map(str::to_owned);
-    walk(snapshot).into_iter().filter_map(name).collect()
-}
-
 /// The names of a model's blobs, partial ones left out: their writers remove them.
 pub(super) fn blobs_of(model_dir: &Path) -> BTreeSet<String> {
     let entries = fs::read_dir(model_dir.join("blobs")).into_iter().flatten();
@@ -278,21 +277,15 @@ pub(super) fn blobs_of(model_dir: &Path) -> BTreeSet<String> {
     names.filter(|name| !name.ends_with(".incomplete")).collect()
 }
 
-/// Bytes that a snapshot holds itself.
-pub(super) fn own_bytes(snapshot: &Path) -> u64 {
-    let size = |path: &Path| fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file).map(|file| file.len());
-    walk(snapshot).iter().filter_map(|(_, path)| size(path)).sum()
-}
-
 pub(super) fn remove_if_there(path: &Path) -> Result<(), ModelError> {
-    match fs::remove_file(path) {
+    match system::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(ModelError::io("remove a file", path)(error)),
         Ok(()) | Err(_) => Ok(()),
     }
 }
 
 pub(super) fn remove_tree(path: &Path) -> Result<(), ModelError> {
-    match fs::remove_dir_all(path) {
+    match system::remove_dir_all(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(ModelError::io("remove a folder", path)(error)),
         Ok(()) | Err(_) => Ok(()),
     }

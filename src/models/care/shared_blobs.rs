@@ -6,15 +6,18 @@
 
 use std::{
     collections::BTreeSet,
-    fs::{self, File, OpenOptions, Permissions, TryLockError},
+    fs::{self, File, TryLockError},
     io::{self, Read},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Component, Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
 
-use super::super::{name::is_lower_hex, publish::publish_bytes, store::open_file};
+use super::super::{
+    name::is_lower_hex,
+    publish::publish_bytes,
+    system::{self, open_file},
+};
 use crate::models::ModelError;
 
 /// How long another process may hold the lock of a shared file.
@@ -22,6 +25,9 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Pause between two tries for a lock.
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
+
+/// huggingface_hub's mode of a list and of its lock: other users link to the same bytes.
+const SHARED_MODE: u32 = 0o666;
 
 /// Longest list of links that is read, in bytes (16 MiB).
 const MAX_LIST_BYTES: u64 = 16 << 20;
@@ -45,7 +51,7 @@ pub(super) fn target(blob: &Path, cache_dir: &Path) -> io::Result<Option<PathBuf
     let link = match fs::read_link(blob) {
         Ok(link) => link,
         // No link, or nothing at all.
-        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::NotFound) => return Ok(None),
+        Err(error) if system::is_no_link(&error) || error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
     let whole = if link.is_absolute() { link } else { blob.parent().unwrap_or(blob).join(link) };
@@ -89,7 +95,7 @@ pub(super) fn sweep(payload: &Path, cache_dir: &Path) -> Result<u64, ModelError>
         let relative = links.iter().filter_map(|link| link.strip_prefix(cache_dir).ok()?.to_str());
         let text: String = relative.map(|link| format!("{link}\n")).collect();
         publish_bytes(&list, text.as_bytes(), payload.parent().unwrap_or(cache_dir))?;
-        let open_to_all = fs::set_permissions(&list, Permissions::from_mode(0o666));
+        let open_to_all = open_file(&list).and_then(|list| system::set_mode(&list, SHARED_MODE));
         if let Err(error) = open_to_all {
             tracing::debug!(%error, "the list of a shared file is not open to others");
         }
@@ -100,7 +106,7 @@ pub(super) fn sweep(payload: &Path, cache_dir: &Path) -> Result<u64, ModelError>
     }
     let action = "remove a shared file";
     let size = fs::symlink_metadata(payload).map_err(ModelError::io(action, payload))?.len();
-    fs::remove_file(payload).map_err(ModelError::io(action, payload))?;
+    system::remove_file(payload).map_err(ModelError::io(action, payload))?;
     // Without its bytes the list means nothing.
     let _ = fs::remove_file(&list);
     Ok(size)
@@ -178,16 +184,9 @@ fn plain(path: &Path) -> PathBuf {
 fn lock(payload: &Path) -> Result<File, ModelError> {
     let path = beside(payload, ".lock");
     let action = "lock a shared file";
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o666)
-        .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
-        .open(&path)
-        .map_err(ModelError::io(action, &path))?;
+    let file = system::open_lock(&path, SHARED_MODE).map_err(ModelError::io(action, &path))?;
     // Another user's; then it has this mode already.
-    let _ = file.set_permissions(Permissions::from_mode(0o666));
+    let _ = system::set_mode(&file, SHARED_MODE);
     let began = Instant::now();
     loop {
         match file.try_lock() {

@@ -9,7 +9,7 @@ use std::{
 use super::{
     super::{
         publish::{lock, partial_dir_beside, partial_dir_inside},
-        store::open_file,
+        system,
     },
     remove::{Do, remove_if_there, remove_tree},
 };
@@ -113,7 +113,7 @@ fn clear_partial(path: &Path, how: Do, stale_after: Duration) -> Result<Option<(
     let Some(_lock) = is_ours.then(|| unlocked(path)).flatten() else {
         return Ok(None);
     };
-    let size = fs::symlink_metadata(path).map_or(0, |metadata| bytes_on_disk(&metadata));
+    let size = fs::symlink_metadata(path).map_or(0, |metadata| system::bytes_on_disk(path, &metadata));
     if how == Do::It {
         remove_if_there(path)?;
         remove_if_there(&path.with_extension("part.done"))?;
@@ -123,8 +123,8 @@ fn clear_partial(path: &Path, how: Do, stale_after: Duration) -> Result<Option<(
 
 /// The file, locked, if nobody else has it locked.
 fn unlocked(path: &Path) -> Option<File> {
-    let file = open_file(path).ok()?;
-    file.try_lock().is_ok().then_some(file)
+    let file = system::open_file(path).ok()?;
+    system::try_lock(&file).is_ok().then_some(file)
 }
 
 /// Was it last written so long ago?
@@ -136,9 +136,4 @@ pub(super) fn is_older(path: &Path, age: Duration) -> bool {
 
 pub(super) fn size_of(path: &Path) -> u64 {
     fs::symlink_metadata(path).map_or(0, |metadata| metadata.len())
-}
-
-/// A partial file has holes.
-fn bytes_on_disk(metadata: &fs::Metadata) -> u64 {
-    std::os::unix::fs::MetadataExt::blocks(metadata) * 512
 }

@@ -1,6 +1,7 @@
+#[cfg(unix)]
+use std::os::unix::fs::symlink;
 use std::{
     fs::{self, File},
-    os::unix::fs::symlink,
     time::{Duration, SystemTime},
 };
 
@@ -9,7 +10,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::models::{
     Commit, FileName, ImportOptions, ModelError, ModelId, ModelStore, Revision, SharedModels, StoreOptions, Upstream,
-    UpstreamOptions, publish,
+    UpstreamOptions, publish, system,
 };
 
 struct World {
@@ -72,7 +73,7 @@ fn revision(name: &str) -> Revision {
 
 /// Last written so many seconds ago.
 fn age(path: &Path, seconds: u64) {
-    File::open(path).unwrap().set_modified(SystemTime::now() - Duration::from_secs(seconds)).unwrap();
+    system::set_modified(path, SystemTime::now() - Duration::from_secs(seconds));
 }
 
 fn kinds(report: &GcReport) -> Vec<ClearedKind> {
@@ -89,7 +90,7 @@ fn every_file_is_read_and_named_by_what_is_wrong_with_it() {
     // As a disk that loses bytes: the times stay.
     let times = fs::metadata(blob("a")).unwrap().modified().unwrap();
     fs::write(blob("a"), "x").unwrap();
-    File::open(blob("a")).unwrap().set_modified(times).unwrap();
+    system::set_modified(&blob("a"), times);
     fs::remove_file(blob("c.bin")).unwrap();
     fs::remove_file(snapshot.join("d")).unwrap();
     fs::write(snapshot.join("e"), "5").unwrap();
@@ -214,6 +215,25 @@ fn what_is_used_or_pinned_is_not_removed() {
     remove().unwrap();
 }
 
+#[cfg(windows)]
+#[test]
+fn what_another_program_has_open_is_named_and_goes_when_it_is_closed() {
+    use std::os::windows::fs::OpenOptionsExt;
+
+    let world = World::new();
+    let commit = world.import("org/name", "main", &[("a", b"1")]);
+    // As Python opens files: others may read, and nobody may remove.
+    let path = world.store.snapshot(&id("org/name"), &commit).join("a");
+    let held = File::options().read(true).share_mode(1).open(path).unwrap();
+    let error = world.store.remove(&id("org/name"), None).unwrap_err();
+    assert!(matches!(error, ModelError::HeldOpen { .. }), "{error:?}");
+    drop(held);
+    world.store.remove(&id("org/name"), None).unwrap();
+    world.store.gc(GcOptions::default()).unwrap();
+    assert!(!world.model_dir("org/name").exists());
+    assert_eq!(fs::read_dir(world.dir.path().join("framehost-partial")).unwrap().count(), 0);
+}
+
 #[test]
 fn pins_that_cannot_be_read_keep_everything() {
     let world = World::new();
@@ -277,7 +297,7 @@ fn leftovers_go_when_nobody_goes_on_with_them() {
     ];
     fs::write(dir.join("refs/new"), "a".repeat(40)).unwrap();
     let locked = File::open(&stay[5]).unwrap();
-    locked.lock().unwrap();
+    system::lock(&locked).unwrap();
     fs::create_dir_all(partials.join("x.removed/sub")).unwrap();
     let inside = publish::partial_dir_inside(&dir);
     fs::create_dir(&inside).unwrap();
@@ -315,12 +335,6 @@ fn the_models_that_were_used_longest_ago_go_first() {
         let mark = state_of_cache(&world.dir.path().join("state"), world.store.cache_dir())
             .join("used")
             .join(id(model).folder_name());
-        File::options()
-            .write(true)
-            .open(&mark)
-            .unwrap()
-            .set_modified(SystemTime::now() - Duration::from_secs(9000))
-            .unwrap();
         age(&mark, 9000 - 1000 * number as u64);
     }
     world.store.pin(Pin { model_id: id("b"), revision: None }).unwrap();
@@ -363,6 +377,7 @@ fn a_model_that_cannot_be_cleared_does_not_keep_the_others() {
     assert_eq!(revisions("org/good"), 1);
 }
 
+#[cfg(unix)]
 #[test]
 fn shared_bytes_go_with_their_last_link() {
     let world = World::new();
@@ -428,8 +443,10 @@ fn the_state_of_a_cache_is_found_by_any_of_its_paths() {
     let state = |path: &Path| state_of_cache(Path::new("/state"), path);
     let before = state(&dir.path().join("hub"));
     fs::create_dir(dir.path().join("hub")).unwrap();
+    #[cfg(unix)]
     symlink("hub", dir.path().join("link")).unwrap();
     assert_eq!(state(&dir.path().join("hub")), before);
+    #[cfg(unix)]
     assert_eq!(state(&dir.path().join("link")), before);
     assert_ne!(state(&dir.path().join("other")), before);
 }

@@ -8,9 +8,10 @@ use std::{
 
 use super::super::{
     digest::{Digests, FileKey},
+    links::Blobs,
     list::walk,
     name::is_lower_hex,
-    store::open_file,
+    system::open_file,
     tree::{Tree, TreeFile},
 };
 use crate::models::{Commit, FileName, FilePath, ModelError, ModelId, ModelStore, Revision, SharedModels};
@@ -117,7 +118,8 @@ impl ModelStore {
         let tree = Tree::read(&self.model_dir(model_id), commit.as_str());
         let listed = tree.as_ref().map(|tree| tree.files.get(file_path));
         let path = self.snapshot(model_id, commit).join(FilePath::parse(file_path).ok()?.relative_path());
-        Some(self.verify_file(file_path.to_owned(), &path, listed, &mut Read::new()))
+        let blobs = Blobs::of(&self.model_dir(model_id));
+        Some(self.verify_file(file_path.to_owned(), &path, listed, &blobs, &mut Read::new()))
     }
 
     fn verify_snapshot(&self, model_id: &ModelId, commit: &Commit, read: &mut Read) -> Vec<VerifiedFile> {
@@ -129,9 +131,10 @@ impl ModelStore {
             let path = self.snapshot(model_id, commit).join(file_path.relative_path());
             present.entry(file_path.as_str().to_owned()).or_insert(path);
         }
+        let blobs = Blobs::of(&self.model_dir(model_id));
         let verify = |(name, path): (String, PathBuf)| {
             let listed = tree.as_ref().map(|tree| tree.files.get(&name));
-            self.verify_file(name, &path, listed, read)
+            self.verify_file(name, &path, listed, &blobs, read)
         };
         present.into_iter().map(verify).collect()
     }
@@ -142,6 +145,7 @@ impl ModelStore {
         file_path: String,
         path: &Path,
         listed: Option<Option<&TreeFile>>,
+        blobs: &Blobs,
         read: &mut Read,
     ) -> VerifiedFile {
         let found = |state, problem: String, size_bytes| VerifiedFile { file_path, state, problem, size_bytes };
@@ -155,9 +159,8 @@ impl ModelStore {
             }
             Err(error) => return found(FileState::Damaged, format!("it cannot be read: {error}"), 0),
         };
-        let link = fs::read_link(path).ok();
-        let name = link.as_deref().and_then(Path::file_name).and_then(|name| name.to_str());
-        let by_name = name.filter(|name| is_lower_hex(name, 64) || is_lower_hex(name, 40));
+        let name = blobs.name(path);
+        let by_name = name.as_deref().filter(|name| is_lower_hex(name, 64) || is_lower_hex(name, 40));
         let by_listing = listed.flatten().map(TreeFile::etag);
         for promised in [by_name, by_listing].into_iter().flatten() {
             let actual = if promised.len() == 64 { &digests.sha256 } else { &digests.git_sha1 };
@@ -175,11 +178,10 @@ impl ModelStore {
     /// The digests of a file as it is now; `None` if somebody writes to it.
     fn read_anew(&self, path: &Path, read: &mut Read) -> io::Result<Option<(FileKey, Digests)>> {
         let file = open_file(path)?;
-        let metadata = file.metadata()?;
-        if !metadata.is_file() {
+        if !file.metadata()?.is_file() {
             return Err(io::Error::other("it is no file"));
         }
-        let key = FileKey::of(&metadata);
+        let key = FileKey::of(&file)?;
         if let Some(digests) = read.get(&key) {
             return Ok(Some((key, digests.clone())));
         }

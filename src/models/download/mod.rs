@@ -23,7 +23,6 @@ mod write;
 use std::{
     collections::BTreeMap,
     fs::File,
-    os::unix::fs::FileExt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -36,6 +35,7 @@ use super::{
     Commit, FilePath, ModelError, ModelId, ModelStore,
     digest::{Digests, FileKey},
     publish::{lock, lock_for_publishing, make_cache_dir, make_parent, partial_dir},
+    system,
     upstream::Upstream,
 };
 use crate::frame::Pool;
@@ -200,7 +200,7 @@ impl Downloads {
             let permit = self.places.acquire().await.ok();
             let (looked_for, by) = (wanted.clone(), Arc::clone(&self.store));
             let taken = blocking(move || {
-                let whole = || by.whole_blob(&looked_for.model_id, &looked_for.etag, looked_for.size_bytes);
+                let whole = || by.whole_file(&looked_for);
                 if let Some((blob, digests)) = whole() {
                     // Another program may have brought it.
                     if let Ok(place) = PartPlace::of(&by, &looked_for) {
@@ -270,7 +270,7 @@ impl Downloads {
                 Err(error) if error.is_locked() => {
                     part.let_go();
                     let lock = lock_for_publishing(store.cache_dir(), &folder, &wanted.etag)?;
-                    let is_there = store.whole_blob(&wanted.model_id, &wanted.etag, wanted.size_bytes).is_some();
+                    let is_there = store.whole_file(&wanted).is_some();
                     match (is_there, part.take_back()) {
                         (true, true) => {
                             part.remove();
@@ -284,8 +284,8 @@ impl Downloads {
                 taken => taken?,
             };
             let (file, digests) = part.publish(&blob)?;
-            let metadata = file.metadata().map_err(ModelError::io("look at a published file", &blob))?;
-            store.digests.remember(FileKey::of(&metadata), digests);
+            let key = FileKey::of(&file).map_err(ModelError::io("look at a published file", &blob))?;
+            store.digests.remember(key, digests);
             Ok(())
         })
         .await
@@ -293,6 +293,19 @@ impl Downloads {
 
     fn running(&self) -> MutexGuard<'_, BTreeMap<Key, Arc<Download>>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ModelStore {
+    /// The bytes of a file, if they are here: its blob or, where huggingface_hub could not make links, the snapshot's own.
+    fn whole_file(&self, wanted: &Wanted) -> Option<(File, Digests)> {
+        let Wanted { model_id, commit, file_path, etag, size_bytes } = wanted;
+        let in_snapshot = || {
+            let path = self.snapshot(model_id, commit).join(file_path.relative_path());
+            let has_size = std::fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.len() == *size_bytes);
+            has_size.then(|| self.whole_copy(&path, etag)).flatten()
+        };
+        self.whole_blob(model_id, etag, *size_bytes).or_else(in_snapshot)
     }
 }
 
@@ -335,7 +348,7 @@ impl Reader {
         let available = usize::try_from(limit(&progress) - offset).unwrap_or(usize::MAX);
         blocking(move || {
             let mut bytes = pool.take(length.min(available));
-            file.read_exact_at(&mut bytes, offset)
+            system::read_exact_at(&file, &mut bytes, offset)
                 .map_err(ModelError::io("read a partial file", "framehost-partial"))?;
             Ok(bytes.freeze())
         })

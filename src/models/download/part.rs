@@ -1,16 +1,19 @@
 //! The partial file of a download, which the next one goes on from.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{self, Read},
-    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
 use super::{ModelError, ModelStore, Wanted, partial_dir};
-use crate::models::{digest::Digests, publish::sync_parent};
+use crate::models::{
+    digest::Digests,
+    publish::sync_parent,
+    system::{self, is_still_there},
+};
 
 /// Digits of the number in the file beside it.
 const DONE_DIGITS: usize = 20;
@@ -39,7 +42,7 @@ impl PartPlace {
 
     /// How much is there, and how often it was written: something that changes while somebody writes.
     pub(super) fn bytes_there(&self) -> u64 {
-        fs::metadata(&self.path).map_or(0, |metadata| metadata.blocks().wrapping_add(metadata.mtime().unsigned_abs()))
+        system::signs_of_writing(&self.path, &done_path(&self.path))
     }
 
     /// Another process has it and does not go on.
@@ -59,23 +62,17 @@ impl PartPlace {
     /// The file, new or with what has arrived before; `None` while another process has it.
     pub(super) fn take(&self) -> Result<Option<Part>, ModelError> {
         let action = "open a partial file";
-        let open = |path: &Path| {
-            let mut options = OpenOptions::new();
-            options.read(true).write(true).create(true).truncate(false).mode(0o644);
-            // In a directory that others may write to, a link could be planted.
-            options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
-            options.open(path).map_err(ModelError::io(action, path))
-        };
+        let open = |path: &Path| system::open_part(path).map_err(ModelError::io(action, path));
         let file = open(&self.path)?;
-        match file.try_lock() {
+        match system::try_lock(&file) {
             Ok(()) => {}
             Err(fs::TryLockError::WouldBlock) => return Ok(None),
             Err(fs::TryLockError::Error(error)) => return Err(ModelError::io(action, &self.path)(error)),
         }
         // Who had the lock before may have published the file: then this is no partial file any more.
-        let own = file.metadata().map_err(ModelError::io(action, &self.path))?;
+        let is_theirs = system::is_somebody_elses(&file).map_err(ModelError::io(action, &self.path))?;
         // One that somebody else has put there stays theirs, and writable for them, under its final name.
-        if own.uid() != rustix::process::geteuid().as_raw() || own.nlink() > 1 {
+        if is_theirs {
             let theirs = io::Error::new(io::ErrorKind::PermissionDenied, "it is another user's, or has other names");
             return Err(ModelError::io(action, &self.path)(theirs));
         }
@@ -111,18 +108,17 @@ impl Part {
 
     /// Notes how many bytes from the start have arrived.
     pub(super) fn note_done(&self, done: u64) {
-        if let Err(error) = self.done.write_all_at(format!("{done:0DONE_DIGITS$}").as_bytes(), 0) {
+        if let Err(error) = system::write_all_at(&self.done, format!("{done:0DONE_DIGITS$}").as_bytes(), 0) {
             tracing::debug!(%error, "a download could not be resumed from here");
         }
     }
 
     /// Is there room for the rest?
     pub(super) fn check_space(&self, size: u64, spare: u64) -> Result<(), ModelError> {
-        let there = self.file.metadata().map_or(0, |metadata| metadata.blocks() * 512);
+        let there = self.file.metadata().map_or(0, |metadata| system::bytes_on_disk(&self.path, &metadata));
         let needed = size.saturating_sub(there);
         // What cannot be asked is found out by writing.
-        let Ok(disk) = rustix::fs::fstatvfs(&*self.file) else { return Ok(()) };
-        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        let Some(free) = system::free_bytes(&self.file, &self.path) else { return Ok(()) };
         if needed == 0 || free >= needed.saturating_add(spare) {
             return Ok(());
         }
@@ -131,14 +127,14 @@ impl Part {
 
     /// Lets another process have the file, which is whole.
     pub(super) fn let_go(&self) {
-        if let Err(error) = self.file.unlock() {
+        if let Err(error) = system::unlock(&self.file) {
             tracing::debug!(%error, "a partial file stays locked");
         }
     }
 
     /// Has the file again, unless another process has it or has published it.
     pub(super) fn take_back(&self) -> bool {
-        self.file.try_lock().is_ok() && is_still_there(&self.path, &self.file)
+        system::try_lock(&self.file).is_ok() && is_still_there(&self.path, &self.file)
     }
 
     /// Throws away what is there: it is wrong, or not needed.
@@ -154,17 +150,11 @@ impl Part {
         let unhashed = || ModelError::io("publish a file", target)(io::Error::other("it was not hashed"));
         let digests = self.digests.clone().ok_or_else(unhashed)?;
         self.file.sync_all().map_err(ModelError::io("sync a file", &self.path))?;
-        fs::rename(&self.path, target).map_err(ModelError::io("publish a file", target))?;
+        system::rename(&self.path, target).map_err(ModelError::io("publish a file", target))?;
         sync_parent(target)?;
         let _ = fs::remove_file(done_path(&self.path));
         Ok((Arc::clone(&self.file), digests))
     }
-}
-
-/// Is this the file of that name?
-fn is_still_there(path: &Path, file: &File) -> bool {
-    let inode = |metadata: io::Result<fs::Metadata>| metadata.map(|metadata| metadata.ino()).ok();
-    inode(file.metadata()).is_some_and(|own| inode(fs::metadata(path)) == Some(own))
 }
 
 fn done_path(part: &Path) -> PathBuf {

@@ -4,7 +4,6 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io,
-    os::unix::fs::FileExt,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     thread,
 };
@@ -13,10 +12,10 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
 use super::{ModelError, Progress, part::Part};
-use crate::models::digest::{Digests, Hasher};
-
-/// How often the number of bytes that are there is noted, in bytes (8 MiB): what a killed process has to fetch again.
-const NOTE_BYTES: u64 = 8 << 20;
+use crate::models::{
+    digest::{Digests, Hasher},
+    system::{NOTE_BYTES, read_exact_at, write_all_at},
+};
 
 /// Bytes hashed at once.
 const HASH_BYTES: usize = 1 << 20;
@@ -66,7 +65,7 @@ fn write_chunks(
     progress.send_modify(|progress| progress.ready = done);
     let mut result = Ok(());
     while let Some(Chunk { part_start, offset, bytes }) = chunks.blocking_recv() {
-        if let Err(error) = part.file.write_all_at(&bytes, offset) {
+        if let Err(error) = write_all_at(&part.file, &bytes, offset) {
             result = Err(ModelError::io("write a partial file", part.path())(error));
             break;
         }
@@ -152,7 +151,7 @@ fn hash(file: &File, size: u64, mark: &Mark) -> io::Result<Option<Digests>> {
         while hashed < done {
             let length = usize::try_from(done - hashed).unwrap_or(usize::MAX).min(HASH_BYTES);
             let bytes = buffer.get_mut(..length).unwrap_or_default();
-            file.read_exact_at(bytes, hashed)?;
+            read_exact_at(file, bytes, hashed)?;
             hasher.update(bytes);
             hashed += length as u64;
         }

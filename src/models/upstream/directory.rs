@@ -16,7 +16,7 @@ use crate::models::{
     FilePath, ModelError, ModelId, Revision,
     digest::DigestMemory,
     sources::{commit_of, find_sources, tree_of},
-    store::open_file,
+    system::open_file,
 };
 
 /// Bytes read at once.

@@ -16,7 +16,12 @@ pub(super) mod fuzz;
 mod hub;
 mod token;
 
-use std::{fmt, ops::Range, path::PathBuf, pin::Pin};
+use std::{
+    fmt,
+    ops::Range,
+    path::{Path, PathBuf},
+    pin::Pin,
+};
 
 use bytes::Bytes;
 use tokio_stream::Stream;
@@ -87,7 +92,7 @@ impl Location {
         if location.eq_ignore_ascii_case("off") {
             return Ok(Self::Off);
         }
-        if location.starts_with('/') {
+        if Path::new(location).is_absolute() {
             return Ok(Self::Directory(PathBuf::from(location)));
         }
         let url = reqwest::Url::parse(location)
@@ -225,8 +230,21 @@ mod tests {
             assert_eq!(Upstream::new(&options).ok().map(|upstream| upstream.to_string()).as_deref(), expected);
         };
         check("off", Some("off"));
-        check("/models", Some("/models"));
-        check("file:///models/here", Some("/models/here"));
+        #[cfg(unix)]
+        for (location, directory) in [("/models", "/models"), ("file:///models/here", "/models/here")] {
+            check(location, Some(directory));
+        }
+        #[cfg(windows)]
+        for (location, directory) in [
+            (r"C:\models", r"C:\models"),
+            ("c:/models", "c:/models"),
+            (r"\\server\models", r"\\server\models"),
+            ("file:///C:/models/here", r"C:\models\here"),
+        ] {
+            check(location, Some(directory));
+        }
+        #[cfg(windows)]
+        ["/models", r"\models", r"C:models"].into_iter().for_each(|wrong| check(wrong, None));
         check("http://127.0.0.1:8000/", Some("http://127.0.0.1:8000"));
         check("https://mirror.example/hf", Some("https://mirror.example/hf"));
         check("OFF", Some("off"));

@@ -1,6 +1,8 @@
 //! Reading headers: forward, in small steps, and never more of a file than is allowed.
 
-use std::{fs::File, io, os::unix::fs::FileExt};
+use std::{fs::File, io};
+
+use crate::models::system::read_at;
 
 /// Bytes read at once (4 KiB): some tensors' descriptions, and little to read in vain where data is skipped.
 const WINDOW_BYTES: usize = 4 << 10;
@@ -121,7 +123,7 @@ impl Reader {
         self.window_start = self.offset;
         let mut filled = 0;
         while let Some(rest) = self.window.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            match self.file.read_at(rest, self.offset + filled as u64)? {
+            match read_at(&self.file, rest, self.offset + filled as u64)? {
                 0 => return Err(HeaderError::Ends { size: self.size }),
                 read => filled += read,
             }

@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     fs,
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -14,9 +13,7 @@ use notify::{
 };
 
 use super::touched::{ToList, Touched};
-
-/// A directory on disk: one that was removed and made again is another one.
-type Identity = (u64, u64);
+use crate::models::system::{self, Identity};
 
 /// Watches a cache.
 pub(super) struct Directory {
@@ -115,8 +112,8 @@ impl Watched {
 }
 
 fn identity(path: &Path) -> Option<Identity> {
-    let metadata = fs::metadata(path).ok().filter(fs::Metadata::is_dir)?;
-    Some((metadata.dev(), metadata.ino()))
+    // One that was removed and made again is another one.
+    if path.is_dir() { system::identity(path).ok() } else { None }
 }
 
 /// Notes which models an event is about.
