@@ -52,7 +52,8 @@ impl PartFile {
     /// Gives the complete file its name, and tells its length in bytes.
     pub(super) fn publish(&self) -> Result<u64, RecordError> {
         let of_part = |error| RecordError::of_file(error, &self.part);
-        let file = fs::File::open(&self.part).map_err(of_part)?;
+        // Windows syncs only what is open for writing.
+        let file = fs::OpenOptions::new().write(true).open(&self.part).map_err(of_part)?;
         file.sync_all().map_err(of_part)?;
         let len = file.metadata().map_err(of_part)?.len();
         self.rename().map_err(|error| RecordError::of_file(error, &self.path))?;
