@@ -9,16 +9,14 @@
 //! <config>/config.json.lock                   held while that is changed; it stays, as removing it would let two hold it
 //! <state>/hub.log, digests.jsonl, caches/     $FRAMEHOST_CONFIG_DIR/state, ~/.local/state/framehost
 //! ```
+//!
+//! On Windows without these variables: `%LOCALAPPDATA%\framehost\run`, `%APPDATA%\framehost\config`,
+//! `%LOCALAPPDATA%\framehost\data`.
 
 use std::{
-    env,
     ffi::OsString,
     fs,
     io::{self, Write},
-    os::unix::{
-        ffi::OsStrExt,
-        fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
-    },
     path::{Path, PathBuf},
 };
 
@@ -27,11 +25,10 @@ use serde::{Deserialize, Serialize};
 use crate::{
     access::{Allowed, Grants},
     link::SOCKET_FILE,
+    local,
     models::{self, Upstream},
+    user,
 };
-
-/// Longest path of a Unix socket, in bytes: `sun_path` has 108 with its end. Source: `unix(7)`.
-const MAX_SOCKET_PATH_BYTES: usize = 107;
 
 /// Port for gRPC and HTTP unless `FRAMEHOST_PORT` says otherwise.
 pub const DEFAULT_PORT: u16 = 50_052;
@@ -98,10 +95,10 @@ pub enum ConfigError {
 
     /// The operating system has no room for the socket's name.
     #[error(
-        "the path of the local socket has {len} bytes, and {MAX_SOCKET_PATH_BYTES} are possible: \
+        "the path of the local socket has {len} bytes, and {limit} are possible: \
          set FRAMEHOST_RUNTIME_DIR to a shorter one than {}", path.display()
     )]
-    SocketPathTooLong { len: usize, path: PathBuf },
+    SocketPathTooLong { len: usize, limit: usize, path: PathBuf },
 
     /// The configuration file is not what it has to be.
     #[error("cannot read the configuration file {}: {problem}", path.display())]
@@ -125,7 +122,7 @@ impl Paths {
         let project = directories::ProjectDirs::from("", "", "framehost").ok_or(ConfigError::NoHome)?;
         let runtime_dir = directory("FRAMEHOST_RUNTIME_DIR")
             .or_else(|| project.runtime_dir().map(Path::to_owned))
-            .unwrap_or_else(|| env::temp_dir().join(format!("framehost-{}", rustix::process::geteuid().as_raw())));
+            .unwrap_or_else(|| user::runtime_dir(project.data_local_dir()));
         let own = directory("FRAMEHOST_CONFIG_DIR");
         let state_dir = match &own {
             Some(own) => own.join("state"),
@@ -148,15 +145,12 @@ impl Paths {
     pub fn prepare_runtime_dir(&self) -> Result<(), ConfigError> {
         let path = &self.runtime_dir;
         let failed = |source| ConfigError::Directory { source, path: path.clone() };
-        let len = path.join(SOCKET_FILE).as_os_str().as_bytes().len();
-        if len > MAX_SOCKET_PATH_BYTES {
-            return Err(ConfigError::SocketPathTooLong { len, path: path.clone() });
+        let len = path.join(SOCKET_FILE).as_os_str().len();
+        if let Some(limit) = local::MAX_PATH_BYTES.filter(|limit| len > *limit) {
+            return Err(ConfigError::SocketPathTooLong { len, limit, path: path.clone() });
         }
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
-        // Not through a link: in a directory that others may write to, one could be planted.
-        let metadata = fs::symlink_metadata(path).map_err(failed)?;
-        let is_own = metadata.uid() == rustix::process::geteuid().as_raw();
-        if metadata.is_dir() && is_own && metadata.mode() & 0o022 == 0 {
+        user::create_folder(path).map_err(failed)?;
+        if user::is_private(path).map_err(failed)? {
             return Ok(());
         }
         Err(ConfigError::NotPrivate { path: path.clone() })
@@ -189,8 +183,7 @@ impl Config {
         let path = paths.config_dir.join("config.json.lock");
         let failed = |source| ConfigError::Directory { source, path: path.clone() };
         fs::create_dir_all(&paths.config_dir).map_err(failed)?;
-        let lock = fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
-        let lock = lock.map_err(failed)?;
+        let lock = user::open_lock_file(&path).map_err(failed)?;
         lock.lock().map_err(failed)?;
         let mut config = Self::read(paths)?;
         change(&mut config);
@@ -209,10 +202,11 @@ impl Config {
         let write = || -> io::Result<()> {
             fs::create_dir_all(&paths.config_dir)?;
             // The upstream's address may hold a password.
-            let mut file =
-                fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+            let mut file = user::create_file(&temporary)?;
             file.write_all(&serde_json::to_vec_pretty(self)?)?;
             file.sync_all()?;
+            // Windows renames no file over another that is open.
+            drop(file);
             fs::rename(&temporary, &path)
         };
         write().map_err(|source| ConfigError::Directory { source, path: path.clone() })
@@ -308,8 +302,6 @@ fn absolute(path: PathBuf) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt, symlink};
-
     use super::*;
 
     fn paths(root: &Path) -> Paths {
@@ -322,7 +314,21 @@ mod tests {
     }
 
     #[test]
+    fn the_runtime_directory_is_made_again_and_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = paths(dir.path());
+        paths.prepare_runtime_dir().unwrap();
+        paths.prepare_runtime_dir().unwrap();
+        fs::remove_dir(&paths.runtime_dir).unwrap();
+        fs::write(&paths.runtime_dir, "").unwrap();
+        assert!(paths.prepare_runtime_dir().is_err());
+    }
+
+    #[cfg(unix)]
+    #[test]
     fn the_runtime_directory_is_made_private_or_refused() {
+        use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
         let dir = tempfile::tempdir().unwrap();
         let paths = paths(dir.path());
         paths.prepare_runtime_dir().unwrap();
@@ -335,10 +341,12 @@ mod tests {
         assert!(matches!(paths.prepare_runtime_dir(), Err(ConfigError::NotPrivate { .. })));
     }
 
+    #[cfg(unix)]
     #[test]
     fn a_socket_path_that_does_not_fit_is_named() {
         let dir = tempfile::tempdir().unwrap();
-        for (len, fits) in [(MAX_SOCKET_PATH_BYTES, true), (MAX_SOCKET_PATH_BYTES + 1, false)] {
+        let limit = local::MAX_PATH_BYTES.unwrap();
+        for (len, fits) in [(limit, true), (limit + 1, false)] {
             let used = dir.path().as_os_str().len() + "/".len() + "/hub.sock".len();
             let runtime_dir = dir.path().join("r".repeat(len - used));
             let result = Paths { runtime_dir, ..paths(dir.path()) }.prepare_runtime_dir();
@@ -353,10 +361,10 @@ mod tests {
         let none = |_: &str| None;
         let named = |value: &'static str| move |name: &str| (name == "HF_HUB_CACHE").then(|| OsString::from(value));
         assert_eq!(cache_dir(&paths, none).unwrap(), models::cache_dir(none, &paths.home));
-        assert_eq!(cache_dir(&paths, named("/one")).unwrap(), Path::new("/one"));
-        assert_eq!(cache_dir(&paths, none).unwrap(), Path::new("/one"));
-        assert_eq!(cache_dir(&paths, named("/two")).unwrap(), Path::new("/two"));
-        assert_eq!(cache_dir(&paths, none).unwrap(), Path::new("/one"));
+        assert_eq!(cache_dir(&paths, named("/one")).unwrap(), absolute("/one".into()));
+        assert_eq!(cache_dir(&paths, none).unwrap(), absolute("/one".into()));
+        assert_eq!(cache_dir(&paths, named("/two")).unwrap(), absolute("/two".into()));
+        assert_eq!(cache_dir(&paths, none).unwrap(), absolute("/one".into()));
     }
 
     #[test]
@@ -402,7 +410,10 @@ mod tests {
         let named = |name: &str| (name == "HF_HUB_CACHE").then(|| OsString::from("/one"));
         cache_dir(&paths, named).unwrap();
         let written: serde_json::Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
-        assert_eq!(written, serde_json::json!({"cache_dir": "/one", "video_dirs": ["/v"], "of_tomorrow": {"a": 1}}));
+        assert_eq!(
+            written,
+            serde_json::json!({"cache_dir": absolute("/one".into()), "video_dirs": ["/v"], "of_tomorrow": {"a": 1}})
+        );
     }
 
     #[test]

@@ -6,12 +6,11 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    fs::Metadata,
-    os::unix::fs::MetadataExt,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
 
+use super::version::{self, Version};
 use crate::streams::Sight;
 
 /// Words of [`Scope`], by extension. Whoever is not in it may what is usual.
@@ -90,9 +89,9 @@ struct File {
 #[derive(Debug, Default)]
 struct Known {
     /// Of the file: when it was written, which one it is, and its length.
-    state: Option<(i64, i64, u64, u64)>,
+    state: Option<Version>,
     /// The same of one that could not be read.
-    unreadable: Option<(i64, i64, u64, u64)>,
+    unreadable: Option<Version>,
     by_extension: Allowed,
 }
 
@@ -135,8 +134,7 @@ impl Grants {
 impl Known {
     /// Reads the file again if it is another one. One that cannot be read changes nothing.
     fn read(&mut self, file: &File) {
-        let of = |file: &Metadata| (file.mtime(), file.mtime_nsec(), file.ino(), file.len());
-        let state = file.path.metadata().ok().as_ref().map(of);
+        let state = file.path.metadata().ok().as_ref().map(version::of);
         if state == self.state || (state.is_some() && state == self.unreadable) {
             return;
         }

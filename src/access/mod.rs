@@ -19,6 +19,9 @@
 mod grants;
 mod peer;
 mod token;
+#[cfg_attr(unix, path = "version/unix.rs")]
+#[cfg_attr(windows, path = "version/windows.rs")]
+mod version;
 
 use std::{
     net::SocketAddr,

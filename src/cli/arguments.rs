@@ -84,9 +84,10 @@ pub(super) struct EnvArguments {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum Shell {
     /// sh, bash, zsh
-    #[default]
+    #[cfg_attr(not(windows), default)]
     Sh,
     /// PowerShell
+    #[cfg_attr(windows, default)]
     Powershell,
     /// For programs
     Json,

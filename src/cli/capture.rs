@@ -18,10 +18,9 @@ use tokio::time::timeout;
 
 use super::{
     arguments::{CameraBackendArgument, CaptureArguments, CaptureSource, DevicesArguments},
-    described,
-    record::Interruptions,
-    say,
+    described, say,
     stdout_thread::StdoutThread,
+    system::Interruptions,
 };
 use crate::{
     config::Config,

@@ -1,7 +1,7 @@
 //! `framehost env`.
 
 use std::{
-    process::{Command, ExitCode, Stdio},
+    process::{Command, ExitCode},
     thread,
     time::{Duration, Instant},
 };
@@ -16,6 +16,7 @@ use super::{
 use crate::{
     config::Paths,
     hub::{RuntimeFile, lock},
+    relay,
 };
 
 /// How long a hub that this command has started stays without anything to do (1 hour): whoever set the variables will
@@ -57,8 +58,7 @@ fn start(paths: &Paths) -> anyhow::Result<RuntimeFile> {
     let idle_exit = IDLE_EXIT_S.to_string();
     let mut command = Command::new(program);
     command.args(["hub", "--detached", "--idle-exit", &idle_exit]);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut hub = command.spawn().context("cannot start the hub")?;
+    let mut hub = relay::start_detached(&mut command).context("cannot start the hub")?;
     let began = Instant::now();
     while began.elapsed() < START_TIMEOUT {
         if let Some(running) = find(paths) {

@@ -151,7 +151,12 @@ mod tests {
             assert_eq!(mode(&argv, stdin_is_terminal), expected, "{argv:?}");
         };
         let chrome = ["chrome-extension://abcdefghijklmnopabcdefghijklmnop/", "--parent-window=0"];
-        let firefox = ["/home/user/.mozilla/native-messaging-hosts/com.framehost.host.json", "addon@example"];
+        let manifest = if cfg!(windows) {
+            r"C:\Users\user\AppData\Local\framehost\com.framehost.host.json"
+        } else {
+            "/home/user/.mozilla/native-messaging-hosts/com.framehost.host.json"
+        };
+        let firefox = [manifest, "addon@example"];
         check(&chrome, true, Some((&chrome, false)));
         check(&chrome[..1], false, Some((&chrome[..1], false)));
         check(&firefox, false, Some((&firefox, false)));

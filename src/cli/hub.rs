@@ -3,11 +3,9 @@
 use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Context, bail};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::filter::LevelFilter;
 
-use super::arguments::HubArguments;
+use super::{arguments::HubArguments, system};
 use crate::{
     config::{self, Config, ConfigError, Paths},
     hub::{
@@ -39,7 +37,7 @@ pub(super) fn run(arguments: &HubArguments) -> anyhow::Result<ExitCode> {
 fn serve(arguments: &HubArguments, paths: &Paths) -> anyhow::Result<ExitCode> {
     if arguments.detached {
         // Away from the browser's process group and terminal: the hub outlives them.
-        rustix::process::setsid().context("cannot leave the browser's session")?;
+        system::leave_session().context("cannot leave the browser's session")?;
     }
     paths.prepare_runtime_dir()?;
     let Some(lock) = lock::try_lock(&paths.runtime_dir).context("cannot take the hub's lock")? else {
@@ -62,7 +60,7 @@ fn serve(arguments: &HubArguments, paths: &Paths) -> anyhow::Result<ExitCode> {
     let models = super::models::shared(paths)?;
     if arguments.detached {
         // Last of all, as variables may name directories from the one that we were started in.
-        rustix::process::chdir("/").context("cannot leave the browser's directory")?;
+        system::leave_directory(&paths.runtime_dir).context("cannot leave the browser's directory")?;
     }
     block_on(options, lock, models, async {
         if let Err(error) = interrupted().await {
@@ -80,16 +78,6 @@ pub(super) fn settings(paths: &Paths, embedded: bool) -> Result<HubSettings, Con
     Ok(HubSettings { embedded, sources, video_dirs: config.video_dirs, grants: config::grants(paths) })
 }
 
-/// Takes as many descriptors as the system lets us have: sessions may hold thousands of model files open, and the usual
-/// soft limit of 1024 is there for programs that use `select`.
-fn raise_descriptor_limit() {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        tracing::warn!(%error, "few files can be open at once");
-    }
-}
-
 /// Runs a hub to its end on this thread and the workers it brings.
 pub(super) fn block_on(
     options: HubOptions,
@@ -97,7 +85,7 @@ pub(super) fn block_on(
     models: SharedModels,
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
-    raise_descriptor_limit();
+    system::raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(std::thread::available_parallelism().map_or(1, usize::from).min(WORKER_THREADS))
         .thread_name("hub-worker")
@@ -111,13 +99,7 @@ pub(super) fn block_on(
 }
 
 async fn interrupted() -> std::io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hang_up = signal(SignalKind::hangup())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = hang_up.recv() => {}
-        result = tokio::signal::ctrl_c() => result?,
-    }
+    system::told_to_stop().await?;
     tracing::info!("told to stop");
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     arguments::{InstallArguments, ScopeArgument, TargetArguments, UninstallArguments},
-    say,
+    say, system,
 };
 use crate::{
     error::ErrorKind,
@@ -51,9 +51,8 @@ fn carry_out(plan: &Plan, target: &TargetArguments) -> anyhow::Result<ExitCode> 
         say("dry run: nothing was done")?;
     } else {
         plan.execute().map_err(|error| match (error.kind(), target.scope) {
-            (ErrorKind::PermissionDenied, ScopeArgument::System) => {
-                anyhow::Error::new(error).context("--scope system is for the administrator: run it with sudo")
-            }
+            (ErrorKind::PermissionDenied, ScopeArgument::System) => anyhow::Error::new(error)
+                .context(format!("--scope system is for the administrator: {}", system::AS_ADMINISTRATOR)),
             _ => error.into(),
         })?;
     }
@@ -76,8 +75,8 @@ pub(super) fn directories(root: &Path) -> anyhow::Result<InstallDirs> {
     Ok(InstallDirs {
         root: std::path::absolute(root)?,
         config_home: named("XDG_CONFIG_HOME").unwrap_or_else(|| home.join(".config")),
-        data_home: named("XDG_DATA_HOME").unwrap_or_else(|| home.join(".local/share")),
-        machine_data: PathBuf::new(),
+        data_home: system::data_home(&home),
+        machine_data: system::machine_data(),
         home,
     })
 }

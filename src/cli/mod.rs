@@ -23,6 +23,9 @@ mod relay;
 mod show;
 mod status;
 mod stdout_thread;
+#[cfg_attr(unix, path = "system/unix.rs")]
+#[cfg_attr(windows, path = "system/windows.rs")]
+mod system;
 
 use std::{
     ffi::OsString,

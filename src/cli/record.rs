@@ -5,12 +5,9 @@
 use std::{future::pending, io, pin::Pin, process::ExitCode, time::Duration};
 
 use serde_json::json;
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    time::{Sleep, sleep},
-};
+use tokio::time::{Sleep, sleep};
 
-use super::{arguments::RecordArguments, described, say};
+use super::{arguments::RecordArguments, described, say, system::Interruptions};
 use crate::{
     config::Config,
     error::ErrorKind,
@@ -126,26 +123,6 @@ async fn elapsed(time: &mut Option<Pin<Box<Sleep>>>) {
     match time {
         Some(time) => time.await,
         None => pending().await,
-    }
-}
-
-/// The user's, and the system's.
-pub(super) struct Interruptions {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Interruptions {
-    pub(super) fn new() -> io::Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
-    }
-
-    /// Waits for the next one.
-    pub(super) async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
     }
 }
 

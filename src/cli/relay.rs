@@ -8,7 +8,6 @@ use std::{
     env,
     ffi::OsString,
     io::{self, IsTerminal},
-    os::unix::process::CommandExt,
     path::PathBuf,
     process::{self, Command, ExitCode},
 };
@@ -33,7 +32,7 @@ pub fn run_relay() -> ExitCode {
         Some(mode) if !mode.embedded => relay(mode),
         Some(_) | None => program().and_then(|program| {
             // Returns only if it fails.
-            let error = Command::new(&program).args(&argv).exec();
+            let error = relay::replace(Command::new(&program).args(&argv));
             Err(anyhow::Error::new(error).context(format!("cannot start {}", program.display())))
         }),
     };
@@ -42,7 +41,7 @@ pub fn run_relay() -> ExitCode {
 
 /// The whole program.
 fn program() -> anyhow::Result<PathBuf> {
-    Ok(env::current_exe()?.with_file_name("framehost"))
+    Ok(env::current_exe()?.with_file_name(format!("framehost{}", env::consts::EXE_SUFFIX)))
 }
 
 fn relay(mode: HostMode) -> anyhow::Result<ExitCode> {

@@ -2,7 +2,6 @@
 
 use std::{
     io::{self, Write},
-    os::unix::net::UnixStream,
     process::{self, ExitCode},
     time::Duration,
 };
@@ -15,6 +14,7 @@ use crate::{
     config::Paths,
     framing::{MAX_INBOUND_BODY, encode_prefix},
     link::{self, Frame, LinkError, RelayPreamble},
+    local::Stream,
     relay,
 };
 
@@ -46,7 +46,7 @@ pub(super) fn overview(paths: &Paths) -> anyhow::Result<Option<Value>> {
 }
 
 /// The session that asks is left out.
-fn overview_of(hub: &mut UnixStream) -> anyhow::Result<Value> {
+fn overview_of(hub: &mut Stream) -> anyhow::Result<Value> {
     let mut status = ask(hub, &json!({"id": 1, "type": "status"}))?;
     if let Some(sessions) = status.get_mut("sessions").and_then(Value::as_array_mut) {
         sessions.retain(|session| session.get("pid") != Some(&json!(process::id())));
@@ -54,7 +54,7 @@ fn overview_of(hub: &mut UnixStream) -> anyhow::Result<Value> {
     Ok(status)
 }
 
-fn connect(paths: &Paths) -> anyhow::Result<Option<UnixStream>> {
+fn connect(paths: &Paths) -> anyhow::Result<Option<Stream>> {
     let preamble =
         RelayPreamble { version: env!("CARGO_PKG_VERSION").to_owned(), argv: Vec::new(), pid: process::id() };
     match relay::dial(&paths.runtime_dir, &preamble) {
@@ -71,7 +71,7 @@ fn connect(paths: &Paths) -> anyhow::Result<Option<UnixStream>> {
     }
 }
 
-fn ask(hub: &mut UnixStream, request: &Value) -> anyhow::Result<Value> {
+fn ask(hub: &mut Stream, request: &Value) -> anyhow::Result<Value> {
     let body = serde_json::to_vec(request)?;
     let message = [&encode_prefix(body.len(), MAX_INBOUND_BODY)?[..], &body].concat();
     // A hub that has no place says so and leaves, perhaps before we have asked: its word comes first.
@@ -89,7 +89,7 @@ fn ask(hub: &mut UnixStream, request: &Value) -> anyhow::Result<Value> {
     }
 }
 
-fn streams(hub: &mut UnixStream) -> anyhow::Result<Vec<Value>> {
+fn streams(hub: &mut Stream) -> anyhow::Result<Vec<Value>> {
     let mut streams = Vec::new();
     let mut page_token = Value::Null;
     loop {

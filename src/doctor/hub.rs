@@ -1,6 +1,6 @@
 //! The hub that runs, or what one has left.
 
-use super::Finding;
+use super::{Finding, system};
 
 /// What was found of a hub.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,7 +85,7 @@ pub fn check_hub(facts: &HubFacts) -> Vec<Finding> {
 
 /// The port is somebody else's.
 pub(super) fn port_taken(port: u16, problem: &str) -> Finding {
-    let advice = format!("end what listens there (ss -ltnp 'sport = :{port}' names it), or set FRAMEHOST_PORT");
+    let advice = format!("end what listens there ({}), or set FRAMEHOST_PORT", system::name_listener(port));
     Finding::warning("port_taken", format!("127.0.0.1:{port}"), problem, advice)
 }
 

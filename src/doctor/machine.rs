@@ -3,16 +3,16 @@
 use std::{
     fs, io,
     net::{Ipv4Addr, TcpListener},
-    os::unix::fs::MetadataExt as _,
     path::Path,
 };
 
-use super::{Finding, hub::port_taken};
+use super::{Finding, hub::port_taken, system};
 use crate::{
     config::{Config, Paths},
     install::HostBinary,
     models::Upstream,
     source::devices::Devices,
+    user,
 };
 
 /// The relay that lies beside the program.
@@ -61,16 +61,13 @@ pub fn check_runtime_dir(paths: &Paths) -> Finding {
             let advice = "remove what stands there, or set FRAMEHOST_RUNTIME_DIR";
             Finding::error("runtime_dir_permissions", subject, "it is not a directory", advice)
         }
-        Ok(found) if found.uid() != rustix::process::geteuid().as_raw() || found.mode() & 0o022 != 0 => {
-            let problem = format!("others could put a socket of theirs there (mode {:03o})", found.mode() & 0o777);
-            Finding::error(
-                "runtime_dir_permissions",
-                subject,
-                problem,
-                format!("chown it to yourself, and chmod 700 '{}'", path.display()),
-            )
+        Ok(_) if user::is_private(path).unwrap_or(false) => {
+            Finding::ok("runtime_dir", subject, "it is the user's alone")
         }
-        Ok(_) => Finding::ok("runtime_dir", subject, "it is the user's alone"),
+        Ok(found) => {
+            let (problem, advice) = system::not_private(path, &found);
+            Finding::error("runtime_dir_permissions", subject, problem, advice)
+        }
     }
 }
 
@@ -91,8 +88,6 @@ pub fn check_port(port: u16) -> Finding {
 
 /// The model cache.
 pub fn check_cache(cache_dir: &Path) -> Finding {
-    use rustix::fs::Access;
-
     let subject = cache_dir.display();
     // What is not there yet is made in the first folder above it that is there.
     let Some(there) = cache_dir.ancestors().find(|path| fs::symlink_metadata(path).is_ok()) else {
@@ -104,8 +99,7 @@ pub fn check_cache(cache_dir: &Path) -> Finding {
     if !there.is_dir() {
         return wrong("cache_dir_not_a_directory", format!("{} is not a directory", there.display()));
     }
-    let may = |access| rustix::fs::access(there, access);
-    match (may(Access::READ_OK | Access::EXEC_OK), may(Access::WRITE_OK | Access::EXEC_OK)) {
+    match (system::may_read(there), system::may_write(there)) {
         (Ok(()), Ok(())) if there == cache_dir => Finding::ok("cache_dir", subject, "it can be read and written"),
         (Ok(()), Ok(())) => Finding::ok("cache_dir", subject, "it is made with the first model"),
         (Err(error), _) => wrong("cache_dir_unreadable", format!("{} cannot be read: {error}", there.display())),
@@ -118,14 +112,15 @@ pub fn check_devices(devices: &Devices) -> Vec<Finding> {
     let mut findings = Vec::new();
     for part in &devices.missing {
         let (check, advice) = match part.what {
-            "ffmpeg" => {
-                ("ffmpeg", "apt install ffmpeg, or name it in config.json; video files and most codecs need it")
+            "ffmpeg" => ("ffmpeg", format!("{}; video files and most codecs need it", system::GET_FFMPEG)),
+            "camera" => ("camera", "see framehost devices; who uses no camera needs none".to_owned()),
+            "portal" => {
+                ("portal", "see framehost devices; on X11 and wlroots' compositors it is not needed".to_owned())
             }
-            "camera" => ("camera", "see framehost devices; who uses no camera needs none"),
-            "portal" => ("portal", "see framehost devices; on X11 and wlroots' compositors it is not needed"),
             _ => (
                 "screen",
-                "start it where a desktop runs (DISPLAY, WAYLAND_DISPLAY); who captures no screen needs none",
+                "start it where a desktop runs (DISPLAY, WAYLAND_DISPLAY); who captures no screen needs none"
+                    .to_owned(),
             ),
         };
         findings.push(Finding::warning(check, part.what, &part.problem, advice));

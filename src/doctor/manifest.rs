@@ -3,11 +3,11 @@
 //! Source: chromium/chromium `native_messaging_host_manifest.cc`, `native_message_process_host.cc`; Firefox's
 //! `NativeManifests.sys.mjs`. Chromium says only "Specified native messaging host not found." to most of these.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{fs, path::Path};
 
 use serde_json::{Map, Value};
 
-use super::Finding;
+use super::{Finding, system};
 use crate::install::{
     ExtensionId, Family, FirefoxId, Found, HostBinary, InstallError, Scope, Target, allow_list, host_name,
 };
@@ -95,7 +95,7 @@ fn read(path: &Path) -> Result<String, String> {
 }
 
 fn check_permissions(path: &Path, scope: Scope, findings: &mut Vec<Finding>) {
-    let Ok(mode) = fs::metadata(path).map(|metadata| metadata.permissions().mode() & 0o777) else {
+    let Some(mode) = mode(path) else {
         return;
     };
     let mut wrong = |problem: &str| {
@@ -107,6 +107,11 @@ fn check_permissions(path: &Path, scope: Scope, findings: &mut Vec<Finding>) {
     } else if scope == Scope::System && mode & 0o004 == 0 {
         wrong("it is for everybody on this machine, who cannot read it");
     }
+}
+
+/// The permission bits, where the system has some.
+fn mode(path: &Path) -> Option<u32> {
+    fs::metadata(path).ok().as_ref().and_then(system::mode)
 }
 
 fn check_allowed(target: &Target, members: &Map<String, Value>, findings: &mut Vec<Finding>) {
@@ -142,16 +147,16 @@ fn check_program(manifest: &Path, path: &Path, program: Option<&HostBinary>, fin
                     ("host_missing", "install framehost again, or framehost uninstall")
                 }
                 InstallError::BinaryNotAFile { .. } => ("host_not_a_file", REPAIR),
-                InstallError::BinaryNotExecutable { .. } => ("host_not_executable", "chmod 755 the program"),
+                InstallError::BinaryNotExecutable { .. } => ("host_not_executable", system::REPAIR_PROGRAM),
                 _ => ("host_unreadable", "see that you may look into the folders on the way to it"),
             };
             findings.push(error(check, problem.to_string(), advice));
             return;
         }
     }
-    if fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o002 != 0) {
+    if mode(path).is_some_and(|mode| mode & 0o002 != 0) {
         let problem = format!("everybody on this machine could replace the program: {}", path.display());
-        findings.push(error("host_permissions", problem, "chmod 755 the program"));
+        findings.push(error("host_permissions", problem, system::REPAIR_PROGRAM));
     }
     let same = |one: &Path, other: &Path| fs::canonicalize(one).ok() == fs::canonicalize(other).ok();
     if let Some(own) = program.filter(|own| !same(own.path(), path)) {

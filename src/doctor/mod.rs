@@ -12,6 +12,9 @@ mod machine;
 mod manifest;
 mod policy;
 mod sandbox;
+#[cfg_attr(unix, path = "system/unix.rs")]
+#[cfg_attr(windows, path = "system/windows.rs")]
+mod system;
 
 use serde::Serialize;
 

@@ -1,10 +1,9 @@
 //! The local socket: relays connect here, each connection one session.
 
-use std::{fs, io, os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Duration};
+use std::{io, path::Path, sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{UnixListener, UnixStream, unix::OwnedWriteHalf},
     sync::mpsc,
     time::timeout,
 };
@@ -12,6 +11,7 @@ use tokio::{
 use super::{Hub, own_files::Identity};
 use crate::{
     link::{self, HubPreamble, LinkError, PREAMBLE_HEADER_BYTES, RelayPreamble},
+    local::{self, Connection, Listener, Writer},
     session::{self, Caller, OUTBOUND_MESSAGES},
 };
 
@@ -26,28 +26,21 @@ const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 /// # Errors
 ///
 /// What the system says; a path over 107 bytes is `InvalidInput`.
-pub(super) fn bind(socket: &Path) -> io::Result<(UnixListener, Identity)> {
-    match fs::remove_file(socket) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
-    let listener = UnixListener::bind(socket)?;
-    fs::set_permissions(socket, fs::Permissions::from_mode(0o600))?;
+pub(super) fn bind(socket: &Path) -> io::Result<(Listener, Identity)> {
+    let listener = local::bind(socket)?;
     Ok((listener, Identity::of(socket)?))
 }
 
 /// Serves one connection to its end.
-pub(super) async fn serve(hub: Arc<Hub>, stream: UnixStream) {
+pub(super) async fn serve(hub: Arc<Hub>, stream: Connection) {
     if let Err(error) = converse(hub, stream).await {
         tracing::info!(%error, "a relay's connection ended early");
     }
 }
 
-async fn converse(hub: Arc<Hub>, mut stream: UnixStream) -> Result<(), LinkError> {
-    let uid = stream.peer_cred()?.uid();
-    if uid != rustix::process::geteuid().as_raw() {
-        // The directory's mode keeps others out already.
-        tracing::warn!(uid, "another user tried the local socket");
+async fn converse(hub: Arc<Hub>, mut stream: Connection) -> Result<(), LinkError> {
+    if !local::is_own_user(&stream)? {
+        tracing::warn!("another user tried the local socket");
         return Ok(());
     }
     let stop = hub.shutdown().clone();
@@ -78,7 +71,7 @@ async fn converse(hub: Arc<Hub>, mut stream: UnixStream) -> Result<(), LinkError
     Ok(())
 }
 
-async fn exchange_preambles(stream: &mut UnixStream) -> Result<RelayPreamble, LinkError> {
+async fn exchange_preambles(stream: &mut Connection) -> Result<RelayPreamble, LinkError> {
     let welcome = HubPreamble { version: env!("CARGO_PKG_VERSION").to_owned(), pid: std::process::id() };
     stream.write_all(&link::encode_preamble(&welcome)?).await?;
     timeout(PREAMBLE_TIMEOUT, read_preamble(stream))
@@ -86,7 +79,7 @@ async fn exchange_preambles(stream: &mut UnixStream) -> Result<RelayPreamble, Li
         .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the relay did not say who it is"))?
 }
 
-async fn read_preamble(stream: &mut UnixStream) -> Result<RelayPreamble, LinkError> {
+async fn read_preamble(stream: &mut Connection) -> Result<RelayPreamble, LinkError> {
     let mut header = [0; PREAMBLE_HEADER_BYTES];
     stream.read_exact(&mut header).await?;
     let mut json = vec![0; link::preamble_len(header)?];
@@ -94,10 +87,7 @@ async fn read_preamble(stream: &mut UnixStream) -> Result<RelayPreamble, LinkErr
     Ok(serde_json::from_slice(&json)?)
 }
 
-async fn write_bodies(
-    mut writer: OwnedWriteHalf,
-    mut bodies: mpsc::Receiver<Vec<u8>>,
-) -> Result<OwnedWriteHalf, LinkError> {
+async fn write_bodies(mut writer: Writer, mut bodies: mpsc::Receiver<Vec<u8>>) -> Result<Writer, LinkError> {
     while let Some(body) = bodies.recv().await {
         writer.write_all(&link::encode_message(&body)?).await?;
     }

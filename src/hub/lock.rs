@@ -1,11 +1,13 @@
 //! One hub per user: whoever holds `hub.lock` is it.
 
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{File, TryLockError},
     io,
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
+
+use super::identity;
+use crate::user;
 
 /// The held lock. The operating system lets it go with the process, however that ends.
 #[derive(Debug)]
@@ -17,10 +19,7 @@ pub struct HubLock {
 impl HubLock {
     /// Is it still the lock that others look at? Somebody may have removed its file, and then they take another.
     pub fn is_in_force(&self) -> bool {
-        let (Ok(own), Ok(named)) = (self.file.metadata(), fs::metadata(&self.path)) else {
-            return false;
-        };
-        (own.dev(), own.ino()) == (named.dev(), named.ino())
+        identity::is_named(&self.file, &self.path)
     }
 }
 
@@ -31,7 +30,7 @@ impl HubLock {
 /// If the lock file cannot be made or locked.
 pub fn try_lock(runtime_dir: &Path) -> io::Result<Option<HubLock>> {
     let path = runtime_dir.join("hub.lock");
-    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path)?;
+    let file = user::open_lock_file(&path)?;
     match file.try_lock() {
         Ok(()) => Ok(Some(HubLock { file, path })),
         Err(TryLockError::WouldBlock) => Ok(None),
@@ -41,15 +40,29 @@ pub fn try_lock(runtime_dir: &Path) -> io::Result<Option<HubLock>> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
     fn the_lock_is_held_once_and_a_stale_file_does_not_matter() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("hub.lock"), "left behind").unwrap();
+        fs::write(dir.path().join("hub.lock"), "left behind").unwrap();
         let held = try_lock(dir.path()).unwrap();
         assert!(held.as_ref().is_some_and(HubLock::is_in_force));
         assert!(try_lock(dir.path()).unwrap().is_none());
+    }
+
+    /// On Windows it cannot be moved at all.
+    #[test]
+    fn a_lock_whose_file_is_gone_is_not_in_force() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = try_lock(dir.path()).unwrap();
+        if cfg!(windows) {
+            assert!(fs::rename(dir.path().join("hub.lock"), dir.path().join("moved")).is_err());
+            assert!(held.is_some_and(|lock| lock.is_in_force()));
+            return;
+        }
         fs::rename(dir.path().join("hub.lock"), dir.path().join("moved")).unwrap();
         assert!(held.is_some_and(|lock| !lock.is_in_force()));
         assert!(try_lock(dir.path()).unwrap().is_some());

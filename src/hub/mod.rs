@@ -7,6 +7,9 @@
 //! - The lock is held from before the socket is bound until nothing is served any more.
 //! - A connection on the local socket is served or closed before the hub's preamble, never left waiting.
 
+#[cfg_attr(unix, path = "identity/unix.rs")]
+#[cfg_attr(windows, path = "identity/windows.rs")]
+mod identity;
 mod local;
 pub mod lock;
 mod own_files;

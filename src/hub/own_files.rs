@@ -1,13 +1,12 @@
 //! The files by which a hub is found are its own: it notices when they go, and removes no other hub's.
 
-use std::{fs, io, os::unix::fs::MetadataExt, path::Path};
+use std::{fs, io, path::Path};
+
+use super::identity::FileId;
 
 /// What a file is, whatever its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Identity {
-    device: u64,
-    inode: u64,
-}
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Identity(FileId);
 
 impl Identity {
     /// Of the file that has this name now.
@@ -16,16 +15,16 @@ impl Identity {
     ///
     /// What the file system says.
     pub(super) fn of(path: &Path) -> io::Result<Self> {
-        fs::symlink_metadata(path).map(|metadata| Self { device: metadata.dev(), inode: metadata.ino() })
+        FileId::of(path).map(Self)
     }
 
     /// Does the name still stand for this file? A file that cannot be looked at counts as gone.
-    pub(super) fn is_at(self, path: &Path) -> bool {
-        Self::of(path).is_ok_and(|present| present == self)
+    pub(super) fn is_at(&self, path: &Path) -> bool {
+        Self::of(path).is_ok_and(|present| present == *self)
     }
 
     /// Removes the file, unless another has its name by now.
-    pub(super) fn remove(self, path: &Path) {
+    pub(super) fn remove(&self, path: &Path) {
         if self.is_at(path)
             && let Err(error) = fs::remove_file(path)
         {

@@ -7,10 +7,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    net::{UnixListener, UnixStream},
-    time::timeout,
-};
+use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use super::{
@@ -19,7 +16,12 @@ use super::{
     own_files::Identity,
     ports::{Listeners, RETRY_INTERVAL},
 };
-use crate::{grpc, http, link::SOCKET_FILE, models::SharedModels};
+use crate::{
+    grpc, http,
+    link::SOCKET_FILE,
+    local::{Connection, Listener},
+    models::SharedModels,
+};
 
 /// How long connections may take to end when the hub does.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -111,9 +113,9 @@ pub async fn run(
         };
         tokio::select! {
             () = &mut stop => break Ok(()),
-            () = accept_relays(&hub, &tasks, &listener) => {}
+            () = accept_relays(&hub, &tasks, &mut listener) => {}
             () = retry_port(&hub, &tasks, &options) => {}
-            lost = lost_files(&lock, socket_identity, &socket) => match lost {
+            lost = lost_files(&lock, &socket_identity, &socket) => match lost {
                 Lost::Lock => {
                     tracing::warn!("the lock's file is gone: leaving to the hub that takes the next one");
                     break Ok(());
@@ -129,7 +131,7 @@ pub async fn run(
             () = idle => {
                 // From here on nobody finds the socket; who had found it before is served, and the hub stays for them.
                 socket_identity.remove(&socket);
-                if !serve_latecomers(&hub, &tasks, &listener).await && hub.activity().is_idle() {
+                if !serve_latecomers(&hub, &tasks, &mut listener).await && hub.activity().is_idle() {
                     tracing::info!("idle: leaving");
                     break Ok(());
                 }
@@ -190,7 +192,7 @@ fn serve_port(hub: &Arc<Hub>, tasks: &TaskTracker, options: &HubOptions, listene
 }
 
 /// Takes relays for ever.
-async fn accept_relays(hub: &Arc<Hub>, tasks: &TaskTracker, listener: &UnixListener) {
+async fn accept_relays(hub: &Arc<Hub>, tasks: &TaskTracker, listener: &mut Listener) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => serve_relay(hub, tasks, stream),
@@ -203,7 +205,7 @@ async fn accept_relays(hub: &Arc<Hub>, tasks: &TaskTracker, listener: &UnixListe
 }
 
 /// Serves one relay, which keeps the hub from here on, and not only when its session has begun.
-fn serve_relay(hub: &Arc<Hub>, tasks: &TaskTracker, stream: UnixStream) {
+fn serve_relay(hub: &Arc<Hub>, tasks: &TaskTracker, stream: Connection) {
     let (hub, activity) = (Arc::clone(hub), hub.activity().enter());
     tasks.spawn(async move {
         local::serve(hub, stream).await;
@@ -212,7 +214,7 @@ fn serve_relay(hub: &Arc<Hub>, tasks: &TaskTracker, stream: UnixStream) {
 }
 
 /// Takes the relays that had connected before the socket was removed; `false` if there were none.
-async fn serve_latecomers(hub: &Arc<Hub>, tasks: &TaskTracker, listener: &UnixListener) -> bool {
+async fn serve_latecomers(hub: &Arc<Hub>, tasks: &TaskTracker, listener: &mut Listener) -> bool {
     let mut any = false;
     while let Ok(Ok((stream, _))) = timeout(Duration::from_millis(1), listener.accept()).await {
         serve_relay(hub, tasks, stream);
@@ -243,7 +245,7 @@ enum Lost {
 }
 
 /// Looks now and then whether the hub's files are still its own; returns when one is not.
-async fn lost_files(lock: &HubLock, identity: Identity, socket: &Path) -> Lost {
+async fn lost_files(lock: &HubLock, identity: &Identity, socket: &Path) -> Lost {
     loop {
         tokio::time::sleep(FILES_INTERVAL).await;
         if !lock.is_in_force() {

@@ -2,11 +2,12 @@
 
 use std::{
     fs, io,
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
+
+use crate::user;
 
 /// What the file says. It is readable by the user alone, because of the token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,9 +31,10 @@ impl RuntimeFile {
     pub fn write(&self, runtime_dir: &Path) -> io::Result<()> {
         let temporary = runtime_dir.join(format!("hub.json.{}", self.pid));
         let result = (|| {
-            let mut file =
-                fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&temporary)?;
+            let mut file = user::create_file(&temporary)?;
             serde_json::to_writer(&mut file, self)?;
+            // Windows renames no file over another that is open.
+            drop(file);
             fs::rename(&temporary, path(runtime_dir))
         })();
         if result.is_err() {
@@ -69,6 +71,7 @@ fn path(runtime_dir: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(unix)]
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
@@ -85,8 +88,8 @@ mod tests {
         };
         file.write(dir.path()).unwrap();
         assert_eq!(RuntimeFile::read(dir.path()), Some(file.clone()));
-        let mode = fs::metadata(dir.path().join("hub.json")).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
+        #[cfg(unix)]
+        assert_eq!(fs::metadata(path(dir.path())).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
         RuntimeFile::remove_own(dir.path()).unwrap();
         RuntimeFile::remove_own(dir.path()).unwrap();

@@ -3,17 +3,18 @@
 
 use std::{
     io::{self, Write as _},
-    os::unix::{net::UnixStream, process::CommandExt},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
 
+use super::process;
 use crate::{
     error::ErrorKind,
     hub::lock::{self, HubLock},
     link::{self, HubPreamble, LinkError, RelayPreamble, SOCKET_FILE},
+    local::Stream,
 };
 
 /// First pause between two looks for the socket; it doubles up to [`MAX_PAUSE`].
@@ -87,7 +88,7 @@ impl Connector {
     /// # Errors
     ///
     /// [`ConnectError`], after `patience` at most where a hub might still come.
-    pub fn connect(&mut self, patience: Duration) -> Result<UnixStream, ConnectError> {
+    pub fn connect(&mut self, patience: Duration) -> Result<Stream, ConnectError> {
         let began = Instant::now();
         let mut pause = MIN_PAUSE;
         let mut last_start: Option<Instant> = None;
@@ -118,8 +119,7 @@ impl Connector {
     /// Starts a hub. That it loses the race for the lock is no error: the winner is a hub, too.
     fn start(&mut self) -> io::Result<()> {
         if let Some(command) = &mut self.hub_command {
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-            match command.spawn() {
+            match process::start_detached(command) {
                 Ok(mut child) => {
                     // Collects the child if it ends before us. Without this thread it would be a zombie until then.
                     thread::Builder::new().name("hub-child".to_owned()).stack_size(64 << 10).spawn(move || {
@@ -136,7 +136,7 @@ impl Connector {
                 None => Ok(()),
             },
             // Returns only if it fails.
-            Fallback::Replace(program) => Err(program.exec()),
+            Fallback::Replace(program) => Err(process::replace(program)),
             Fallback::Nothing => Err(io::Error::other("no process can be started for one")),
         }
     }
@@ -147,8 +147,8 @@ impl Connector {
 /// # Errors
 ///
 /// [`LinkError::Io`] if none runs or it leaves, and what its preamble says.
-pub fn dial(runtime_dir: &Path, preamble: &RelayPreamble) -> Result<UnixStream, LinkError> {
-    let mut hub = UnixStream::connect(runtime_dir.join(SOCKET_FILE))?;
+pub fn dial(runtime_dir: &Path, preamble: &RelayPreamble) -> Result<Stream, LinkError> {
+    let mut hub = Stream::connect(runtime_dir.join(SOCKET_FILE))?;
     hub.write_all(&link::encode_preamble(preamble)?)?;
     hub.set_read_timeout(Some(PREAMBLE_TIMEOUT))?;
     let accepted: HubPreamble = link::read_preamble(&mut hub)?;

@@ -3,7 +3,6 @@
 use std::{
     io::{self, BufReader, Read},
     net::Shutdown,
-    os::unix::net::UnixStream,
     process,
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -16,6 +15,7 @@ use std::{
 use super::transfer::{Transfer, enlarge, forward};
 use crate::{
     framing::PREFIX_BYTES,
+    local::Stream,
     stdio::{ClosedWatch, Input},
 };
 
@@ -28,13 +28,13 @@ const LEAVE_TIMEOUT: Duration = Duration::from_millis(50);
 /// The current connection to a hub, and whether there still is something to send on it.
 #[derive(Debug, Default)]
 pub(super) struct HubEnd {
-    stream: Mutex<Option<UnixStream>>,
+    stream: Mutex<Option<Stream>>,
     input_ended: AtomicBool,
 }
 
 impl HubEnd {
     /// Takes a new hub for what comes from the browser, and returns the end that its messages come from.
-    pub(super) fn replace(&self, hub: UnixStream) -> io::Result<BufReader<UnixStream>> {
+    pub(super) fn replace(&self, hub: Stream) -> io::Result<BufReader<Stream>> {
         let incoming = BufReader::with_capacity(INCOMING_BYTES, hub.try_clone()?);
         let mut stream = self.stream();
         if self.input_ended() {
@@ -58,7 +58,7 @@ impl HubEnd {
     }
 
     /// A connection to send one message on.
-    fn current(&self) -> Option<UnixStream> {
+    fn current(&self) -> Option<Stream> {
         self.stream().as_ref()?.try_clone().ok()
     }
 
@@ -71,7 +71,7 @@ impl HubEnd {
         }
     }
 
-    fn stream(&self) -> MutexGuard<'_, Option<UnixStream>> {
+    fn stream(&self) -> MutexGuard<'_, Option<Stream>> {
         self.stream.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -13,14 +13,21 @@
 
 mod connect;
 mod inbound;
+#[cfg_attr(unix, path = "process/unix.rs")]
+#[cfg_attr(windows, path = "process/windows.rs")]
+mod process;
 mod transfer;
 
-use std::{io, os::unix::net::UnixStream, process::ExitCode, sync::Arc, time::Duration};
+use std::{io, process::ExitCode, sync::Arc, time::Duration};
 
-pub use self::connect::{ConnectError, Connector, Fallback, StartEmbedded, dial};
 use self::inbound::HubEnd;
+pub use self::{
+    connect::{ConnectError, Connector, Fallback, StartEmbedded, dial},
+    process::{replace, start_detached},
+};
 use crate::{
     link::{self, Frame, LinkError},
+    local::Stream,
     message::{Failure, event, failure_event},
     stdio::{MessageWriter, SetAside},
 };
@@ -82,7 +89,7 @@ enum OutboundEnd {
     BrowserGone,
 }
 
-fn carry_outbound(incoming: &mut io::BufReader<UnixStream>, output: &mut MessageWriter) -> OutboundEnd {
+fn carry_outbound(incoming: &mut io::BufReader<Stream>, output: &mut MessageWriter) -> OutboundEnd {
     loop {
         match link::read_frame(incoming) {
             Ok(Frame::Message(body)) => {

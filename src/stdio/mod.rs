@@ -4,11 +4,13 @@
 //! Does not belong here: what is read and written (`relay`).
 //!
 //! Invariants:
-//! - After [`set_aside`] nothing but [`MessageWriter`] reaches the browser: fd 1 is stderr, so that no library and no
-//!   `println!` can corrupt the port.
+//! - After [`set_aside`] nothing but [`MessageWriter`] reaches the browser: standard output is stderr, so that no library
+//!   and no `println!` can corrupt the port.
 //! - A message is written whole and flushed, and never longer than the browser takes.
 
-mod unix;
+#[cfg_attr(unix, path = "unix.rs")]
+#[cfg_attr(windows, path = "windows.rs")]
+mod system;
 
 use std::{
     fs::File,
@@ -48,7 +50,7 @@ impl SetAside {
 ///
 /// If descriptors are missing or cannot be duplicated.
 pub fn set_aside() -> io::Result<SetAside> {
-    let (input, output) = unix::set_aside()?;
+    let (input, output) = system::set_aside()?;
     Ok(SetAside { input, output: MessageWriter { output: Arc::new(output), buffer: Vec::new() } })
 }
 
@@ -90,6 +92,6 @@ pub struct ClosedWatch {
 impl ClosedWatch {
     /// Returns when nobody reads stdout any more.
     pub fn wait(&self) {
-        unix::wait_until_closed(&self.output);
+        system::wait_until_closed(&self.output);
     }
 }

@@ -1,7 +1,8 @@
 //! Whose process is at the other end of a loopback connection.
 
 #[cfg_attr(target_os = "linux", path = "linux.rs")]
-#[cfg_attr(not(target_os = "linux"), path = "unknown.rs")]
+#[cfg_attr(windows, path = "windows.rs")]
+#[cfg_attr(not(any(target_os = "linux", windows)), path = "unknown.rs")]
 mod system;
 
 use std::io;

@@ -1,6 +1,6 @@
 //! `splice(2)`: the pipe's pages become the socket's, and nobody copies what is in them.
 
-use std::os::{fd::AsFd, unix::net::UnixStream};
+use std::os::fd::AsFd;
 
 use rustix::{
     io::Errno,
@@ -8,7 +8,7 @@ use rustix::{
 };
 
 use super::MoveError;
-use crate::stdio::Input;
+use crate::{local::Stream, stdio::Input};
 
 /// Bytes under way in the pipe and in the socket (1 MiB each: what the kernel grants a user without asking, or less).
 /// With room for a whole picture the browser, the relay and the hub wait for each other less often.
@@ -21,7 +21,7 @@ pub(in super::super) fn enlarge(input: &Input) {
     }
 }
 
-pub(super) fn move_bytes(input: &Input, hub: &UnixStream, len: usize) -> Result<usize, MoveError> {
+pub(super) fn move_bytes(input: &Input, hub: &Stream, len: usize) -> Result<usize, MoveError> {
     loop {
         match splice(input.as_fd(), None, hub.as_fd(), None, len, SpliceFlags::MOVE) {
             Ok(moved) => return Ok(moved),

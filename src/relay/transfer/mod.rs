@@ -7,11 +7,10 @@ mod system;
 use std::{
     io::{self, Read, Write},
     net::Shutdown,
-    os::unix::net::UnixStream,
 };
 
 pub(super) use self::system::enlarge;
-use crate::stdio::Input;
+use crate::{local::Stream, stdio::Input};
 
 /// Bytes copied at once (64 KiB: as much as a pipe holds unless it was enlarged).
 const COPY_BYTES: usize = 64 << 10;
@@ -47,7 +46,7 @@ impl Transfer {
 
     /// Takes up to `len` bytes from the input, at least one, and sends them to the hub if it is still there; otherwise
     /// they are dropped. Returns how many, 0 at the end of input.
-    pub(super) fn some(&mut self, hub: &mut Option<UnixStream>, len: usize) -> io::Result<usize> {
+    pub(super) fn some(&mut self, hub: &mut Option<Stream>, len: usize) -> io::Result<usize> {
         if self.moves
             && let Some(stream) = hub
         {
@@ -66,7 +65,7 @@ impl Transfer {
 }
 
 /// Sends to the hub if it is still there; otherwise the bytes are dropped, and with them the rest of the message.
-pub(super) fn forward(hub: &mut Option<UnixStream>, bytes: &[u8]) {
+pub(super) fn forward(hub: &mut Option<Stream>, bytes: &[u8]) {
     if let Some(stream) = hub
         && stream.write_all(bytes).is_err()
     {
@@ -75,14 +74,14 @@ pub(super) fn forward(hub: &mut Option<UnixStream>, bytes: &[u8]) {
 }
 
 /// Ends the link for both directions: a hub that has got half a message must not take the next one for its rest.
-fn give_up(hub: &mut Option<UnixStream>) {
+fn give_up(hub: &mut Option<Stream>) {
     if let Some(stream) = hub.take() {
         // It may be closed already.
         let _ = stream.shutdown(Shutdown::Both);
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
     use std::{fs::File, os::fd::OwnedFd, thread};
 
@@ -98,7 +97,7 @@ mod tests {
     fn inputs() -> Vec<(&'static str, Input)> {
         let bytes = [message(), b"next".to_vec()].concat();
         let (pipe, mut pipe_end) = io::pipe().unwrap();
-        let (socket, mut socket_end) = UnixStream::pair().unwrap();
+        let (socket, mut socket_end) = Stream::pair().unwrap();
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(&bytes).unwrap();
         let file = file.reopen().unwrap();
@@ -111,7 +110,7 @@ mod tests {
     }
 
     /// Carries the message, and gives what is left in the input.
-    fn carry(input: Input, hub: &mut Option<UnixStream>) -> Vec<u8> {
+    fn carry(input: Input, hub: &mut Option<Stream>) -> Vec<u8> {
         let mut transfer = Transfer::new(input);
         let mut left = LEN;
         while left > 0 {
@@ -129,7 +128,7 @@ mod tests {
     fn a_message_arrives_whatever_the_input_is() {
         for (kind, input) in inputs() {
             enlarge(&input);
-            let (hub, mut far) = UnixStream::pair().unwrap();
+            let (hub, mut far) = Stream::pair().unwrap();
             let arrived = thread::spawn(move || {
                 let mut arrived = Vec::new();
                 far.read_to_end(&mut arrived).map(|_| arrived)
@@ -142,7 +141,7 @@ mod tests {
     #[test]
     fn a_message_that_a_dead_hub_does_not_take_is_dropped_whole() {
         for (kind, input) in inputs() {
-            let (hub, mut far) = UnixStream::pair().unwrap();
+            let (hub, mut far) = Stream::pair().unwrap();
             let reading = thread::spawn(move || far.read_exact(&mut [0; 1000]));
             let mut hub = Some(hub);
             assert_eq!(carry(input, &mut hub), b"next", "{kind}");

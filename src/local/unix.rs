@@ -1,0 +1,38 @@
+//! A Unix socket.
+
+use std::{fs, io, os::unix::fs::PermissionsExt as _, path::Path};
+
+/// The relay's end.
+pub use std::os::unix::net::UnixStream as Stream;
+/// The hub's ends, and the halves of one.
+pub use tokio::net::{
+    UnixListener as Listener, UnixStream as Connection,
+    unix::{OwnedReadHalf as Reader, OwnedWriteHalf as Writer},
+};
+
+/// Longest path of a socket, in bytes: `sun_path` has 108 with its end. Source: `unix(7)`.
+pub const MAX_PATH_BYTES: Option<usize> = Some(107);
+
+/// Makes the socket, in place of one that a dead hub left.
+///
+/// # Errors
+///
+/// What the system says; a path over 107 bytes is `InvalidInput`.
+pub fn bind(socket: &Path) -> io::Result<Listener> {
+    match fs::remove_file(socket) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let listener = Listener::bind(socket)?;
+    fs::set_permissions(socket, fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// Is the other end the same user's? The directory's mode keeps others out already.
+///
+/// # Errors
+///
+/// What the system says.
+pub fn is_own_user(connection: &Connection) -> io::Result<bool> {
+    Ok(connection.peer_cred()?.uid() == rustix::process::geteuid().as_raw())
+}
