@@ -82,7 +82,7 @@ impl Blobs {
                 Some(identity) => !self.many().contains_key(&identity) && counted.insert(identity),
                 None => true,
             };
-            is_own.then(|| metadata.len())
+            is_own.then_some(metadata.len())
         };
         walk(folder).iter().filter_map(|(_, path)| size(path)).sum()
     }

@@ -95,7 +95,7 @@ fn short_identity_of(file: &File) -> io::Result<Identity> {
     if done == 0 {
         return Err(io::Error::last_os_error());
     }
-    let number = u64::from(told.nFileIndexHigh) << 32 | u64::from(told.nFileIndexLow);
+    let number = (u64::from(told.nFileIndexHigh) << 32) | u64::from(told.nFileIndexLow);
     Ok(Identity { volume: told.dwVolumeSerialNumber.into(), number })
 }
 
