@@ -340,7 +340,8 @@ fn a_file_that_is_removed_while_it_is_read_is_read_to_its_end() {
     let world = World::new();
     world.import(&[("a", b"1234")]).unwrap();
     let open = world.store.open(&name("a", "main")).unwrap();
-    fs::remove_dir_all(world.store.cache_dir()).unwrap();
+    // Not its folders: some file systems keep those until the file is closed.
+    tree_of(world.store.cache_dir()).iter().for_each(|path| fs::remove_file(path).unwrap());
     assert_eq!(open.read_at(1, 9, &Pool::default()).unwrap(), &b"234"[..]);
 }
 

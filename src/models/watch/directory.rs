@@ -15,6 +15,10 @@ use notify::{
 use super::touched::{ToList, Touched};
 use crate::models::system::{self, Identity};
 
+/// Windows watches whatever is below a directory by one handle, and lets nobody remove or move a folder that has one of
+/// its own.
+const WATCHES_ALL: bool = cfg!(windows);
+
 /// Watches a cache.
 pub(super) struct Directory {
     path: PathBuf,
@@ -37,9 +41,10 @@ impl Directory {
         Self { path: path.to_owned(), touched: Arc::clone(touched), watched: None, is_silent: false }
     }
 
-    /// Does the operating system not tell what happens?
+    /// Does the operating system not tell all that happens?
     pub(super) const fn is_silent(&self) -> bool {
-        self.is_silent
+        // Windows drops what happens faster than it is taken, which notify does not tell.
+        self.is_silent || WATCHES_ALL
     }
 
     /// Watches what has come, and lets go of what is gone; `true` if it is another directory than before.
@@ -70,7 +75,8 @@ impl Directory {
         let told = move |event: notify::Result<Event>| take(&touched, &inside, event);
         let watch = || {
             let mut watcher = notify::recommended_watcher(told)?;
-            watcher.watch(&root, RecursiveMode::NonRecursive)?;
+            let mode = if WATCHES_ALL { RecursiveMode::Recursive } else { RecursiveMode::NonRecursive };
+            watcher.watch(&root, mode)?;
             Ok::<_, notify::Error>(watcher)
         };
         match watch() {
@@ -86,6 +92,9 @@ impl Directory {
 impl Watched {
     /// Watches a model's folder, if it is there and not watched yet; `false` if that cannot be.
     fn folder(&mut self, folder: &str) -> bool {
+        if WATCHES_ALL {
+            return true;
+        }
         let path = self.root.join(folder);
         let there = identity(&path);
         if self.folders.get(folder).copied() == there {
@@ -144,7 +153,9 @@ fn is_news(kind: &EventKind, path: &Path) -> bool {
     // What has arrived of a download is in no list.
     let is_partial = path.extension().is_some_and(|extension| extension == "incomplete");
     match kind {
-        EventKind::Access(AccessKind::Close(AccessMode::Write)) | EventKind::Modify(ModifyKind::Data(_)) => !is_partial,
+        // Windows does not say what of a file has changed.
+        EventKind::Access(AccessKind::Close(AccessMode::Write))
+        | EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Any) => !is_partial,
         EventKind::Access(_) | EventKind::Modify(ModifyKind::Metadata(_)) => false,
         EventKind::Any | EventKind::Create(_) | EventKind::Modify(_) | EventKind::Remove(_) | EventKind::Other => true,
     }
