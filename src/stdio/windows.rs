@@ -12,9 +12,12 @@ use windows_sys::{
     Wdk::Storage::FileSystem::{
         FILE_PIPE_CLOSING_STATE, FILE_PIPE_LOCAL_INFORMATION, FilePipeLocalInformation, NtQueryInformationFile,
     },
-    Win32::System::{
-        Console::{STD_OUTPUT_HANDLE, SetStdHandle},
-        IO::IO_STATUS_BLOCK,
+    Win32::{
+        Foundation::{HANDLE_FLAG_INHERIT, SetHandleInformation},
+        System::{
+            Console::{STD_OUTPUT_HANDLE, SetStdHandle},
+            IO::IO_STATUS_BLOCK,
+        },
     },
 };
 
@@ -28,10 +31,16 @@ pub(super) fn set_aside() -> io::Result<(File, File)> {
     Ok((input, output))
 }
 
-/// Has what is printed go to standard error; to nowhere if there is none.
+/// Has what is printed go to standard error; to nowhere if there is none. The browser's own handle stays open, as it may be
+/// known to others in this process, and is for nobody whom this process starts: a browser that waits for the end of our
+/// output would wait for the hub's end.
 #[expect(unsafe_code, reason = "calls the system")]
 fn redirect_stdout() -> io::Result<()> {
-    // SAFETY: the call takes no pointers. The handle stays open, as it is nobody's to close.
+    // SAFETY: the call takes no pointers.
+    if unsafe { SetHandleInformation(io::stdout().as_raw_handle(), HANDLE_FLAG_INHERIT, 0) } == 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call takes no pointers, and standard error stays open.
     let set = unsafe { SetStdHandle(STD_OUTPUT_HANDLE, io::stderr().as_raw_handle()) };
     if set == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
