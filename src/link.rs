@@ -7,7 +7,9 @@
 //!                                                             kind 1: close, 1 byte: the relay's exit code
 //! ```
 //!
-//! Lengths are in the machine's byte order: both ends are on one machine.
+//! Lengths are in the machine's byte order: both ends are on one machine. What comes before the preamble is the same in
+//! every version of the link, so that two that do not understand each other know which of them is the newer one: the
+//! older hub leaves to it as soon as it is idle.
 //!
 //! Belongs here: the preambles and the hub's frames, in blocking form for the relay and in memory for both.
 //! Does not belong here: sockets (`relay`, `hub`), what messages mean (`session`).

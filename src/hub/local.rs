@@ -2,6 +2,7 @@
 
 use std::{fs, io, os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Duration};
 
+use semver::Version;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{UnixListener, UnixStream, unix::OwnedWriteHalf},
@@ -11,7 +12,7 @@ use tokio::{
 
 use super::{Hub, own_files::Identity};
 use crate::{
-    link::{self, HubPreamble, LinkError, PREAMBLE_HEADER_BYTES, RelayPreamble},
+    link::{self, HubPreamble, LINK_VERSION, LinkError, PREAMBLE_HEADER_BYTES, RelayPreamble},
     session::{self, Caller, OUTBOUND_MESSAGES},
 };
 
@@ -53,8 +54,15 @@ async fn converse(hub: Arc<Hub>, mut stream: UnixStream) -> Result<(), LinkError
     let stop = hub.shutdown().clone();
     let relay = tokio::select! {
         () = stop.cancelled() => return Ok(()),
-        relay = exchange_preambles(&mut stream) => relay?,
+        relay = exchange_preambles(&mut stream) => relay.inspect_err(|error| {
+            if let LinkError::Version { theirs } = error && *theirs > LINK_VERSION {
+                hub.give_way("of a newer link version");
+            }
+        })?,
     };
+    if is_newer(&relay.version) {
+        hub.give_way(&relay.version);
+    }
     tracing::debug!(version = relay.version, pid = relay.pid, "a relay connected");
 
     let (reader, writer) = stream.into_split();
@@ -76,6 +84,12 @@ async fn converse(hub: Arc<Hub>, mut stream: UnixStream) -> Result<(), LinkError
         .await
         .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the relay did not read its farewell"))??;
     Ok(())
+}
+
+/// Is this version of framehost newer than the one that runs? What is no version is not.
+fn is_newer(version: &str) -> bool {
+    let own = Version::parse(env!("CARGO_PKG_VERSION"));
+    matches!((Version::parse(version), own), (Ok(theirs), Ok(own)) if theirs > own)
 }
 
 async fn exchange_preambles(stream: &mut UnixStream) -> Result<RelayPreamble, LinkError> {

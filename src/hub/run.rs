@@ -80,6 +80,10 @@ pub async fn run(
 ) -> Result<(), HubError> {
     let hub = Hub::new(models, std::mem::take(&mut options.settings))?;
     let socket = options.runtime_dir.join(SOCKET_FILE);
+    if let Some(RuntimeFile { pid, version, .. }) = RuntimeFile::read(&options.runtime_dir) {
+        // Whoever leaves takes its file along, and the lock is ours.
+        tracing::warn!(pid, version, "the hub before this one did not leave by itself: it was killed, or it crashed");
+    }
     let bind = || local::bind(&socket).map_err(|source| HubError::Socket { source, path: socket.clone() });
     let tasks = TaskTracker::new();
 
@@ -105,7 +109,10 @@ pub async fn run(
     let ended = loop {
         let idle = async {
             match options.idle_exit {
-                Some(quiet) => hub.activity().idle_for(quiet).await,
+                Some(quiet) => tokio::select! {
+                    () = hub.activity().idle_for(quiet) => {}
+                    () = superseded(&hub) => {}
+                },
                 None => std::future::pending().await,
             }
         };
@@ -145,6 +152,12 @@ pub async fn run(
     leave(&hub, &tasks, &options).await;
     drop(lock);
     ended
+}
+
+/// Waits until a newer framehost has come and this hub has nothing to do: at once, as its relays try again and again.
+async fn superseded(hub: &Hub) {
+    hub.superseded().cancelled().await;
+    hub.activity().idle_for(Duration::ZERO).await;
 }
 
 /// Puts the runtime file away and ends what is served.

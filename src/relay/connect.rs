@@ -13,7 +13,7 @@ use std::{
 use crate::{
     error::ErrorKind,
     hub::lock::{self, HubLock},
-    link::{self, HubPreamble, LinkError, RelayPreamble, SOCKET_FILE},
+    link::{self, HubPreamble, LINK_VERSION, LinkError, RelayPreamble, SOCKET_FILE},
 };
 
 /// First pause between two looks for the socket; it doubles up to [`MAX_PAUSE`].
@@ -101,6 +101,11 @@ impl Connector {
                 }
                 // It died or left between our connecting and its preamble: look again.
                 Err(LinkError::Io(error)) => error.to_string(),
+                // It has read of us, and leaves as soon as nobody needs it: look again.
+                Err(LinkError::Version { theirs }) if theirs < LINK_VERSION => format!(
+                    "the hub of an older framehost (link version {theirs}) still serves others: close its extensions, \
+                     or stop it"
+                ),
                 Err(error) => return Err(error.into()),
             };
             if last_start.is_none_or(|start| start.elapsed() > RESPAWN_AFTER) {
@@ -149,9 +154,11 @@ impl Connector {
 /// [`LinkError::Io`] if none runs or it leaves, and what its preamble says.
 pub fn dial(runtime_dir: &Path, preamble: &RelayPreamble) -> Result<UnixStream, LinkError> {
     let mut hub = UnixStream::connect(runtime_dir.join(SOCKET_FILE))?;
-    hub.write_all(&link::encode_preamble(preamble)?)?;
+    // What it says counts, also if it closes without having read of us: a hub of another version may.
+    let sent = hub.write_all(&link::encode_preamble(preamble)?);
     hub.set_read_timeout(Some(PREAMBLE_TIMEOUT))?;
     let accepted: HubPreamble = link::read_preamble(&mut hub)?;
+    sent?;
     tracing::debug!(version = accepted.version, pid = accepted.pid, "found a hub");
     hub.set_read_timeout(None)?;
     Ok(hub)
