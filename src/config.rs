@@ -7,7 +7,8 @@
 //! <runtime>/hub.sock, hub.lock, hub.json      $FRAMEHOST_RUNTIME_DIR, $XDG_RUNTIME_DIR/framehost, /tmp/framehost-UID
 //! <config>/config.json                        $FRAMEHOST_CONFIG_DIR, ~/.config/framehost
 //! <config>/config.json.lock                   held while that is changed; it stays, as removing it would let two hold it
-//! <state>/hub.log, digests.jsonl, caches/     $FRAMEHOST_CONFIG_DIR/state, ~/.local/state/framehost
+//! <state>/hub.log, crashes/, digests.jsonl, caches/
+//!                                             $FRAMEHOST_CONFIG_DIR/state, ~/.local/state/framehost
 //! ```
 
 use std::{

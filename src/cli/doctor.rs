@@ -8,8 +8,8 @@ use super::{arguments::DoctorArguments, say, status};
 use crate::{
     config::{self, Config, Paths},
     doctor::{
-        self, Finding, HubFacts, HubState, Level, check_browsers, check_cache, check_config, check_devices, check_hub,
-        check_policies, check_relay, check_runtime_dir, check_sandboxes,
+        self, Finding, HubFacts, HubState, Level, check_browsers, check_cache, check_config, check_crashes,
+        check_devices, check_hub, check_policies, check_relay, check_runtime_dir, check_sandboxes,
     },
     hub::{RuntimeFile, lock},
     install::{Browser, Found, HostBinary, InstallDirs, Scope, Selection, Target, survey},
@@ -54,6 +54,7 @@ fn examine(arguments: &DoctorArguments) -> anyhow::Result<Vec<Finding>> {
     if let Ok(cache_dir) = config::present_cache_dir(&paths, super::variable) {
         findings.push(check_cache(&cache_dir));
     }
+    findings.push(check_crashes(&paths.state_dir));
     let ffmpeg = Config::read(&paths).unwrap_or_default().ffmpeg;
     let options = SourceOptions { ffmpeg, state_dir: Some(paths.state_dir) };
     findings.extend(check_devices(&devices::list(&options)));

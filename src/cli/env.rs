@@ -66,7 +66,7 @@ fn start(paths: &Paths) -> anyhow::Result<RuntimeFile> {
         }
         // One that has lost the race for the lock ends well, and the other is about to be there.
         if hub.try_wait()?.is_some_and(|status| !status.success()) {
-            bail!("the hub could not start: {} says why", paths.state_dir.join("hub.log").display());
+            bail!("the hub could not start: framehost logs says why");
         }
         thread::sleep(START_INTERVAL);
     }

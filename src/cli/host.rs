@@ -82,6 +82,7 @@ type HubThread = Arc<OnceLock<JoinHandle<()>>>;
 /// Everything that may fail before there is a conversation.
 fn prepare(mode: HostMode) -> anyhow::Result<(Connector, oneshot::Sender<Infallible>, HubThread)> {
     let paths = super::paths()?;
+    telemetry::crash::report_panics(&paths.state_dir, "host");
     paths.prepare_runtime_dir()?;
     let hub_command = if mode.embedded {
         None

@@ -26,6 +26,7 @@ pub(super) fn run(arguments: &HubArguments) -> anyhow::Result<ExitCode> {
     let paths = super::paths()?;
     let output = if arguments.detached { Output::File(&paths.state_dir) } else { Output::Stderr };
     telemetry::start(output, super::log_level().as_deref(), LevelFilter::INFO);
+    telemetry::crash::report_panics(&paths.state_dir, "hub");
     let result = serve(arguments, &paths);
     if let Err(error) = &result
         && arguments.detached

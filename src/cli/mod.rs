@@ -16,6 +16,7 @@ mod env;
 mod host;
 mod hub;
 mod install;
+mod logs;
 mod models;
 mod pull;
 mod record;
@@ -64,6 +65,7 @@ pub fn run() -> ExitCode {
             Command::Uninstall(arguments) => install::uninstall(&arguments),
             Command::Allow(arguments) => allow::allow(&arguments),
             Command::Revoke(arguments) => allow::revoke(&arguments),
+            Command::Logs(arguments) => logs::run(&arguments),
             Command::Completions { shell } => describe::completions(shell),
             Command::Manual { directory } => describe::manual(&directory),
             Command::Doctor(arguments) => doctor::run(&arguments),

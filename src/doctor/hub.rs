@@ -55,7 +55,7 @@ pub fn check_hub(facts: &HubFacts) -> Vec<Finding> {
         }
         HubState::Silent { problem } => {
             let advice =
-                "framehost status says more; end the process that hub.json names, and browsers start another hub";
+                "framehost logs may say why; end the process that hub.json names, and browsers start another hub";
             vec![Finding::error(
                 "hub_silent",
                 subject,

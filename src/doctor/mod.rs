@@ -7,6 +7,7 @@
 //!   do.
 //! - Nothing is changed: no file is written, no hub is started.
 
+mod crash;
 mod hub;
 mod machine;
 mod manifest;
@@ -16,6 +17,7 @@ mod sandbox;
 use serde::Serialize;
 
 pub use self::{
+    crash::check_crashes,
     hub::{HubFacts, HubState, check_hub},
     machine::{check_cache, check_config, check_devices, check_port, check_relay, check_runtime_dir},
     manifest::check_browsers,
