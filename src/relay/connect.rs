@@ -10,6 +10,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::{
+    io::FdFlags,
+    net::{AddressFamily, SocketAddrUnix, SocketType},
+};
+
 use crate::{
     error::ErrorKind,
     hub::lock::{self, HubLock},
@@ -100,7 +105,7 @@ impl Connector {
                     return Ok(hub);
                 }
                 // It died or left between our connecting and its preamble: look again.
-                Err(LinkError::Io(error)) => error.to_string(),
+                Err(error @ (LinkError::Io(_) | LinkError::Silent)) => error.to_string(),
                 // It has read of us, and leaves as soon as nobody needs it: look again.
                 Err(LinkError::Version { theirs }) if theirs < LINK_VERSION => format!(
                     "the hub of an older framehost (link version {theirs}) still serves others: close its extensions, \
@@ -151,9 +156,9 @@ impl Connector {
 ///
 /// # Errors
 ///
-/// [`LinkError::Io`] if none runs or it leaves, and what its preamble says.
+/// [`LinkError::Io`] if none runs or it leaves, [`LinkError::Silent`] if it does not answer, and what its preamble says.
 pub fn dial(runtime_dir: &Path, preamble: &RelayPreamble) -> Result<UnixStream, LinkError> {
-    let mut hub = UnixStream::connect(runtime_dir.join(SOCKET_FILE))?;
+    let mut hub = connect(&runtime_dir.join(SOCKET_FILE))?;
     // What it says counts, also if it closes without having read of us: a hub of another version may.
     let sent = hub.write_all(&link::encode_preamble(preamble)?);
     hub.set_read_timeout(Some(PREAMBLE_TIMEOUT))?;
@@ -161,5 +166,15 @@ pub fn dial(runtime_dir: &Path, preamble: &RelayPreamble) -> Result<UnixStream, 
     sent?;
     tracing::debug!(version = accepted.version, pid = accepted.pid, "found a hub");
     hub.set_read_timeout(None)?;
+    hub.set_write_timeout(None)?;
+    Ok(hub)
+}
+
+/// As `UnixStream::connect`, which would wait for ever where more connections wait than the hub has room for.
+fn connect(socket: &Path) -> io::Result<UnixStream> {
+    let hub = UnixStream::from(rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None)?);
+    rustix::io::fcntl_setfd(&hub, FdFlags::CLOEXEC)?;
+    hub.set_write_timeout(Some(PREAMBLE_TIMEOUT))?;
+    rustix::net::connect(&hub, &SocketAddrUnix::new(socket)?)?;
     Ok(hub)
 }
