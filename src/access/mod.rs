@@ -30,7 +30,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
-    grants::{Allowed, Grants, Scope},
+    grants::{Allowed, Grants, Scope, Unread},
     peer::Peer,
     token::Token,
 };

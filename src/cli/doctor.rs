@@ -110,7 +110,7 @@ fn state(paths: &Paths) -> HubState {
             // One of another version may speak otherwise, and has still told who it is.
             let told = RuntimeFile::read(&paths.runtime_dir)
                 .map_or_else(String::new, |file| format!(" (framehost {}, process {})", file.version, file.pid));
-            HubState::Silent { problem: format!("{error:#}{told}") }
+            HubState::Silent { problem: format!("{}{told}", super::in_full(&error)) }
         }
     }
 }

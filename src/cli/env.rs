@@ -11,12 +11,9 @@ use serde_json::json;
 
 use super::{
     arguments::{EnvArguments, Shell},
-    say,
+    say, status,
 };
-use crate::{
-    config::Paths,
-    hub::{RuntimeFile, lock},
-};
+use crate::{config::Paths, hub::RuntimeFile};
 
 /// How long a hub that this command has started stays without anything to do (1 hour): whoever set the variables will
 /// use them.
@@ -30,7 +27,7 @@ const START_INTERVAL: Duration = Duration::from_millis(20);
 
 pub(super) fn run(arguments: &EnvArguments) -> anyhow::Result<ExitCode> {
     let paths = super::paths()?;
-    let running = match find(&paths) {
+    let running = match status::running(&paths)? {
         Some(running) => running,
         None => start(&paths)?,
     };
@@ -43,14 +40,6 @@ pub(super) fn run(arguments: &EnvArguments) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The hub that runs. A file that a killed one has left names nobody.
-fn find(paths: &Paths) -> Option<RuntimeFile> {
-    let running = RuntimeFile::read(&paths.runtime_dir)?;
-    // Whoever gets the lock is alone.
-    let is_free = lock::try_lock(&paths.runtime_dir).is_ok_and(|lock| lock.is_some());
-    (!is_free).then_some(running)
-}
-
 fn start(paths: &Paths) -> anyhow::Result<RuntimeFile> {
     paths.prepare_runtime_dir()?;
     let program = std::env::current_exe().context("cannot find this program")?;
@@ -61,7 +50,7 @@ fn start(paths: &Paths) -> anyhow::Result<RuntimeFile> {
     let mut hub = command.spawn().context("cannot start the hub")?;
     let began = Instant::now();
     while began.elapsed() < START_TIMEOUT {
-        if let Some(running) = find(paths) {
+        if let Some(running) = status::running(paths)? {
             return Ok(running);
         }
         // One that has lost the race for the lock ends well, and the other is about to be there.

@@ -19,6 +19,9 @@ use crate::{
     telemetry::{self, Output},
 };
 
+/// How often a thread for work that blocks is used, so that it stays.
+const KEEP_INTERVAL: Duration = Duration::from_secs(4);
+
 /// Threads for sessions and calls: pictures of several streams in parallel, and no more than small machines have.
 const WORKER_THREADS: usize = 4;
 
@@ -32,7 +35,7 @@ pub(super) fn run(arguments: &HubArguments) -> anyhow::Result<ExitCode> {
         && arguments.detached
     {
         // Its standard error is nowhere.
-        tracing::error!(error = format!("{error:#}"), "the hub could not run");
+        tracing::error!(error = super::in_full(error), "the hub could not run");
     }
     result
 }
@@ -105,10 +108,23 @@ pub(super) fn block_on(
         .enable_all()
         .build()
         .context("cannot start the hub's threads")?;
+    runtime.spawn(keep_a_thread());
     let result = runtime.block_on(hub::run(options, lock, models, stop));
     // A file that is being hashed may not keep the process.
     runtime.shutdown_background();
     Ok(result?)
+}
+
+/// Sees to it that there always is a thread for work that blocks: where the system gives no more of them, work waits for
+/// that one, and without it could not be done at all.
+async fn keep_a_thread() {
+    loop {
+        // The runtime lets an idle one go after 10 s.
+        if tokio::task::spawn_blocking(|| ()).await.is_err() {
+            return;
+        }
+        tokio::time::sleep(KEEP_INTERVAL).await;
+    }
 }
 
 async fn interrupted() -> std::io::Result<()> {

@@ -78,9 +78,22 @@ fn failed(error: anyhow::Error) -> ExitCode {
     let is_broken_pipe = |cause: &io::Error| cause.kind() == io::ErrorKind::BrokenPipe;
     // Whoever read what we print may have seen enough; without a standard error there is nobody to tell.
     if !error.downcast_ref().is_some_and(is_broken_pipe) {
-        let _ = writeln!(io::stderr(), "framehost: {error:#}");
+        let _ = writeln!(io::stderr(), "framehost: {}", in_full(&error));
     }
     ExitCode::FAILURE
+}
+
+/// An error and its causes, each once: the message of one that a person sees first often names its cause already.
+fn in_full(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for words in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = words;
+        } else if !text.contains(&words) {
+            text = format!("{text}: {words}");
+        }
+    }
+    text
 }
 
 /// What failed, for programs.
@@ -94,7 +107,7 @@ fn described(error: &anyhow::Error) -> Value {
     } else {
         (ErrorKind::Internal, "internal")
     };
-    json!({"code": kind.as_str(), "reason": reason, "message": format!("{error:#}")})
+    json!({"code": kind.as_str(), "reason": reason, "message": in_full(error)})
 }
 
 /// One line for the user.

@@ -204,11 +204,18 @@ fn serve_port(hub: &Arc<Hub>, tasks: &TaskTracker, options: &HubOptions, listene
 
 /// Takes relays for ever.
 async fn accept_relays(hub: &Arc<Hub>, tasks: &TaskTracker, listener: &UnixListener) {
+    let mut fails = false;
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => serve_relay(hub, tasks, stream),
+            Ok((stream, _)) => {
+                fails = false;
+                serve_relay(hub, tasks, stream);
+            }
             Err(error) => {
-                tracing::warn!(%error, "cannot take a relay");
+                // Once: it is tried ten times a second, for as long as it takes.
+                if !std::mem::replace(&mut fails, true) {
+                    tracing::warn!(%error, "cannot take a relay, and tries again");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }

@@ -24,7 +24,7 @@
 
 use std::path::PathBuf;
 
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, is_lack};
 
 mod action;
 mod disk;
@@ -204,7 +204,7 @@ impl InstallError {
                     ErrorKind::PermissionDenied
                 }
                 std::io::ErrorKind::NotFound => ErrorKind::NotFound,
-                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => ErrorKind::ResourceExhausted,
+                _ if is_lack(source) => ErrorKind::ResourceExhausted,
                 _ => ErrorKind::Internal,
             },
         }

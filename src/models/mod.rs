@@ -69,7 +69,7 @@ pub use self::{
     variants::{DescribedModel, UnreadableFile, Variant},
     watch::{ChangeKind, ModelChange, ModelWatch},
 };
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, is_lack};
 
 /// Why a model file cannot be named, found, trusted or stored.
 #[non_exhaustive]
@@ -211,7 +211,7 @@ impl ModelError {
             Self::Io { source, .. } => match source.kind() {
                 io::ErrorKind::NotFound => ErrorKind::NotFound,
                 io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => ErrorKind::PermissionDenied,
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::ResourceExhausted,
+                _ if is_lack(source) => ErrorKind::ResourceExhausted,
                 _ => ErrorKind::Internal,
             },
         }

@@ -6,6 +6,10 @@ use std::{
     os::unix::{net::UnixStream, process::CommandExt},
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -56,6 +60,8 @@ pub struct Connector {
     pub fallback: Fallback,
     /// What the hub is told of this relay.
     pub preamble: RelayPreamble,
+    /// Whether a hub that was started has ended with an error; at first none has.
+    pub hub_failed: Arc<AtomicBool>,
 }
 
 /// Why there is no hub.
@@ -66,6 +72,10 @@ pub enum ConnectError {
     /// Nobody answered in time.
     #[error("no hub answered within {} ms: {last}", waited.as_millis())]
     Timeout { waited: Duration, last: String },
+
+    /// A hub was started, and could not run.
+    #[error("the hub could not start: framehost logs says why, and framehost doctor what to do")]
+    HubFailed,
 
     /// The hub is another framehost.
     #[error("the running hub cannot be used: {0}")]
@@ -80,7 +90,7 @@ impl ConnectError {
     /// Class reported to peers.
     pub const fn kind(&self) -> ErrorKind {
         match self {
-            Self::Timeout { .. } | Self::Io(_) => ErrorKind::Unavailable,
+            Self::Timeout { .. } | Self::HubFailed | Self::Io(_) => ErrorKind::Unavailable,
             Self::Link(error) => error.kind(),
         }
     }
@@ -98,7 +108,7 @@ impl Connector {
         let mut last_start: Option<Instant> = None;
         loop {
             let problem = match dial(&self.runtime_dir, &self.preamble) {
-                Ok(hub) => {
+                Ok((hub, _)) => {
                     if matches!(self.fallback, Fallback::Replace(_)) {
                         self.fallback = Fallback::Nothing;
                     }
@@ -118,6 +128,9 @@ impl Connector {
                 last_start = Some(Instant::now());
             }
             if began.elapsed() > patience {
+                if self.hub_failed.swap(false, Ordering::AcqRel) {
+                    return Err(ConnectError::HubFailed);
+                }
                 return Err(ConnectError::Timeout { waited: patience, last: problem });
             }
             thread::sleep(pause);
@@ -132,8 +145,12 @@ impl Connector {
             match command.spawn() {
                 Ok(mut child) => {
                     // Collects the child if it ends before us. Without this thread it would be a zombie until then.
+                    let failed = Arc::clone(&self.hub_failed);
                     thread::Builder::new().name("hub-child".to_owned()).stack_size(64 << 10).spawn(move || {
-                        let _ = child.wait();
+                        // One that has lost the race for the lock ends well.
+                        if child.wait().is_ok_and(|status| !status.success()) {
+                            failed.store(true, Ordering::Release);
+                        }
                     })?;
                     return Ok(());
                 }
@@ -152,12 +169,12 @@ impl Connector {
     }
 }
 
-/// Connects to the hub that runs, and waits until it has accepted.
+/// Connects to the hub that runs, waits until it has accepted, and gives what it says of itself, too.
 ///
 /// # Errors
 ///
 /// [`LinkError::Io`] if none runs or it leaves, [`LinkError::Silent`] if it does not answer, and what its preamble says.
-pub fn dial(runtime_dir: &Path, preamble: &RelayPreamble) -> Result<UnixStream, LinkError> {
+pub fn dial(runtime_dir: &Path, preamble: &RelayPreamble) -> Result<(UnixStream, HubPreamble), LinkError> {
     let mut hub = connect(&runtime_dir.join(SOCKET_FILE))?;
     // What it says counts, also if it closes without having read of us: a hub of another version may.
     let sent = hub.write_all(&link::encode_preamble(preamble)?);
@@ -167,7 +184,7 @@ pub fn dial(runtime_dir: &Path, preamble: &RelayPreamble) -> Result<UnixStream, 
     tracing::debug!(version = accepted.version, pid = accepted.pid, "found a hub");
     hub.set_read_timeout(None)?;
     hub.set_write_timeout(None)?;
-    Ok(hub)
+    Ok((hub, accepted))
 }
 
 /// As `UnixStream::connect`, which would wait for ever where more connections wait than the hub has room for.
