@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import resource
 import signal
 import subprocess
 import threading
@@ -57,14 +56,17 @@ def stopped(pid):
 
 
 @contextlib.contextmanager
-def limit(pid, kind, soft):
-    """A lower limit of a running process, taken back at the end."""
-    before = resource.prlimit(pid, kind)
-    resource.prlimit(pid, kind, (soft, before[1]))
+def limit(hub, kind, soft):
+    """A lower limit of a running hub ("nofile", "nproc", "as"), taken back at the end."""
+    # The program, as the hub's user: root itself may not where it lacks a capability.
+    prlimit = [*hub.prefix, "prlimit", "--pid", str(hub.process.pid)]
+    asked = [*prlimit, f"--{kind}", "--raw", "--noheadings", "--output=SOFT"]
+    before = subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip()
+    subprocess.run([*prlimit, f"--{kind}={soft}:"], check=True)
     try:
         yield
     finally:
-        resource.prlimit(pid, kind, before)
+        subprocess.run([*prlimit, f"--{kind}={before}:"], check=True)
 
 
 @contextlib.contextmanager
