@@ -62,7 +62,7 @@ def test_a_stopped_hub_is_named_in_time_and_goes_on_where_it_was(hub, channel):
             _, stderr = status.communicate(timeout=30)
             assert status.returncode == 1 and "the hub does not answer" in stderr, stderr
             (error,) = late.wait_events("error", timeout=30)
-            assert error["code"] == "unavailable" and "no hub answered" in error["message"], error
+            assert error["code"] == "unavailable", error
             assert late.close() == 1
             time.sleep(max(0, began + SUSPEND_S - time.monotonic()))
             assert session.events == [] and session.process.poll() is None, "an open session waits"
