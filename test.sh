@@ -22,7 +22,7 @@ END
 # before it, what it is. How it is done: the function stage_NAME below, run from here with no input and no terminal.
 unit=(fmt docs clippy clippy_bare doc test js)
 full=("${unit[@]}" build python portal camera browser bench demo)
-long=("${full[@]}" packages windows macos kills proptest repeat)
+long=("${full[@]}" packages windows macos kills suspend proptest repeat)
 
 declare -A limit=() needs=() after=() about=()
 stage() { limit[$1]=$2 needs[$1]=$3 after[$1]=$4 about[$1]=$5; }
@@ -44,6 +44,7 @@ stage packages 900 packages build "the .deb and the .rpm, installed and removed 
 stage windows 3600 windows "" "the library on Windows: built with mingw, run in Wine"
 stage macos 1800 macos "" "the library on macOS: type-checked"
 stage kills 3600 browser build "200 pulls and imports killed at random moments"
+stage suspend 900 devices build "processes that are stopped for a minute"
 stage proptest 3600 rust_tests "" "Rust property tests, many more cases"
 stage repeat 3600 everything build "Python and browser tests five times, to find what fails now and then"
 
@@ -80,6 +81,8 @@ need_devices() {
     need_ffmpeg
     need_screen
     need_sway
+    # A clock that tests may set.
+    need_command faketime faketime
 }
 need_bench() {
     need_python
@@ -123,6 +126,7 @@ stage_bench() {
     cargo run --locked --release -p framehost-benches && "$python" benches/models.py --quick && node tests/browser/speed.mjs
 }
 stage_kills() { FRAMEHOST_KILLS=200 "$python" -m pytest -s --timeout 3000 tests/python/test_kills.py; }
+stage_suspend() { FRAMEHOST_SUSPEND=60 "$python" -m pytest --timeout 300 tests/python/test_suspended.py; }
 stage_demo() { ./demo.sh; }
 stage_packages() { tests/packages/run.sh; }
 stage_windows() { tests/windows/run.sh; }
