@@ -99,6 +99,7 @@ class Watching:
     def __init__(self, channel, stream_id, fifo=None):
         self.pictures = []
         self.error = None
+        self.words = None
         self.call = client.subscribe(channel, stream_id, fifo=fifo)
         self.call.initial_metadata()
         self.thread = threading.Thread(target=self._read, daemon=True)
@@ -109,6 +110,7 @@ class Watching:
             for frame in self.call:
                 self.pictures.append((time.monotonic(), frame.frame_number, frame.timestamp_ms, client.dropped(frame)))
         except grpc.RpcError as error:
+            self.words = error.details()
             self.error = error.code()
 
     def wait_for(self, count):

@@ -6,6 +6,7 @@ Each is stopped for some seconds; FRAMEHOST_SUSPEND says for how many.
 import base64
 import json
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -22,6 +23,9 @@ from faults import Watching, eventually, resident_mib, stopped
 from stubs import pb, pb_grpc
 
 SUSPEND_S = float(os.environ.get("FRAMEHOST_SUSPEND", "2"))
+# Of what has a limit of its own: a client that asks whether the hub is there, a subscriber that the hub asks, ffmpeg, which
+# has 20 s for a picture.
+SHORT_S = min(SUSPEND_S, 10)
 FPS = 30
 MODEL = "org/name"
 # What a stopped reader may cost the hub, in MiB: some messages of 1 MiB, and a picture of each of its streams.
@@ -83,6 +87,16 @@ def test_a_stopped_hub_is_named_in_time_and_goes_on_where_it_was(hub, channel):
         watching.end()
 
 
+def test_a_relay_that_comes_to_a_stopped_hub_waits_a_moment_for_it(hub):
+    with stopped(hub.process.pid):
+        session = hub.native()
+        # A tenth of what it waits.
+        time.sleep(0.5)
+    with session:
+        assert session.request("hello", protocol=1)["grpc"] == hub.address
+        assert session.events == []
+
+
 USE_MODELS = """
 import sys, framehost
 provider = framehost.RustFileProvider()
@@ -101,7 +115,7 @@ def test_a_python_client_goes_on_with_a_hub_that_was_stopped(hub, python_client)
     with stopped(hub.process.pid):
         process.stdin.write("\n")
         process.stdin.flush()
-        time.sleep(SUSPEND_S)
+        time.sleep(SHORT_S)
         assert process.poll() is None
     assert process.communicate(timeout=60)[0] == f"{1 << 20}\n" and process.returncode == 0
 
@@ -206,7 +220,7 @@ def test_a_stopped_subscriber_loses_its_own_pictures_and_they_are_counted(hub, c
         with stopped(worker.pid):
             began = time.monotonic()
             watching.wait_for(2 * FPS)
-            time.sleep(max(0, began + SUSPEND_S - time.monotonic()))
+            time.sleep(max(0, began + SHORT_S - time.monotonic()))
             (stream,) = session.request("stream.list")["streams"]
             counted = {subscriber["subscriber_id"]: subscriber for subscriber in stream["subscribers"]}
             assert counted[own]["dropped"] > 0 and counted[own]["queued"] <= (fifo or 1), counted
@@ -223,10 +237,30 @@ def test_a_stopped_subscriber_loses_its_own_pictures_and_they_are_counted(hub, c
         watching.end()
 
 
+# The hub asks a silent peer after 30 s whether it is there, and gives it 20.
+if SUSPEND_S >= 60:
+
+    def test_a_subscriber_that_stays_stopped_is_let_go(hub, tmp_path):
+        with hub.native() as session:
+            open_live(session)
+            command = [sys.executable, "-B", str(HERE / "subscriber.py"), "--address", hub.address, "--stream", "live"]
+            worker = subprocess.Popen(
+                [*command, "--frames", "0", "--out", str(tmp_path), "--timeout", "200"], stderr=subprocess.PIPE, text=True
+            )
+            subscribers = lambda: session.request("stream.list")["streams"][0]["subscribers"]
+            eventually("it has subscribed", subscribers)
+            with stopped(worker.pid):
+                eventually("it is let go", lambda: not subscribers(), seconds=100)
+            _, stderr = worker.communicate(timeout=60)
+            assert worker.returncode == 1 and "UNAVAILABLE" in stderr, stderr
+
+
 # ffmpeg.
 
 
-def test_a_file_whose_ffmpeg_stops_for_a_while_loses_nothing(hub, channel, tmp_path):
+@pytest.fixture
+def film(hub, channel, tmp_path):
+    """A stream of a file of 300 pictures that has begun, and its ffmpeg's process."""
     video = tmp_path / "video.mkv"
     subprocess.run(
         ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc2=s=640x480:r=30:d=10", "-c:v", "mjpeg", video],
@@ -237,13 +271,29 @@ def test_a_file_whose_ffmpeg_stops_for_a_while_loses_nothing(hub, channel, tmp_p
     watching = Watching(channel, "film", fifo=8)
     watching.wait_for(1)
     found = subprocess.run(["pgrep", "-P", str(hub.process.pid), "ffmpeg"], capture_output=True, text=True)
-    with hub.native() as session, stopped(int(found.stdout)):
+    return watching, int(found.stdout)
+
+
+def test_a_file_whose_ffmpeg_stops_for_a_while_loses_nothing(hub, channel, film):
+    watching, ffmpeg = film
+    with hub.native() as session, stopped(ffmpeg):
         open_live(session)
         live = Watching(channel, "live")
         began = time.monotonic()
-        while time.monotonic() - began < SUSPEND_S:
+        while time.monotonic() - began < SHORT_S:
             assert session.request("ping") == {}
         live.wait_for(FPS)
         live.end()
     watching.thread.join(60)
     assert [picture[1] for picture in watching.end()] == list(range(300))
+
+
+if SUSPEND_S >= 60:
+
+    def test_a_file_whose_ffmpeg_stays_stopped_ends_by_its_name(film):
+        watching, ffmpeg = film
+        os.kill(ffmpeg, signal.SIGSTOP)
+        eventually("the stream ends", lambda: watching.error is not None, seconds=100)
+        assert (watching.error, "ffmpeg_hangs" in watching.words) == (grpc.StatusCode.DEADLINE_EXCEEDED, True), watching.words
+        # It is killed, stopped or not.
+        eventually("ffmpeg is gone", lambda: not os.path.exists(f"/proc/{ffmpeg}"))
