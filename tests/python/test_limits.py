@@ -6,6 +6,7 @@ Thousands of connections that ask for nothing: test_http_attacks.py.
 import http.client
 import os
 import subprocess
+import threading
 import time
 
 import grpc
@@ -14,6 +15,7 @@ import pytest
 import client
 import hf_cache
 from faults import Watching, cpu_seconds, descriptors, eventually, limit, resident_mib
+from hub_stand_in import HubStandIn
 from native import HostError, NativeClient
 from stubs import pb, pb_grpc
 
@@ -86,6 +88,30 @@ def test_a_hub_without_descriptors_goes_on_with_what_it_has_and_recovers(hub, ch
         with hub.native() as another:
             sessions = another.request("status")["sessions"]
         assert told["session"] in [one["session"] for one in sessions] and session.events == []
+
+
+def test_a_download_that_meets_the_limit_loses_nobody_a_byte(make_hub):
+    files = {"model.bin": os.urandom(24 << 20), "cold.bin": os.urandom(2 << 20)}
+    with HubStandIn({MODEL: files}) as upstream:
+        hub = make_hub(upstream=upstream.url)
+        with client.channel(hub.address, local_subchannels=True) as channel:
+            upstream.gate = threading.Event()
+            request = pb.ModelFileRequest(model_id=MODEL, file_path="model.bin")
+            call = models_of(channel).GetModelFile(request, timeout=60)
+            data = [next(call).data]
+            with limit(hub, "nofile", NO_MORE):
+                upstream.gate.set()
+                # Its bytes are there; only its place in the cache is not to be had.
+                data += [chunk.data for chunk in call]
+                assert b"".join(data) == files["model.bin"]
+                with pytest.raises(grpc.RpcError, match="Too many open files"):
+                    client.fetch_model(channel, MODEL, "cold.bin", timeout=20)
+            for name, content in files.items():
+                assert client.fetch_model(channel, MODEL, name, timeout=60)[1] == content
+        # No reader waits for a file's place in the cache.
+        eventually("both are there", lambda: not list(hub.root.rglob("framehost-partial/*")))
+        done = hub.run("models", "verify", MODEL)
+        assert done.returncode == 0 and "2 ok, 0 damaged" in done.stdout, done.stdout + done.stderr
 
 
 @pytest.fixture
