@@ -4,9 +4,11 @@ Each is stopped for some seconds; FRAMEHOST_SUSPEND says for how many.
 """
 
 import base64
+import contextlib
 import json
 import os
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -95,6 +97,33 @@ def test_a_relay_that_comes_to_a_stopped_hub_waits_a_moment_for_it(hub):
     with session:
         assert session.request("hello", protocol=1)["grpc"] == hub.address
         assert session.events == []
+
+
+def test_nobody_waits_for_ever_where_a_stopped_hub_has_no_place_for_another(hub):
+    """Each relay that gave up has left a connection that the hub has not seen: in the end the socket takes no more."""
+    path = str(hub.runtime_dir / "hub.sock")
+    assert hub.run("status").returncode == 0
+    with stopped(hub.process.pid):
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                with socket.socket(socket.AF_UNIX) as one:
+                    one.setblocking(False)
+                    one.connect(path)
+        done = hub.run("status", timeout=30)
+        assert done.returncode == 1 and "the hub does not answer" in done.stderr, done.stderr
+        with hub.native() as session:
+            (error,) = session.wait_events("error", timeout=30)
+            assert error["code"] == "unavailable", error
+    assert hub.run("status").returncode == 0
+
+
+def test_a_time_limit_is_told_as_one(hub):
+    assert hub.run("status").returncode == 0
+    with stopped(hub.process.pid):
+        done = hub.run("status", timeout=30)
+        assert done.returncode == 1 and "the hub does not answer" in done.stderr, done.stderr
+        # What the system calls a socket's time limit.
+        assert "Resource temporarily unavailable" not in done.stderr
 
 
 USE_MODELS = """
