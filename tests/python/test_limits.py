@@ -183,3 +183,17 @@ def test_many_large_queues_of_readers_that_stop_hold_each_picture_once(hub):
             for call in calls:
                 call.cancel()
         eventually("the rest goes", lambda: resident_mib(hub.process.pid) - before < QUEUE)
+
+
+def test_a_revocation_that_could_not_be_read_holds_as_soon_as_it_can(hub):
+    extension = "abcdefghijklmnopabcdefghijklmnop"
+    with NativeClient(f"{hub.binary}-relay", hub.env, [f"chrome-extension://{extension}/"]) as session:
+        session.request("models.list")
+        with limit(hub, "nofile", NO_MORE):
+            assert hub.run("revoke", extension, "models").returncode == 0
+            # What the user has said cannot be read now.
+            with pytest.raises(HostError):
+                session.request("models.list")
+        with pytest.raises(HostError) as refused:
+            session.request("models.list")
+        assert refused.value.code == "permission_denied" and refused.value.details["reason"] == "no_consent"
