@@ -197,3 +197,33 @@ def test_a_revocation_that_could_not_be_read_holds_as_soon_as_it_can(hub):
         with pytest.raises(HostError) as refused:
             session.request("models.list")
         assert refused.value.code == "permission_denied" and refused.value.details["reason"] == "no_consent"
+
+
+def test_missing_descriptors_are_told_as_a_lack_that_passes(hub, channel):
+    hf_cache.write_model(hub.cache, MODEL, {"a.bin": b"a"})
+    video = hub.root / "video.mkv"
+    video.write_bytes(b"any")
+    connection = http.client.HTTPConnection(*hub.address.split(":"), timeout=20)
+    with hub.native() as session:
+        assert get(hub, connection, f"/{MODEL}/resolve/main/a.bin")[0] == 200
+        streams = pb_grpc.StreamServiceStub(channel)
+        streams.ListStreams(pb.ListStreamsRequest(), timeout=20)
+        with limit(hub, "nofile", NO_MORE):
+            for kind, fields in (
+                ("models.list", {}),
+                ("models.open", {"model_id": MODEL, "file_path": "a.bin"}),
+                ("models.pull", {"model_id": MODEL}),
+            ):
+                with pytest.raises(HostError) as refused:
+                    session.request(kind, **fields)
+                assert refused.value.code == "resource_exhausted", (kind, refused.value)
+            with pytest.raises(grpc.RpcError) as caught:
+                client.fetch_model(channel, MODEL, "a.bin", timeout=20)
+            assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+            request = pb.OpenStreamRequest(stream_id="film", file=pb.FileSource(path=str(video)))
+            with pytest.raises(grpc.RpcError) as caught:
+                streams.OpenStream(request, timeout=30)
+            # `not_found` would be a word about the file.
+            assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED, caught.value.details()
+            # What huggingface_hub tries again.
+            assert get(hub, connection, f"/{MODEL}/resolve/main/a.bin")[0] == 503
