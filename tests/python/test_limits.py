@@ -227,3 +227,32 @@ def test_missing_descriptors_are_told_as_a_lack_that_passes(hub, channel):
             assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED, caught.value.details()
             # What huggingface_hub tries again.
             assert get(hub, connection, f"/{MODEL}/resolve/main/a.bin")[0] == 503
+
+
+def test_every_request_is_answered_where_no_thread_can_be_started(ordinary):
+    with session_of(ordinary) as session, client.channel(ordinary.address, local_subchannels=True) as channel:
+        streams = pb_grpc.StreamServiceStub(channel)
+        token = client.bearer(ordinary.token)
+        streams.ListStreams(pb.ListStreamsRequest(), timeout=20, metadata=token)
+        # Threads that have been idle for so long end.
+        time.sleep(11)
+        with limit(ordinary, "nproc", 1):
+            # Each once, with an `ok` or an error that names a class of failure.
+            for kind, fields in (
+                ("models.list", {}),
+                ("models.open", {"model_id": MODEL, "file_path": "a.bin"}),
+                ("devices", {}),
+                ("stream.open", {"source": {"kind": "synthetic"}}),
+            ):
+                try:
+                    session.request(kind, **fields)
+                except HostError as error:
+                    assert error.code in ("resource_exhausted", "unavailable"), (kind, error)
+            try:
+                client.fetch_model(channel, MODEL, "a.bin", timeout=20, token=ordinary.token)
+            except grpc.RpcError as error:
+                assert error.code() in (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE), error.details()
+            connection = http.client.HTTPConnection(*ordinary.address.split(":"), timeout=20)
+            assert get(ordinary, connection, f"/{MODEL}/resolve/main/a.bin")[0] in (200, 503)
+            connection.close()
+        assert session.request("models.open", model_id=MODEL, file_path="a.bin")["size_bytes"] == 1000
