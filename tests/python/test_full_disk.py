@@ -241,3 +241,17 @@ def test_a_recording_that_fills_the_disk_says_so_and_can_be_read_as_far_as_it_go
         (file,) = again.result()["recorded"]["files"]
         assert file["frames"] == 3 and probe(disk / "out.mkv")
         publisher.close()
+
+
+def test_a_recording_whose_last_bytes_find_no_room_is_not_complete(hub, channel, tmp_path):
+    stub = pb_grpc.StreamServiceStub(channel)
+    with small_disk(tmp_path / "disk") as disk:
+        fill(disk)
+        running = Recording(hub, stub, "raw", disk / "out.mkv", "--frames", 1)
+        publisher = Publisher(stub, "raw")
+        # Raw pictures go through ffmpeg, which keeps what is short until its end, and ends well when it cannot be written.
+        publisher.send(pb.VideoFrame(format="rgb", width=64, height=48, timestamp_ms=1, frame_data=os.urandom(64 * 48 * 3)))
+        said = running.result(1)
+        assert (said["error"]["reason"], said["error"]["code"]) == ("no_room", "resource_exhausted"), said
+        assert said["recorded"]["files"] == [] and not (disk / "out.mkv").exists()
+        publisher.close()
