@@ -255,3 +255,14 @@ def test_a_recording_whose_last_bytes_find_no_room_is_not_complete(hub, channel,
         assert (said["error"]["reason"], said["error"]["code"]) == ("no_room", "resource_exhausted"), said
         assert said["recorded"]["files"] == [] and not (disk / "out.mkv").exists()
         publisher.close()
+
+
+def test_a_configuration_that_cannot_be_written_leaves_nothing_behind(make_hub):
+    hub = make_hub(start=False)
+    with small_disk(hub.root / "disk", "size=64k") as disk:
+        hub.env["FRAMEHOST_CONFIG_DIR"] = str(disk)
+        assert hub.run("allow", EXTENSION, "camera").returncode == 0
+        fill(disk)
+        before = files_of(disk)
+        assert hub.run("allow", EXTENSION, "screen").returncode == 1
+        assert files_of(disk) == before
