@@ -275,3 +275,14 @@ def test_an_import_says_before_it_begins_how_much_room_is_missing(make_hub, sour
         done = hub.run("models", "import", str(source), MODEL)
         assert done.returncode == 1 and "more bytes are needed and the disk has" in done.stderr, done.stderr
         assert str(disk) in done.stderr and not list(hub.cache.glob("models--*/blobs/*"))
+
+
+def test_an_extension_is_told_why_no_hub_can_start(make_hub):
+    hub = make_hub(start=False)
+    with small_disk(hub.root / "disk", "size=64k") as disk:
+        hub.env["FRAMEHOST_RUNTIME_DIR"] = str(disk)
+        fill(disk)
+        with hub.native() as session:
+            (error,) = session.wait_events("error", timeout=30)
+            # The cause, or where it stands.
+            assert "hub.log" in error["message"] or "No space left" in error["message"], error
