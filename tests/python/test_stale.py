@@ -12,7 +12,7 @@ import subprocess
 
 import pytest
 
-from faults import eventually
+from faults import eventually, stat
 from native import NativeClient
 
 
@@ -175,3 +175,27 @@ def test_a_runtime_directory_that_may_only_be_read_is_named(ordinary):
     assert "cannot take the hub's lock: Permission denied" in stderr
     assert error["code"] == "unavailable"
     assert os.listdir(ordinary.runtime_dir) == []
+
+
+def test_env_never_names_the_port_of_a_hub_that_is_gone(make_hub, other):
+    hub = make_hub(start=False)
+    # A hub that begins holds the lock before it has written its own file: tried until that moment has been met.
+    for _ in range(30):
+        runtime_file(hub).write_text(stale(*other))
+        done = hub.run("env", "--shell", "json")
+        said = runtime_file(hub)
+        eventually("the hub writes its file", lambda: said.exists() and json.loads(said.read_text())["pid"] != other[0])
+        running = json.loads(said.read_text())
+        # Answered: it is ready for the signal, too.
+        assert hub.run("status").returncode == 0
+        os.kill(running["pid"], signal.SIGTERM)
+        eventually("the hub is gone", lambda: has_ended(running["pid"]))
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout) == {"HF_ENDPOINT": f"http://{running['grpc']}"}
+
+
+def has_ended(pid):
+    try:
+        return stat(pid)[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
