@@ -199,3 +199,10 @@ def has_ended(pid):
         return stat(pid)[0] == "Z"
     except (FileNotFoundError, ProcessLookupError):
         return True
+
+
+def test_a_recording_asks_no_other_program_that_a_stale_file_names(make_hub, other, tmp_path):
+    hub = make_hub(start=False)
+    runtime_file(hub).write_text(stale(*other))
+    done = hub.run("record", "cam", str(tmp_path / "out.mkv"), timeout=60)
+    assert done.returncode == 1 and "no hub is running" in done.stderr, done.stderr
