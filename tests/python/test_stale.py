@@ -206,3 +206,20 @@ def test_a_recording_asks_no_other_program_that_a_stale_file_names(make_hub, oth
     runtime_file(hub).write_text(stale(*other))
     done = hub.run("record", "cam", str(tmp_path / "out.mkv"), timeout=60)
     assert done.returncode == 1 and "no hub is running" in done.stderr, done.stderr
+
+
+USE = """
+import framehost, json
+with framehost.connect() as hub:
+    hub.streams.ListStreams(framehost.messages.ListStreamsRequest(), timeout=30)
+    print(json.dumps(framehost.find().address))
+"""
+
+
+def test_a_python_client_starts_a_hub_where_a_stale_file_names_other_programs(startable, python_client, other):
+    folder = startable["FRAMEHOST_RUNTIME_DIR"]
+    with open(f"{folder}/hub.json", "w") as file:
+        file.write(stale(*other))
+    address = python_client.run(USE, env=startable)
+    with open(f"{folder}/hub.json") as file:
+        assert json.load(file)["grpc"] == address != f"127.0.0.1:{other[1]}"
