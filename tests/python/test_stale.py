@@ -223,3 +223,12 @@ def test_a_python_client_starts_a_hub_where_a_stale_file_names_other_programs(st
     address = python_client.run(USE, env=startable)
     with open(f"{folder}/hub.json") as file:
         assert json.load(file)["grpc"] == address != f"127.0.0.1:{other[1]}"
+
+
+def test_doctor_says_what_keeps_a_hub_from_its_runtime_directory(make_hub):
+    hub = make_hub(start=False)
+    (hub.runtime_dir / "hub.lock").mkdir()
+    done = hub.run("doctor", "--json")
+    assert done.returncode == 1
+    said = [finding for finding in json.loads(done.stdout)["findings"] if finding["subject"].startswith(str(hub.runtime_dir))]
+    assert any(finding["level"] == "error" for finding in said), said
