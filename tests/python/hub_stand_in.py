@@ -23,10 +23,10 @@ class HubStandIn:
 
     `requests`: (method, path) of each, in order. `ranges`: where each range of a file began that was asked for. `sent`:
     bytes of each file that went out. `tokens`: what was sent as Authorization. `page`: entries of one page of a listing.
-    `gate`: where set, large files wait for it in the middle.
+    `gate`: where set, large files wait for it in the middle. `keep_alive`: seconds after which idle connections end.
     """
 
-    def __init__(self, models, page=None, token=None):
+    def __init__(self, models, page=None, token=None, keep_alive=None):
         self.models = models
         self.page = page
         self.token = token
@@ -43,6 +43,7 @@ class HubStandIn:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            timeout = keep_alive
 
             def log_message(self, *_):
                 pass
