@@ -261,16 +261,20 @@ class HubStandIn:
 
 
 def main():
-    """`hub_stand_in.py MODEL_ID DIRECTORY`: serves a directory, prints its address; a line of JSON for each line read."""
+    """`hub_stand_in.py (MODEL_ID DIRECTORY)...`: serves them, prints its address; a line of JSON for each line read."""
     import sys
     from pathlib import Path
 
-    model_id, directory = sys.argv[1], Path(sys.argv[2])
-    files = {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
-    with HubStandIn({model_id: files}) as hub:
+    directories = {model_id: Path(path) for model_id, path in zip(sys.argv[1::2], sys.argv[2::2], strict=True)}
+    models = {
+        model_id: {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+        for model_id, directory in directories.items()
+    }
+    with HubStandIn(models) as hub:
         print(hub.url, flush=True)
         for _ in sys.stdin:
-            print(json.dumps({"sent": hub.sent, "requests": hub.requests, "commit": hub.commit(model_id)}), flush=True)
+            commit = hub.commit(next(iter(models)))
+            print(json.dumps({"sent": hub.sent, "requests": hub.requests, "commit": commit}), flush=True)
 
 
 if __name__ == "__main__":
