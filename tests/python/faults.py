@@ -1,6 +1,7 @@
 """What the tests of faults do to processes, and how they watch one."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -28,6 +29,29 @@ def stat(pid):
     """Fields of /proc/PID/stat behind the program's name: the first one is the state."""
     with open(f"/proc/{pid}/stat") as file:
         return file.read().rpartition(")")[2].split()
+
+
+def has_ended(pid):
+    try:
+        return stat(pid)[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def stop_started(runtime_dir):
+    """Ends the hub that a relay or a command has started; a slow machine may have another one follow it."""
+    file = runtime_dir / "hub.json"
+
+    def is_gone():
+        try:
+            pid = json.loads(file.read_text())["pid"]
+            os.kill(pid, signal.SIGTERM)
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        eventually("the hub ends", lambda: has_ended(pid))
+        return not file.exists()
+
+    eventually("no hub is left", is_gone)
 
 
 def cpu_seconds(pid):

@@ -5,19 +5,15 @@ A pull onto a disk that is full, or fills up in its middle: test_cache_trouble.p
 password, to mount a small file system.
 """
 
-import json
 import os
-import signal
 import subprocess
-import time
 
-import grpc
 import pytest
 
 import client
 import hf_cache
 from conftest import other_user_prefix
-from faults import eventually, fill, small_disk
+from faults import fill, small_disk, stop_started
 from hub_stand_in import HubStandIn
 from native import HostError
 from publisher import Publisher
@@ -60,13 +56,6 @@ def source(tmp_path):
 def use_cache(hub, folder):
     hub.cache = folder
     hub.env["HF_HUB_CACHE"] = str(folder)
-
-
-def stop_started(hub, runtime_dir=None):
-    """Ends a hub that a relay has started."""
-    file = (runtime_dir or hub.runtime_dir) / "hub.json"
-    os.kill(json.loads(file.read_text())["pid"], signal.SIGTERM)
-    eventually("the hub ends", lambda: not file.exists())
 
 
 # The cache.
@@ -178,7 +167,7 @@ def test_a_full_runtime_directory_keeps_a_hub_from_starting_and_leaves_no_half_f
         filler.unlink()
         with hub.native() as session:
             assert session.request("ping") == {}
-        stop_started(hub, disk)
+        stop_started(disk)
 
 
 @pytest.mark.parametrize("options", ["size=64k", "size=64k,nr_inodes=1"])
@@ -195,7 +184,7 @@ def test_a_hub_that_cannot_write_its_log_or_its_notes_serves_all_the_same(make_h
             session.request("stream.subscribe", stream_id="live")
             session.wait_events("frame", 10)
             assert session.events[-1]["event"] == "frame"
-        stop_started(hub)
+        stop_started(hub.runtime_dir)
 
 
 # Recordings.

@@ -12,18 +12,12 @@ import subprocess
 
 import pytest
 
-from faults import eventually, stat
+from faults import eventually, has_ended, stop_started
 from native import NativeClient
 
 
 def runtime_file(hub):
     return hub.runtime_dir / "hub.json"
-
-
-def stop_started(hub):
-    """Ends a hub that a relay or a command has started."""
-    os.kill(json.loads(runtime_file(hub).read_text())["pid"], signal.SIGTERM)
-    eventually("the hub ends", lambda: not runtime_file(hub).exists())
 
 
 def stale(pid, port):
@@ -73,7 +67,7 @@ def test_what_is_left_is_replaced_by_the_next_hub(make_hub, left):
         told = session.request("hello", protocol=1)
         assert json.loads(runtime_file(hub).read_text())["grpc"] == told["grpc"]
         assert hub.run("status").returncode == 0
-    stop_started(hub)
+    stop_started(hub.runtime_dir)
     assert os.listdir(hub.runtime_dir) == ["hub.lock"]
     another = hub.root / "another"
     assert not another.exists() or another.read_text() == "another's", "what a link leads to is left alone"
@@ -88,7 +82,7 @@ def test_a_hub_json_whose_process_and_port_are_other_programs_now_is_replaced(ma
     assert os.kill(other[0], 0) is None, "nobody ends it"
     done = hub.run("env", "--shell", "json")
     assert json.loads(done.stdout) == {"HF_ENDPOINT": f"http://{json.loads(runtime_file(hub).read_text())['grpc']}"}
-    stop_started(hub)
+    stop_started(hub.runtime_dir)
 
 
 IN_THE_WAY = {
@@ -116,7 +110,7 @@ def test_a_directory_in_the_place_of_a_file_is_named(make_hub, name):
     shutil.rmtree(in_the_way)
     with hub.native() as session:
         assert session.request("ping") == {}
-    stop_started(hub)
+    stop_started(hub.runtime_dir)
 
 
 def test_an_extension_whose_hub_cannot_start_is_told_in_time(make_hub):
@@ -192,13 +186,6 @@ def test_env_never_names_the_port_of_a_hub_that_is_gone(make_hub, other):
         eventually("the hub is gone", lambda: has_ended(running["pid"]))
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout) == {"HF_ENDPOINT": f"http://{running['grpc']}"}
-
-
-def has_ended(pid):
-    try:
-        return stat(pid)[0] == "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return True
 
 
 def test_a_recording_asks_no_other_program_that_a_stale_file_names(make_hub, other, tmp_path):
