@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// Longest path of a Unix socket, in bytes: `sun_path` has 108 with its end. Source: `unix(7)`.
-const MAX_SOCKET_PATH_BYTES: usize = 107;
+pub const MAX_SOCKET_PATH_BYTES: usize = 107;
 
 /// Port for gRPC and HTTP unless `FRAMEHOST_PORT` says otherwise.
 pub const DEFAULT_PORT: u16 = 50_052;

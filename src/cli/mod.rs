@@ -83,14 +83,16 @@ fn failed(error: anyhow::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// An error and its causes, each once: the message of one that a person sees first often names its cause already.
+/// The error and its causes. Many of our errors end with their cause, for those who print them alone: it is said once.
 fn in_full(error: &anyhow::Error) -> String {
     let mut text = String::new();
-    for words in error.chain().map(ToString::to_string) {
+    for cause in error.chain() {
+        let words = cause.to_string();
         if text.is_empty() {
             text = words;
-        } else if !text.contains(&words) {
-            text = format!("{text}: {words}");
+        } else if !text.ends_with(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
         }
     }
     text
@@ -149,4 +151,21 @@ fn number<T: std::str::FromStr>(name: &'static str, problem: &'static str) -> Re
 
 fn log_level() -> Option<String> {
     variable("FRAMEHOST_LOG").and_then(|level| level.into_string().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+
+    use super::*;
+
+    #[test]
+    fn an_error_names_each_cause_once() {
+        let cause = || io::Error::from(io::ErrorKind::PermissionDenied);
+        let error = ConfigError::Directory { source: cause(), path: "/x".into() };
+        let text = format!("cannot use the directory /x: {}", cause());
+        assert_eq!(in_full(&error.into()), text);
+        let error = Err::<(), _>(cause()).context("first").context("second").unwrap_err();
+        assert_eq!(in_full(&error), format!("second: first: {}", cause()));
+    }
 }

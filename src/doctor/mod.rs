@@ -4,9 +4,11 @@
 //!
 //! Invariants:
 //! - Every finding has a name that stays the same ([`Finding::check`]), and one that is not [`Level::Ok`] ends with what to
-//!   do.
+//!   do. Where a command does it, the advice begins with that command, whole and quoted, up to the first `; `: people copy
+//!   it, and tests run it.
 //! - Nothing is changed: no file is written, no hub is started.
 
+mod configuration;
 mod crash;
 mod hub;
 mod machine;
@@ -14,13 +16,16 @@ mod manifest;
 mod policy;
 mod sandbox;
 
+use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
+
 use serde::Serialize;
 
 pub use self::{
+    configuration::{check_config, check_environment},
     crash::check_crashes,
-    hub::{HubFacts, HubState, check_hub},
-    machine::{check_cache, check_config, check_devices, check_port, check_relay, check_runtime_dir},
-    manifest::check_browsers,
+    hub::{HubFacts, HubProcess, HubState, check_hub},
+    machine::{check_cache, check_devices, check_port, check_relay, check_runtime_dir},
+    manifest::{Wanted, check_browsers},
     policy::check_policies,
     sandbox::check_sandboxes,
 };
@@ -85,5 +90,53 @@ impl Finding {
         advice: impl ToString,
     ) -> Self {
         Self { level: Level::Error, advice: advice.to_string(), ..Self::ok(check, subject, message) }
+    }
+}
+
+/// `path` as one word of a shell.
+pub(crate) fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-+@%:,".contains(letter);
+    if !text.is_empty() && text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+/// This process's user.
+fn own_uid() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// Who else owns what is at `path`, as a part of a sentence; `None` if it is this user's, or not there.
+fn other_owner(path: &Path) -> Option<String> {
+    let uid = fs::metadata(path).ok()?.uid();
+    match uid {
+        _ if uid == own_uid() => None,
+        0 => Some("it belongs to root".to_owned()),
+        _ => Some(format!("it belongs to another user (uid {uid})")),
+    }
+}
+
+/// The command that gives `path`, with all that is in it, back to who runs it. The name is the shell's to find: with sudo
+/// it is still the user's.
+fn take_over(path: &Path) -> String {
+    format!("sudo chown -R \"$(id -un):\" {}", quoted(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_one_word_of_a_shell() {
+        assert_eq!(quoted(Path::new("/usr/bin/framehost-relay")), "/usr/bin/framehost-relay");
+        for (path, word) in [
+            ("/home/a b", "'/home/a b'"),
+            ("/home/o'hara", r"'/home/o'\''hara'"),
+            ("/home/$HOME/`x`", "'/home/$HOME/`x`'"),
+            ("/home/\u{fc}", "'/home/\u{fc}'"),
+            ("~/x", "'~/x'"),
+            ("", "''"),
+        ] {
+            assert_eq!(quoted(Path::new(path)), word);
+        }
     }
 }

@@ -316,6 +316,14 @@ fn scope(word: &str) -> Result<Scope, String> {
 
 #[derive(Debug, Args)]
 pub(super) struct DoctorArguments {
+    /// An extension that is to be able to start framehost, as chrome://extensions shows its id; may be repeated
+    #[arg(long = "extension-id", value_name = "ID")]
+    pub(super) extension_ids: Vec<String>,
+
+    /// The same for Firefox and its like; may be repeated
+    #[arg(long = "firefox-id", value_name = "ID")]
+    pub(super) firefox_ids: Vec<String>,
+
     /// For programs
     #[arg(long)]
     pub(super) json: bool,
@@ -331,6 +339,10 @@ pub(super) struct DoctorArguments {
 
 #[derive(Debug, Args)]
 pub(super) struct UninstallArguments {
+    /// For packages: leave manifests that start another framehost than this one
+    #[arg(long)]
+    pub(super) own: bool,
+
     #[command(flatten)]
     pub(super) target: TargetArguments,
 }
