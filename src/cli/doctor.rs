@@ -129,7 +129,9 @@ fn hub(paths: &Paths) -> Vec<Finding> {
 }
 
 fn state(paths: &Paths) -> HubState {
-    let leftover = |name: &str| paths.runtime_dir.join(name).symlink_metadata().is_ok().then(|| name.to_owned());
+    // A directory of that name is no hub's, and has a finding of its own.
+    let is_left = |name: &str| paths.runtime_dir.join(name).symlink_metadata().is_ok_and(|found| !found.is_dir());
+    let leftover = |name: &str| is_left(name).then(|| name.to_owned());
     let leftovers: Vec<String> = [RUNTIME_FILE, SOCKET_FILE].into_iter().filter_map(leftover).collect();
     if !is_locked(&paths.runtime_dir) {
         return HubState::None { leftovers };

@@ -13,7 +13,7 @@ use super::{
     arguments::{EnvArguments, Shell},
     say, status,
 };
-use crate::{config::Paths, hub::RuntimeFile};
+use crate::{config::Paths, hub::RuntimeFile, telemetry::log_file};
 
 /// How long a hub that this command has started stays without anything to do (1 hour): whoever set the variables will
 /// use them.
@@ -21,6 +21,9 @@ const IDLE_EXIT_S: u32 = 3600;
 
 /// How long a hub may take to be there.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long after a hub was started another one is, if that has lost the lock to one that was leaving.
+const RESPAWN_AFTER: Duration = Duration::from_secs(1);
 
 /// How often it is looked for.
 const START_INTERVAL: Duration = Duration::from_millis(20);
@@ -48,16 +51,24 @@ fn start(paths: &Paths) -> anyhow::Result<RuntimeFile> {
     command.args(["hub", "--detached", "--idle-exit", &idle_exit]);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut hub = command.spawn().context("cannot start the hub")?;
-    let began = Instant::now();
+    let mut started = Instant::now();
+    let began = started;
     while began.elapsed() < START_TIMEOUT {
         if let Some(running) = status::running(paths)? {
             return Ok(running);
         }
-        // One that has lost the race for the lock ends well, and the other is about to be there.
-        if hub.try_wait()?.is_some_and(|status| !status.success()) {
-            bail!("the hub could not start: framehost logs says why");
+        match hub.try_wait()? {
+            Some(status) if !status.success() => {
+                let log = log_file::newest(&paths.state_dir);
+                bail!("the hub could not start: framehost logs says why ({})", log.display());
+            }
+            // It has lost the race for the lock to another, which is about to be there, or is leaving.
+            Some(_) if started.elapsed() > RESPAWN_AFTER => {
+                hub = command.spawn().context("cannot start the hub")?;
+                started = Instant::now();
+            }
+            _ => thread::sleep(START_INTERVAL),
         }
-        thread::sleep(START_INTERVAL);
     }
     bail!("the hub did not start within {} s", START_TIMEOUT.as_secs());
 }

@@ -126,7 +126,7 @@ fn start_embedded(
         };
         let run = move || {
             // The other end is only ever dropped.
-            let stop = async { drop(stopped.await) };
+            let stop = || async { drop(stopped.await) };
             if let Err(error) = super::hub::block_on(options, lock, models, stop) {
                 tracing::error!(error = super::in_full(&error), "the hub in this process failed");
             }

@@ -22,6 +22,9 @@ use crate::{
 /// How often a thread for work that blocks is used, so that it stays.
 const KEEP_INTERVAL: Duration = Duration::from_secs(4);
 
+/// Each so many of those rounds memory is given back: every 20 s.
+const MEMORY_ROUNDS: u64 = 5;
+
 /// Threads for sessions and calls: pictures of several streams in parallel, and no more than small machines have.
 const WORKER_THREADS: usize = 4;
 
@@ -68,10 +71,16 @@ fn serve(arguments: &HubArguments, paths: &Paths) -> anyhow::Result<ExitCode> {
         // Last of all, as variables may name directories from the one that we were started in.
         rustix::process::chdir("/").context("cannot leave the browser's directory")?;
     }
-    block_on(options, lock, models, async {
-        if let Err(error) = interrupted().await {
-            tracing::error!(%error, "cannot wait for signals: only an idle exit ends this hub");
-            std::future::pending::<()>().await;
+    block_on(options, lock, models, || {
+        let interrupted = interrupted();
+        async {
+            match interrupted {
+                Ok(interrupted) => interrupted.await,
+                Err(error) => {
+                    tracing::error!(%error, "cannot wait for signals: only an idle exit ends this hub");
+                    std::future::pending().await
+                }
+            }
         }
     })?;
     Ok(ExitCode::SUCCESS)
@@ -95,11 +104,11 @@ fn raise_descriptor_limit() {
 }
 
 /// Runs a hub to its end on this thread and the workers it brings.
-pub(super) fn block_on(
+pub(super) fn block_on<Stop: Future<Output = ()>>(
     options: HubOptions,
     lock: HubLock,
     models: SharedModels,
-    stop: impl Future<Output = ()>,
+    stop: impl FnOnce() -> Stop,
 ) -> anyhow::Result<()> {
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -108,33 +117,42 @@ pub(super) fn block_on(
         .enable_all()
         .build()
         .context("cannot start the hub's threads")?;
-    runtime.spawn(keep_a_thread());
-    let result = runtime.block_on(hub::run(options, lock, models, stop));
+    runtime.spawn(keep_house());
+    // Within the runtime, and before anybody can know of this hub: from then on a signal is heard.
+    let result = runtime.block_on(async { hub::run(options, lock, models, stop()).await });
     // A file that is being hashed may not keep the process.
     runtime.shutdown_background();
     Ok(result?)
 }
 
-/// Sees to it that there always is a thread for work that blocks: where the system gives no more of them, work waits for
-/// that one, and without it could not be done at all.
-async fn keep_a_thread() {
-    loop {
-        // The runtime lets an idle one go after 10 s.
-        if tokio::task::spawn_blocking(|| ()).await.is_err() {
+/// Gives back memory now and then, and sees to it that there always is a thread for work that blocks: where the system
+/// gives no more of them, work waits for that one, and without it could not be done at all.
+async fn keep_house() {
+    for round in 0_u64.. {
+        let work = move || {
+            if round % MEMORY_ROUNDS == MEMORY_ROUNDS - 1 {
+                hub::memory::give_back();
+            }
+        };
+        // The runtime lets an idle thread go after 10 s.
+        if tokio::task::spawn_blocking(work).await.is_err() {
             return;
         }
         tokio::time::sleep(KEEP_INTERVAL).await;
     }
 }
 
-async fn interrupted() -> std::io::Result<()> {
+/// Ends with the first signal that tells this process to end, from this call on.
+fn interrupted() -> std::io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hang_up = signal(SignalKind::hangup())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = hang_up.recv() => {}
-        result = tokio::signal::ctrl_c() => result?,
-    }
-    tracing::info!("told to stop");
-    Ok(())
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = hang_up.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("told to stop");
+    })
 }

@@ -20,6 +20,9 @@ use crate::{
 /// Beside the socket: whoever holds it is the hub.
 const LOCK_FILE: &str = "hub.lock";
 
+/// Tells where the hub is.
+const RUNTIME_FILE: &str = "hub.json";
+
 /// Less than this many bytes on the cache's disk (1 GiB) are not enough for the next model, as a rule.
 const LITTLE_SPACE: u64 = 1 << 30;
 
@@ -83,6 +86,18 @@ pub fn check_runtime_dir(paths: &Paths) -> Finding {
     }
     if mode & 0o700 != 0o700 {
         return wrong(format!("no hub can write there (mode {mode:03o})"), format!("chmod 700 {word}"));
+    }
+    for name in [SOCKET_FILE, LOCK_FILE, RUNTIME_FILE] {
+        let file = path.join(name);
+        if file.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
+            let problem = "no hub can start: it is a directory, and stands where a file of the hub's has to be";
+            return Finding::error(
+                "runtime_dir_in_the_way",
+                file.display(),
+                problem,
+                format!("rm -r {}", quoted(&file)),
+            );
+        }
     }
     let lock = path.join(LOCK_FILE);
     if rustix::fs::access(&lock, Access::WRITE_OK).is_err_and(|error| error != rustix::io::Errno::NOENT) {

@@ -9,6 +9,7 @@
 
 mod local;
 pub mod lock;
+pub mod memory;
 mod own_files;
 mod ports;
 mod run;

@@ -88,6 +88,7 @@ impl ModelStore {
         fs::create_dir_all(&snapshots).map_err(ModelError::io("make the model's directory", &snapshots))?;
         let partials = partial_dir(self.cache_dir(), &model_dir)?;
 
+        self.check_room(&sources, &model_dir, &partials)?;
         let mut already_there = 0;
         for source in &sources {
             already_there += usize::from(!self.publish_blob(source, model_id, &partials)?);
@@ -112,6 +113,17 @@ impl ModelStore {
             already_there,
             left_out,
         })
+    }
+
+    /// Is there room for what the cache does not have yet?
+    fn check_room(&self, sources: &[Source], model_dir: &Path, partials: &Path) -> Result<(), ModelError> {
+        let blobs = model_dir.join("blobs");
+        let new = sources.iter().filter(|source| !blobs.join(source.etag()).exists());
+        let needed: u64 = new.map(|source| source.size_bytes).sum();
+        // What cannot be asked is found out by writing.
+        let Ok(disk) = rustix::fs::statvfs(partials) else { return Ok(()) };
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        if needed <= free { Ok(()) } else { Err(ModelError::NoSpace { needed, free, path: partials.to_owned() }) }
     }
 
     /// Copies a file's bytes to their final name; `false` if they are there already, whole.

@@ -300,6 +300,10 @@ def runtime_dir_is_a_file(world):
     world.hub.runtime_dir.write_text("")
 
 
+def socket_is_a_directory(world):
+    (world.hub.runtime_dir / "hub.sock").mkdir()
+
+
 def lock_of_root(world):
     lock = world.hub.runtime_dir / "hub.lock"
     lock.write_text("")
@@ -434,6 +438,7 @@ ORDINARY_CASES = [
     (runtime_dir(0o500), "runtime_dir_permissions", "error", ADVICE),
     (variables(FRAMEHOST_RUNTIME_DIR="/usr/framehost"), "runtime_dir_unwritable", "error", NOTHING),
     (runtime_dir_in_a_closed_folder, "runtime_dir_unreadable", "error", NOTHING),
+    (socket_is_a_directory, "runtime_dir_in_the_way", "error", ADVICE),
     (lock_of_root, "lock_unusable", "error", ADVICE),
     (config_of_root, "config_unreadable", "error", ADVICE),
     (config_dir_of_root, "config_dir_unwritable", "warning", ADVICE),

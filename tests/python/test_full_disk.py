@@ -98,7 +98,7 @@ def test_an_import_onto_a_full_disk_leaves_no_name_and_no_partial_and_goes_throu
     with small_disk(hub.root / "disk", "size=2m") as disk:
         use_cache(hub, disk / "cache")
         done = hub.run("models", "import", str(source), MODEL)
-        assert done.returncode == 1 and "No space left on device" in done.stderr, done.stderr
+        assert done.returncode == 1 and "more bytes are needed" in done.stderr, done.stderr
         check_cache(hub)
         left = files_of(disk)
         assert not any("partial" in name or "refs/" in name or "snapshots/" in name for name in left), left
@@ -274,4 +274,4 @@ def test_an_extension_is_told_why_no_hub_can_start(make_hub):
         with hub.native() as session:
             (error,) = session.wait_events("error", timeout=30)
             # The cause, or where it stands.
-            assert "hub.log" in error["message"] or "No space left" in error["message"], error
+            assert "framehost logs" in error["message"], error
