@@ -86,8 +86,11 @@ async function flow(atWork, killed, killedAt, from, again) {
     if (toBeTold.includes(stream)) {
       const over = await wait(`the follower is told that ${stream} is over`, () =>
         follower.first(stream, 'failed', killedAt) ?? follower.first(stream, 'ended', killedAt));
-      // Whoever watches learns what has ended, not only that something has.
-      if (!killed.has('hub')) assert.match(`${over.code} ${over.details}`, /ffmpeg/);
+      // Whoever watches learns what has ended, not only that something has; until then ffmpeg's last pictures come.
+      if (!killed.has('hub')) {
+        assert.match(`${over.code} ${over.details}`, /ffmpeg/);
+        from[stream] = Math.max(from[stream], follower.last(stream, 'frame', over.ms)?.ms ?? 0);
+      }
     }
     if (toBeTold.includes(stream) || killed.has('subscriber')) {
       const { ms } = await wait(`${stream} is followed again`, () => follower.first(stream, 'subscribed', killedAt));
@@ -145,12 +148,14 @@ async function playRound(atWork, killed, random, base) {
 }
 
 function print(rounds) {
-  console.log(`\n${'killed'.padEnd(40)}${'rounds'.padStart(7)}${'longest wait'.padStart(14)}  for`);
+  console.log(`\n${'killed'.padEnd(40)}${'rounds'.padStart(7)}${'median'.padStart(10)}${'longest wait'.padStart(14)}  for`);
   for (const name of [...new Set(rounds.map((round) => round.name))].sort()) {
     const mine = rounds.filter((round) => round.name === name);
-    const longest = longestOf(mine.map((round) => round.longest));
-    const [count, ms] = [String(mine.length).padStart(7), `${Math.round(longest.ms)} ms`.padStart(14)];
-    console.log(`${name.padEnd(40)}${count}${ms}  ${longest.what}`);
+    const waits = mine.map((round) => round.longest).sort((a, b) => a.ms - b.ms);
+    const ms = (wait) => `${Math.round(wait.ms)} ms`;
+    const [median, longest] = [waits[Math.floor((waits.length - 1) / 2)], waits.at(-1)];
+    const columns = String(mine.length).padStart(7) + ms(median).padStart(10) + ms(longest).padStart(14);
+    console.log(`${name.padEnd(40)}${columns}  ${longest.what}`);
   }
   const sum = (key) => rounds.reduce((total, round) => total + round[key], 0);
   console.log(`${sum('answered')} requests answered, ${sum('failed')} failed, ${sum('readings')} models read`);

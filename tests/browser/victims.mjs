@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 
-import { kill } from './harness.mjs';
+import { kill, poll } from './harness.mjs';
 import { HOSTS, STREAMS } from './world-at-work.mjs';
 
 /** Each kills its victim at once, given what was found out before. */
@@ -20,8 +20,9 @@ export const VICTIMS = {
 /** What the victims need: found out before, so that the moment of their death is not ours to delay. */
 export async function aim(atWork) {
   const [hub, relays] = [(await atWork.world.hub()).pid, await atWork.relays()];
-  const ffmpeg = atWork.ffmpeg().map(({ pid }) => pid);
-  assert.equal(ffmpeg.length, 1, `${ffmpeg.length} processes of ffmpeg for one film`);
+  // None for a moment, where the film has just come to its end.
+  const films = await poll('one film is read', () => atWork.ffmpeg().length === 1 && atWork.ffmpeg());
+  const ffmpeg = films.map(({ pid }) => pid);
   const session = await atWork.browser.context.browser().newBrowserCDPSession();
   const { targetInfos } = await session.send('Target.getTargets');
   const worker = targetInfos.find(({ type, url }) => type === 'service_worker' && url.includes(atWork.browser.id));

@@ -36,6 +36,11 @@ class Follower {
     return this.told.find((one) => one.stream === stream && one.event === event && one.ms >= after);
   }
 
+  /** The last event of that name before that moment, if there was one. */
+  last(stream, event, before) {
+    return this.told.findLast((one) => one.stream === stream && one.event === event && one.ms <= before);
+  }
+
   forget() {
     this.told = [];
   }

@@ -247,8 +247,7 @@ class Traffic:
 
     def models(self, choose):
         while not self.over.is_set():
-            number = choose.randrange(1000)
-            self.stand_in.models[PULLED] = files = model_files(number)
+            self.stand_in.models[PULLED] = files = model_files(next(self.numbers))
             self.stand_in.move(PULLED)
             if choose.random() < 0.3:
                 self.stand_in.fault(FILE, choose.choice(["cut", "wrong bytes", "redirect"]))
