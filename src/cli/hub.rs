@@ -19,11 +19,12 @@ use crate::{
     telemetry::{self, Output},
 };
 
-/// How often a thread for work that blocks is used, so that it stays.
-const KEEP_INTERVAL: Duration = Duration::from_secs(4);
+/// How often a thread for work that blocks is used, so that it stays: less than the 10 s after which the runtime lets an
+/// idle one go, and more than half of that, or two would stay in turns.
+const KEEP_INTERVAL: Duration = Duration::from_secs(6);
 
-/// Each so many of those rounds memory is given back: every 20 s.
-const MEMORY_ROUNDS: u64 = 5;
+/// Each so many of those rounds memory is given back: every 18 s.
+const MEMORY_ROUNDS: u64 = 3;
 
 /// Threads for sessions and calls: pictures of several streams in parallel, and no more than small machines have.
 const WORKER_THREADS: usize = 4;
@@ -134,7 +135,6 @@ async fn keep_house() {
                 hub::memory::give_back();
             }
         };
-        // The runtime lets an idle thread go after 10 s.
         if tokio::task::spawn_blocking(work).await.is_err() {
             return;
         }

@@ -204,6 +204,10 @@ with NativeClient(sys.argv[1], dict(os.environ)) as native:
 """
 
 
+# Messages that wait for a client in the hub, at most.
+OUTBOUND_MESSAGES = 16
+
+
 def test_a_browser_that_stops_holds_up_nobody(hub, channel):
     with hub.native() as other:
         open_live(other)
@@ -225,7 +229,8 @@ def test_a_browser_that_stops_holds_up_nobody(hub, channel):
         assert browser.returncode == 0
         shown = json.loads(stdout)
         gaps = sum(later[0] - earlier[0] - 1 for earlier, later in zip(shown, shown[1:]))
-        assert shown[-1][1] - shown[0][1] == gaps > 0
+        # A picture tells of what was dropped until it was written, which may be some of those after it.
+        assert gaps > 0 and abs(shown[-1][1] - shown[0][1] - gaps) <= OUTBOUND_MESSAGES
         watching.end()
 
 
