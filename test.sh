@@ -10,7 +10,7 @@ usage() {
 Checks framehost. Installs what it needs by itself, and says so: packages of Debian or Ubuntu (with sudo where it has
 to), npm packages, Python packages into .venv. It leaves nothing running, and is quick the second time.
 
-  ./test.sh              everything that CI runs (some 45 minutes on 2 cores)
+  ./test.sh              everything that CI runs (some 50 minutes on 2 cores)
   ./test.sh unit         what needs no browser and no Python packages (15 minutes the first time)
   ./test.sh long         everything, and what takes longer
   ./test.sh STAGE...     these stages, and those they build on
@@ -22,7 +22,7 @@ END
 # before it, what it is. How it is done: the function stage_NAME below, run from here with no input and no terminal.
 unit=(fmt docs clippy clippy_bare doc test js)
 full=("${unit[@]}" build python portal camera browser bench demo)
-long=("${full[@]}" packages windows macos kills proptest repeat)
+long=("${full[@]}" packages windows macos kills rounds soak suspend proptest repeat)
 
 declare -A limit=() needs=() after=() about=()
 stage() { limit[$1]=$2 needs[$1]=$3 after[$1]=$4 about[$1]=$5; }
@@ -34,18 +34,21 @@ stage doc 600 rust "" "the Rust documentation builds without warnings"
 stage test 1500 rust_tests "" "Rust tests"
 stage js 300 node "" "tests of the extension's code without a browser"
 stage build 1500 rust "" "the program, as it is released"
-stage python 1500 devices build "the Python client; stock ones: gRPC, huggingface_hub, transformers; other users; video files; screens"
+stage python 1800 devices build "the Python client; stock ones: gRPC, huggingface_hub, transformers; other users; video files; screens"
 stage portal 1500 portal "build test" "screens through the desktop portal, of a real Wayland desktop without a screen"
 stage camera 900 vivid build "cameras, by the kernel's own virtual one in a virtual machine"
-stage browser 1500 browser build "a real Chromium with the sample extension, a real Firefox with an add-on"
+stage browser 1800 browser build "a real Chromium with the sample extension, a real Firefox with an add-on"
 stage bench 2400 bench build "benchmarks run (their numbers are not judged)"
 stage demo 600 demo build "the demo"
 stage packages 900 packages build "the .deb and the .rpm, installed and removed in a fresh Debian"
 stage windows 3600 windows "" "the library on Windows: built with mingw, run in Wine"
 stage macos 1800 macos "" "the library on macOS: type-checked"
 stage kills 3600 browser build "200 pulls and imports killed at random moments"
+stage rounds 5400 browser build "200 rounds, in each of which a process of a world at work is killed"
+stage soak 4500 devices build "an hour of work that has to leave a hub as it was"
+stage suspend 900 devices build "processes that are stopped for a minute"
 stage proptest 3600 rust_tests "" "Rust property tests, many more cases"
-stage repeat 3600 everything build "Python and browser tests five times, to find what fails now and then"
+stage repeat 5400 everything build "Python and browser tests five times, to find what fails now and then"
 
 need_docs_tools() {
     need_command python3 python3
@@ -80,6 +83,8 @@ need_devices() {
     need_ffmpeg
     need_screen
     need_sway
+    # A clock that tests may set.
+    need_command faketime faketime
 }
 need_bench() {
     need_python
@@ -123,6 +128,10 @@ stage_bench() {
     cargo run --locked --release -p framehost-benches && "$python" benches/models.py --quick && node tests/browser/speed.mjs
 }
 stage_kills() { FRAMEHOST_KILLS=200 "$python" -m pytest -s --timeout 3000 tests/python/test_kills.py; }
+# Here nobody may wait for longer than two seconds: of all stages, the one that a busy machine makes fail.
+stage_rounds() { FRAMEHOST_ROUNDS=200 FRAMEHOST_HANG_SECONDS=2 node --test tests/browser/supervisor.test.mjs; }
+stage_soak() { FRAMEHOST_SOAK=3600 "$python" -m pytest -s tests/python/test_soak.py; }
+stage_suspend() { FRAMEHOST_SUSPEND=60 "$python" -m pytest --timeout 300 tests/python/test_suspended.py; }
 stage_demo() { ./demo.sh; }
 stage_packages() { tests/packages/run.sh; }
 stage_windows() { tests/windows/run.sh; }

@@ -7,7 +7,8 @@
 //! <runtime>/hub.sock, hub.lock, hub.json      $FRAMEHOST_RUNTIME_DIR, $XDG_RUNTIME_DIR/framehost, /tmp/framehost-UID
 //! <config>/config.json                        $FRAMEHOST_CONFIG_DIR, ~/.config/framehost
 //! <config>/config.json.lock                   held while that is changed; it stays, as removing it would let two hold it
-//! <state>/hub.log, digests.jsonl, caches/     $FRAMEHOST_CONFIG_DIR/state, ~/.local/state/framehost
+//! <state>/hub.log, crashes/, digests.jsonl, caches/
+//!                                             $FRAMEHOST_CONFIG_DIR/state, ~/.local/state/framehost
 //! ```
 //!
 //! On Windows without these variables: `%LOCALAPPDATA%\framehost\run`, `%APPDATA%\framehost\config`,
@@ -23,7 +24,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    access::{Allowed, Grants},
+    access::{Allowed, Grants, Unread},
     link::SOCKET_FILE,
     local,
     models::{self, Upstream},
@@ -104,6 +105,14 @@ pub enum ConfigError {
     #[error("cannot read the configuration file {}: {problem}", path.display())]
     Config { problem: String, path: PathBuf },
 
+    /// The system does not give the configuration file, now at least.
+    #[error("cannot read the configuration file {}: {source}", path.display())]
+    Unreadable { source: io::Error, path: PathBuf },
+
+    /// The configuration file cannot be written; the one that was there is as it was.
+    #[error("cannot write the configuration file {}: {source}", path.display())]
+    Unwritable { source: io::Error, path: PathBuf },
+
     /// A variable with a value that it cannot have.
     #[error("{name}={value:?}: {problem}")]
     Variable { name: &'static str, value: String, problem: &'static str },
@@ -169,7 +178,7 @@ impl Config {
         match fs::read(&path) {
             Ok(json) => serde_json::from_slice(&json).map_err(|error| failed(error.to_string())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(error) => Err(failed(error.to_string())),
+            Err(source) => Err(ConfigError::Unreadable { source, path: path.clone() }),
         }
     }
 
@@ -209,7 +218,11 @@ impl Config {
             drop(file);
             fs::rename(&temporary, &path)
         };
-        write().map_err(|source| ConfigError::Directory { source, path: path.clone() })
+        write().map_err(|source| {
+            // The first error is the one that matters.
+            let _ = fs::remove_file(&temporary);
+            ConfigError::Unwritable { source, path: path.clone() }
+        })
     }
 }
 
@@ -217,7 +230,10 @@ impl Config {
 pub fn grants(paths: &Paths) -> Grants {
     let read_from = paths.clone();
     Grants::new(paths.config_file(), move || {
-        Config::read(&read_from).map(|config| config.extensions).map_err(|error| error.to_string())
+        Config::read(&read_from).map(|config| config.extensions).map_err(|error| match error {
+            ConfigError::Unreadable { .. } => Unread::Passing(error.to_string()),
+            _ => Unread::Broken(error.to_string()),
+        })
     })
 }
 

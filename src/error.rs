@@ -1,7 +1,9 @@
 //! The classes of failure that peers are told about: gRPC's status names, and nothing else.
 //!
-//! Belongs here: [`ErrorKind`] and its lower-snake-case names.
+//! Belongs here: [`ErrorKind`] and its lower-snake-case names; which of the system's errors are a lack that may pass.
 //! Does not belong here: error types (each module has its own), wire statuses (`grpc::convert`).
+
+use std::io;
 
 /// Class of a failure, as reported to peers over gRPC, HTTP and native messaging.
 ///
@@ -40,6 +42,21 @@ pub enum ErrorKind {
     DataLoss,
     /// The caller did not say who it is.
     Unauthenticated,
+}
+
+/// Does the system lack something that it may have again: room on a disk, descriptors, threads, memory?
+pub fn is_lack(error: &io::Error) -> bool {
+    // "Too many open files", of the process and of the machine. `io::ErrorKind` has no names for them.
+    // Source: Linux and macOS, `errno.h`; Windows, "System Error Codes".
+    let too_many_files: &[i32] = if cfg!(windows) { &[4] } else { &[23, 24] };
+    matches!(
+        error.kind(),
+        // The last is the system's word for threads.
+        io::ErrorKind::StorageFull
+            | io::ErrorKind::QuotaExceeded
+            | io::ErrorKind::OutOfMemory
+            | io::ErrorKind::WouldBlock
+    ) || error.raw_os_error().is_some_and(|code| too_many_files.contains(&code))
 }
 
 impl ErrorKind {

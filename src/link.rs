@@ -7,7 +7,9 @@
 //!                                                             kind 1: close, 1 byte: the relay's exit code
 //! ```
 //!
-//! Lengths are in the machine's byte order: both ends are on one machine.
+//! Lengths are in the machine's byte order: both ends are on one machine. What comes before the preamble is the same in
+//! every version of the link, so that two that do not understand each other know which of them is the newer one: the
+//! older hub leaves to it as soon as it is idle.
 //!
 //! Belongs here: the preambles and the hub's frames, in blocking form for the relay and in memory for both.
 //! Does not belong here: sockets (`relay`, `hub`), what messages mean (`session`).
@@ -77,8 +79,12 @@ pub enum Frame {
 #[expect(missing_docs, reason = "each field is named in its variant's message")]
 pub enum LinkError {
     /// The connection ended or failed.
-    #[error("the link broke: {0}")]
-    Io(#[from] io::Error),
+    #[error(transparent)]
+    Io(io::Error),
+
+    /// Nothing came within the connection's time limit.
+    #[error("nothing came from it in time: it is stopped, or very busy")]
+    Silent,
 
     /// A framehost of another link version.
     #[error("the other end speaks link version {theirs}, this is version {LINK_VERSION}: update framehost")]
@@ -101,11 +107,18 @@ pub enum LinkError {
     Kind { kind: u8 },
 }
 
+impl From<io::Error> for LinkError {
+    fn from(error: io::Error) -> Self {
+        // A socket's time limit; the system's words for it are "resource temporarily unavailable".
+        if error.kind() == io::ErrorKind::WouldBlock { Self::Silent } else { Self::Io(error) }
+    }
+}
+
 impl LinkError {
     /// Class reported to peers.
     pub const fn kind(&self) -> ErrorKind {
         match self {
-            Self::Io(_) => ErrorKind::Unavailable,
+            Self::Io(_) | Self::Silent => ErrorKind::Unavailable,
             Self::Version { .. } => ErrorKind::FailedPrecondition,
             Self::Foreign | Self::TooLong { .. } | Self::Preamble(_) | Self::Kind { .. } => ErrorKind::Internal,
         }

@@ -5,7 +5,7 @@
 
 use std::{
     collections::BTreeMap,
-    fmt,
+    fmt, io,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -82,7 +82,16 @@ pub struct Grants {
 /// Where it is written.
 struct File {
     path: PathBuf,
-    read: Box<dyn Fn() -> Result<Allowed, String> + Send + Sync>,
+    read: Box<dyn Fn() -> Result<Allowed, Unread> + Send + Sync>,
+}
+
+/// Why the file was not read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unread {
+    /// It is not what it has to be: until it changes there is no use in reading it again.
+    Broken(String),
+    /// The system could not read it now: out of descriptors, say.
+    Passing(String),
 }
 
 /// The configuration as it was last read.
@@ -90,14 +99,16 @@ struct File {
 struct Known {
     /// Of the file: when it was written, which one it is, and its length.
     state: Option<Version>,
-    /// The same of one that could not be read.
-    unreadable: Option<Version>,
+    /// The same of one that was read and not understood.
+    broken: Option<Version>,
+    /// The log has been told that it cannot be read.
+    has_told: bool,
     by_extension: Allowed,
 }
 
 impl Grants {
     /// What a file says, now and whenever it is asked for. `read` reads it, when it has changed.
-    pub fn new(path: PathBuf, read: impl Fn() -> Result<Allowed, String> + Send + Sync + 'static) -> Self {
+    pub fn new(path: PathBuf, read: impl Fn() -> Result<Allowed, Unread> + Send + Sync + 'static) -> Self {
         Self { file: Some(Arc::new(File { path, read: Box::new(read) })), known: Arc::default() }
     }
 
@@ -132,18 +143,31 @@ impl Grants {
 }
 
 impl Known {
-    /// Reads the file again if it is another one. One that cannot be read changes nothing.
+    /// Reads the file again if it is another one. One that cannot be read changes nothing, and is read again as soon as
+    /// it can be: what was taken back may stand in it.
     fn read(&mut self, file: &File) {
-        let state = file.path.metadata().ok().as_ref().map(version::of);
-        if state == self.state || (state.is_some() && state == self.unreadable) {
+        let state = match file.path.metadata() {
+            Ok(metadata) => Some(version::of(&metadata)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return self.stays(&error.to_string()),
+        };
+        if state == self.state || (state.is_some() && state == self.broken) {
             return;
         }
         match (file.read)() {
-            Ok(allowed) => (self.state, self.by_extension) = (state, allowed),
-            Err(problem) => {
-                tracing::warn!(problem, "what extensions may do stays as it was");
-                self.unreadable = state;
+            Ok(allowed) => (self.state, self.by_extension, self.has_told) = (state, allowed, false),
+            Err(Unread::Broken(problem)) => {
+                self.stays(&problem);
+                self.broken = state;
             }
+            Err(Unread::Passing(problem)) => self.stays(&problem),
+        }
+    }
+
+    fn stays(&mut self, problem: &str) {
+        if !self.has_told {
+            tracing::warn!(problem, "what extensions may do stays as it was");
+            self.has_told = true;
         }
     }
 }
@@ -168,7 +192,7 @@ mod tests {
         let path = dir.path().join("allowed.json");
         let from = path.clone();
         let read = move || match fs::read(&from) {
-            Ok(json) => serde_json::from_slice(&json).map_err(|error| error.to_string()),
+            Ok(json) => serde_json::from_slice(&json).map_err(|error| Unread::Broken(error.to_string())),
             Err(_) => Ok(Allowed::new()),
         };
         let grants = Grants::new(path.clone(), read);

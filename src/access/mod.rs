@@ -33,7 +33,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
-    grants::{Allowed, Grants, Scope},
+    grants::{Allowed, Grants, Scope, Unread},
     peer::Peer,
     token::Token,
 };
@@ -391,8 +391,16 @@ mod tests {
             let expected = if ours { Ok(()) } else { Err(Denied::Host) };
             assert_eq!(check(&access, Peer::SameUser, &headers), expected, "{host:?}");
         }
-        let both = [("host", "localhost:50052"), ("host", "evil.example")];
+        let mut both = [("host", "localhost:50052"), ("host", "evil.example")];
         assert_eq!(check(&access, Peer::SameUser, &both), Err(Denied::Host));
+        both.reverse();
+        assert_eq!(check(&access, Peer::SameUser, &both), Err(Denied::Host), "the last one does not make up for it");
+        for (authority, ours) in [("localhost:50052", true), ("evil.example", false)] {
+            let request = Request::get(format!("http://{authority}/healthz")).header("host", "localhost:50052");
+            let (parts, ()) = request.body(()).unwrap().into_parts();
+            let answer = access.check("127.0.0.1:50052".parse().unwrap(), Peer::SameUser, &parts).map(drop);
+            assert_eq!(answer, if ours { Ok(()) } else { Err(Denied::Host) }, ":authority {authority}");
+        }
     }
 
     #[test]

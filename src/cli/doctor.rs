@@ -1,6 +1,6 @@
 //! `framehost doctor`.
 
-use std::{env, path::Path, process::ExitCode};
+use std::{env, fs, io, path::Path, process::ExitCode};
 
 use serde_json::{Value, json};
 
@@ -8,17 +8,23 @@ use super::{arguments::DoctorArguments, say, status};
 use crate::{
     config::{self, Config, Paths},
     doctor::{
-        self, Finding, HubFacts, HubState, Level, check_browsers, check_cache, check_config, check_devices, check_hub,
-        check_policies, check_relay, check_runtime_dir, check_sandboxes,
+        self, Finding, HubFacts, HubState, Level, Wanted, check_browsers, check_cache, check_config, check_crashes,
+        check_devices, check_environment, check_hub, check_policies, check_relay, check_runtime_dir, check_sandboxes,
     },
     hub::{RuntimeFile, lock},
-    install::{Browser, Found, HostBinary, InstallDirs, Scope, Selection, Target, survey},
+    install::{HostBinary, InstallDirs, Scope, Selection, Target, survey},
     link::SOCKET_FILE,
     source::{SourceOptions, devices},
 };
 
+/// What the program is called.
+const NAME: &str = "framehost";
+
 /// The file in which a hub tells where it is.
 const RUNTIME_FILE: &str = "hub.json";
+
+/// The file that a hub holds as long as it runs.
+const LOCK_FILE: &str = "hub.lock";
 
 pub(super) fn run(arguments: &DoctorArguments) -> anyhow::Result<ExitCode> {
     let findings = examine(arguments)?;
@@ -34,30 +40,56 @@ pub(super) fn run(arguments: &DoctorArguments) -> anyhow::Result<ExitCode> {
                 say(format_args!("         [{}] {}", finding.check, finding.advice))?;
             }
         }
-        say(format_args!("{errors} errors, {warnings} warnings"))?;
+        say(format_args!("{}, {}", counted(errors, "error"), counted(warnings, "warning")))?;
     }
     Ok(if errors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn examine(arguments: &DoctorArguments) -> anyhow::Result<Vec<Finding>> {
     let paths = super::paths()?;
     let program = env::current_exe()?;
     let dirs = super::install::directories(&arguments.root)?;
+    let extensions = super::install::allowed(&arguments.extension_ids, &arguments.firefox_ids)?;
+    let host = HostBinary::beside(&program).ok();
+    let wanted = Wanted { program: &program, host: host.as_ref(), extensions: &extensions };
     let targets = targets(arguments, &dirs)?;
-    let mut findings = check_browsers(&targets, HostBinary::beside(&program).ok().as_ref());
-    findings.extend(check_policies(&dirs, |browser| has_user_manifest(&targets, browser)));
+    let mut findings = check_browsers(&targets, wanted);
+    findings.extend(check_policies(&dirs, &targets, wanted));
     findings.extend(check_sandboxes(&dirs));
     findings.push(check_relay(&program));
-    findings.push(check_config(&paths));
+    findings.extend(check_config(&paths));
+    findings.extend(check_environment(&paths, super::variable));
     findings.push(check_runtime_dir(&paths));
-    findings.extend(hub(&paths)?);
+    findings.extend(hub(&paths));
     if let Ok(cache_dir) = config::present_cache_dir(&paths, super::variable) {
-        findings.push(check_cache(&cache_dir));
+        findings.extend(check_cache(&cache_dir));
     }
-    let ffmpeg = Config::read(&paths).unwrap_or_default().ffmpeg;
-    let options = SourceOptions { ffmpeg, state_dir: Some(paths.state_dir) };
-    findings.extend(check_devices(&devices::list(&options)));
+    findings.push(check_crashes(&paths.state_dir));
+    let (ffmpeg, config_file) = (Config::read(&paths).unwrap_or_default().ffmpeg, paths.config_file());
+    let options = SourceOptions { ffmpeg: ffmpeg.clone(), state_dir: Some(paths.state_dir) };
+    let configured = ffmpeg.as_deref().map(|program| (program, config_file.as_path()));
+    findings.extend(check_devices(&devices::list(&options), configured));
+    name_program(&program, &mut findings);
     Ok(findings)
+}
+
+/// Where `framehost` is another program for the shell, or none, what is to be done is done with this one.
+fn name_program(program: &Path, findings: &mut [Finding]) {
+    let folders = super::variable("PATH").unwrap_or_default();
+    let found = env::split_paths(&folders).map(|folder| folder.join(NAME)).find(|path| path.is_file());
+    let real = |path: &Path| fs::canonicalize(path).ok();
+    if found.is_some_and(|found| real(&found) == real(program)) {
+        return;
+    }
+    for finding in findings {
+        if let Some(arguments) = finding.advice.strip_prefix("framehost ") {
+            finding.advice = format!("{} {arguments}", doctor::quoted(program));
+        }
+    }
 }
 
 /// The user's places and the machine's.
@@ -68,55 +100,66 @@ fn targets(arguments: &DoctorArguments, dirs: &InstallDirs) -> anyhow::Result<Ve
     Ok(targets)
 }
 
-fn has_user_manifest(targets: &[Target], browser: &Browser) -> bool {
-    let is_users = |target: &&Target| target.place().scope == Scope::User && *target.found() != Found::Absent;
-    targets.iter().filter(is_users).any(|target| target.is_read_by(browser))
-}
-
-fn hub(paths: &Paths) -> anyhow::Result<Vec<Finding>> {
+fn hub(paths: &Paths) -> Vec<Finding> {
     let wanted_port = match super::port() {
         Ok(port) => port,
         Err(error) => {
-            return Ok(vec![Finding::error(
-                "port_unreadable",
-                "FRAMEHOST_PORT",
-                error,
-                "set it to a number, or not at all",
-            )]);
+            let advice = "unset FRAMEHOST_PORT; or set it to a number";
+            return vec![Finding::error("port_unreadable", "FRAMEHOST_PORT", error, advice)];
         }
     };
     let state = state(paths);
     let is_free = matches!(state, HubState::None { .. });
-    let runtime_dir = paths.runtime_dir.display().to_string();
-    let version = env!("CARGO_PKG_VERSION");
-    let mut findings = check_hub(&HubFacts { state, runtime_dir, version, wanted_port });
+    let file_problem = match &state {
+        HubState::Answers { pid, .. } => file_problem(&paths.runtime_dir, *pid),
+        HubState::None { .. } | HubState::Silent { .. } => None,
+    };
+    let (runtime_dir, version) = (paths.runtime_dir.clone(), env!("CARGO_PKG_VERSION"));
+    let mut findings = check_hub(&HubFacts { state, runtime_dir, file_problem, version, wanted_port });
     if is_free {
         findings.push(doctor::check_port(wanted_port));
     }
-    Ok(findings)
+    findings
 }
 
 fn state(paths: &Paths) -> HubState {
-    let leftover = |name: &str| paths.runtime_dir.join(name).symlink_metadata().is_ok().then(|| name.to_owned());
+    // A directory of that name is no hub's, and has a finding of its own.
+    let is_left = |name: &str| paths.runtime_dir.join(name).symlink_metadata().is_ok_and(|found| !found.is_dir());
+    let leftover = |name: &str| is_left(name).then(|| name.to_owned());
     let leftovers: Vec<String> = [RUNTIME_FILE, SOCKET_FILE].into_iter().filter_map(leftover).collect();
     if !is_locked(&paths.runtime_dir) {
         return HubState::None { leftovers };
     }
+    let process = doctor::process_of_lock(&paths.runtime_dir.join(LOCK_FILE));
     match status::overview(paths) {
         Ok(Some(status)) => answers(&status),
-        Ok(None) => HubState::Silent { problem: "nobody listens at its socket".to_owned() },
+        Ok(None) => HubState::Silent { problem: "nobody listens at its socket".to_owned(), process },
         Err(error) => {
             // One of another version may speak otherwise, and has still told who it is.
             let told = RuntimeFile::read(&paths.runtime_dir)
                 .map_or_else(String::new, |file| format!(" (framehost {}, process {})", file.version, file.pid));
-            HubState::Silent { problem: format!("{error:#}{told}") }
+            HubState::Silent { problem: format!("{}{told}", super::in_full(&error)), process }
         }
+    }
+}
+
+/// What is wrong with `hub.json` while the hub is process `pid`, as the end of a sentence.
+fn file_problem(runtime_dir: &Path, pid: u64) -> Option<String> {
+    let metadata = match fs::metadata(runtime_dir.join(RUNTIME_FILE)) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Some("is missing".to_owned()),
+        Err(error) => return Some(format!("cannot be read ({error})")),
+    };
+    match RuntimeFile::read(runtime_dir) {
+        None => Some("cannot be read".to_owned()),
+        Some(file) if u64::from(file.pid) != pid => Some(format!("names process {}, and the hub is {pid}", file.pid)),
+        Some(_) => doctor::shown_to_others(&metadata).map(|how| format!("shows its token to others ({how})")),
     }
 }
 
 /// Whether a hub runs. Makes no lock where there is none.
 fn is_locked(runtime_dir: &Path) -> bool {
-    runtime_dir.join("hub.lock").is_file() && lock::try_lock(runtime_dir).is_ok_and(|lock| lock.is_none())
+    runtime_dir.join(LOCK_FILE).is_file() && lock::try_lock(runtime_dir).is_ok_and(|lock| lock.is_none())
 }
 
 fn answers(status: &Value) -> HubState {

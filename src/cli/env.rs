@@ -11,13 +11,9 @@ use serde_json::json;
 
 use super::{
     arguments::{EnvArguments, Shell},
-    say,
+    say, status,
 };
-use crate::{
-    config::Paths,
-    hub::{RuntimeFile, lock},
-    relay,
-};
+use crate::{config::Paths, hub::RuntimeFile, relay, telemetry::log_file};
 
 /// How long a hub that this command has started stays without anything to do (1 hour): whoever set the variables will
 /// use them.
@@ -26,12 +22,15 @@ const IDLE_EXIT_S: u32 = 3600;
 /// How long a hub may take to be there.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long after a hub was started another one is, if that has lost the lock to one that was leaving.
+const RESPAWN_AFTER: Duration = Duration::from_secs(1);
+
 /// How often it is looked for.
 const START_INTERVAL: Duration = Duration::from_millis(20);
 
 pub(super) fn run(arguments: &EnvArguments) -> anyhow::Result<ExitCode> {
     let paths = super::paths()?;
-    let running = match find(&paths) {
+    let running = match status::running(&paths)? {
         Some(running) => running,
         None => start(&paths)?,
     };
@@ -44,14 +43,6 @@ pub(super) fn run(arguments: &EnvArguments) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The hub that runs. A file that a killed one has left names nobody.
-fn find(paths: &Paths) -> Option<RuntimeFile> {
-    let running = RuntimeFile::read(&paths.runtime_dir)?;
-    // Whoever gets the lock is alone.
-    let is_free = lock::try_lock(&paths.runtime_dir).is_ok_and(|lock| lock.is_some());
-    (!is_free).then_some(running)
-}
-
 fn start(paths: &Paths) -> anyhow::Result<RuntimeFile> {
     paths.prepare_runtime_dir()?;
     let program = std::env::current_exe().context("cannot find this program")?;
@@ -59,16 +50,24 @@ fn start(paths: &Paths) -> anyhow::Result<RuntimeFile> {
     let mut command = Command::new(program);
     command.args(["hub", "--detached", "--idle-exit", &idle_exit]);
     let mut hub = relay::start_detached(&mut command).context("cannot start the hub")?;
-    let began = Instant::now();
+    let mut started = Instant::now();
+    let began = started;
     while began.elapsed() < START_TIMEOUT {
-        if let Some(running) = find(paths) {
+        if let Some(running) = status::running(paths)? {
             return Ok(running);
         }
-        // One that has lost the race for the lock ends well, and the other is about to be there.
-        if hub.try_wait()?.is_some_and(|status| !status.success()) {
-            bail!("the hub could not start: {} says why", paths.state_dir.join("hub.log").display());
+        match hub.try_wait()? {
+            Some(status) if !status.success() => {
+                let log = log_file::newest(&paths.state_dir);
+                bail!("the hub could not start: framehost logs says why ({})", log.display());
+            }
+            // It has lost the race for the lock to another, which is about to be there, or is leaving.
+            Some(_) if started.elapsed() > RESPAWN_AFTER => {
+                hub = relay::start_detached(&mut command).context("cannot start the hub")?;
+                started = Instant::now();
+            }
+            _ => thread::sleep(START_INTERVAL),
         }
-        thread::sleep(START_INTERVAL);
     }
     bail!("the hub did not start within {} s", START_TIMEOUT.as_secs());
 }

@@ -61,7 +61,7 @@ pub(super) fn run(mode: HostMode) -> anyhow::Result<ExitCode> {
         Ok(prepared) => prepared,
         Err(error) => {
             // The client's words for it: all that a person sees otherwise is that the host has exited.
-            relay::refuse(&mut stdio.output, &Failure::new(ErrorKind::FailedPrecondition, format!("{error:#}")));
+            relay::refuse(&mut stdio.output, &Failure::new(ErrorKind::FailedPrecondition, super::in_full(&error)));
             return Err(error);
         }
     };
@@ -82,6 +82,7 @@ type HubThread = Arc<OnceLock<JoinHandle<()>>>;
 /// Everything that may fail before there is a conversation.
 fn prepare(mode: HostMode) -> anyhow::Result<(Connector, oneshot::Sender<Infallible>, HubThread)> {
     let paths = super::paths()?;
+    telemetry::crash::report_panics(&paths.state_dir, "host");
     paths.prepare_runtime_dir()?;
     let hub_command = if mode.embedded {
         None
@@ -106,6 +107,7 @@ fn prepare(mode: HostMode) -> anyhow::Result<(Connector, oneshot::Sender<Infalli
         hub_command,
         fallback: Fallback::Embedded(start_embedded),
         preamble: RelayPreamble { version: env!("CARGO_PKG_VERSION").to_owned(), argv: mode.argv, pid: process::id() },
+        hub_failed: Arc::default(),
     };
     Ok((connector, stop, hub_thread))
 }
@@ -124,9 +126,9 @@ fn start_embedded(
         };
         let run = move || {
             // The other end is only ever dropped.
-            let stop = async { drop(stopped.await) };
+            let stop = || async { drop(stopped.await) };
             if let Err(error) = super::hub::block_on(options, lock, models, stop) {
-                tracing::error!(error = format!("{error:#}"), "the hub in this process failed");
+                tracing::error!(error = super::in_full(&error), "the hub in this process failed");
             }
         };
         let thread = thread::Builder::new().name("hub".to_owned()).spawn(run)?;

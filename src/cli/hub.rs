@@ -17,6 +17,13 @@ use crate::{
     telemetry::{self, Output},
 };
 
+/// How often a thread for work that blocks is used, so that it stays: less than the 10 s after which the runtime lets an
+/// idle one go, and more than half of that, or two would stay in turns.
+const KEEP_INTERVAL: Duration = Duration::from_secs(6);
+
+/// Each so many of those rounds memory is given back: every 18 s.
+const MEMORY_ROUNDS: u64 = 3;
+
 /// Threads for sessions and calls: pictures of several streams in parallel, and no more than small machines have.
 const WORKER_THREADS: usize = 4;
 
@@ -24,12 +31,13 @@ pub(super) fn run(arguments: &HubArguments) -> anyhow::Result<ExitCode> {
     let paths = super::paths()?;
     let output = if arguments.detached { Output::File(&paths.state_dir) } else { Output::Stderr };
     telemetry::start(output, super::log_level().as_deref(), LevelFilter::INFO);
+    telemetry::crash::report_panics(&paths.state_dir, "hub");
     let result = serve(arguments, &paths);
     if let Err(error) = &result
         && arguments.detached
     {
         // Its standard error is nowhere.
-        tracing::error!(error = format!("{error:#}"), "the hub could not run");
+        tracing::error!(error = super::in_full(error), "the hub could not run");
     }
     result
 }
@@ -62,10 +70,17 @@ fn serve(arguments: &HubArguments, paths: &Paths) -> anyhow::Result<ExitCode> {
         // Last of all, as variables may name directories from the one that we were started in.
         system::leave_directory(&paths.runtime_dir).context("cannot leave the browser's directory")?;
     }
-    block_on(options, lock, models, async {
-        if let Err(error) = interrupted().await {
-            tracing::error!(%error, "cannot wait for signals: only an idle exit ends this hub");
-            std::future::pending::<()>().await;
+    block_on(options, lock, models, || {
+        let told_to_stop = system::told_to_stop();
+        async {
+            match told_to_stop {
+                Ok(told_to_stop) => told_to_stop.await,
+                Err(error) => {
+                    tracing::error!(%error, "cannot wait for signals: only an idle exit ends this hub");
+                    std::future::pending().await
+                }
+            }
+            tracing::info!("told to stop");
         }
     })?;
     Ok(ExitCode::SUCCESS)
@@ -79,11 +94,11 @@ pub(super) fn settings(paths: &Paths, embedded: bool) -> Result<HubSettings, Con
 }
 
 /// Runs a hub to its end on this thread and the workers it brings.
-pub(super) fn block_on(
+pub(super) fn block_on<Stop: Future<Output = ()>>(
     options: HubOptions,
     lock: HubLock,
     models: SharedModels,
-    stop: impl Future<Output = ()>,
+    stop: impl FnOnce() -> Stop,
 ) -> anyhow::Result<()> {
     system::raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -92,14 +107,26 @@ pub(super) fn block_on(
         .enable_all()
         .build()
         .context("cannot start the hub's threads")?;
-    let result = runtime.block_on(hub::run(options, lock, models, stop));
+    runtime.spawn(keep_house());
+    // Within the runtime, and before anybody can know of this hub: from then on a signal is heard.
+    let result = runtime.block_on(async { hub::run(options, lock, models, stop()).await });
     // A file that is being hashed may not keep the process.
     runtime.shutdown_background();
     Ok(result?)
 }
 
-async fn interrupted() -> std::io::Result<()> {
-    system::told_to_stop().await?;
-    tracing::info!("told to stop");
-    Ok(())
+/// Gives back memory now and then, and sees to it that there always is a thread for work that blocks: where the system
+/// gives no more of them, work waits for that one, and without it could not be done at all.
+async fn keep_house() {
+    for round in 0_u64.. {
+        let work = move || {
+            if round % MEMORY_ROUNDS == MEMORY_ROUNDS - 1 {
+                hub::memory::give_back();
+            }
+        };
+        if tokio::task::spawn_blocking(work).await.is_err() {
+            return;
+        }
+        tokio::time::sleep(KEEP_INTERVAL).await;
+    }
 }

@@ -1,10 +1,12 @@
 //! `framehost install` and `framehost uninstall`.
 
 use std::{
-    env,
+    env, fs,
     path::{Path, PathBuf},
     process::ExitCode,
 };
+
+use anyhow::bail;
 
 use super::{
     arguments::{InstallArguments, ScopeArgument, TargetArguments, UninstallArguments},
@@ -14,21 +16,55 @@ use crate::{
     error::ErrorKind,
     install::{
         Allowed, ExtensionId, FirefoxId, HostBinary, InstallDirs, Plan, Scope, Selection, plan_install, plan_uninstall,
-        sandboxed, survey,
+        plan_uninstall_own, sandboxed, survey,
     },
 };
 
 pub(super) fn install(arguments: &InstallArguments) -> anyhow::Result<ExitCode> {
-    let chromium = arguments.extension_ids.iter().map(|id| ExtensionId::parse(id)).collect::<Result<_, _>>()?;
-    let firefox = arguments.firefox_ids.iter().map(|id| FirefoxId::parse(id)).collect::<Result<_, _>>()?;
+    let allowed = allowed(&arguments.extension_ids, &arguments.firefox_ids)?;
+    refuse_sudo(&arguments.target)?;
     let binary = match &arguments.binary {
         Some(path) => HostBinary::of_package(path)?,
         None => HostBinary::beside(&env::current_exe()?)?,
     };
     let targets = survey(&selection(&arguments.target), &directories(&arguments.target.root)?)?;
-    let done = carry_out(&plan_install(&targets, &Allowed { chromium, firefox }, &binary)?, &arguments.target)?;
+    let done = carry_out(&plan_install(&targets, &allowed, &binary)?, &arguments.target)?;
     tell_of_sandboxes(&arguments.target)?;
     Ok(done)
+}
+
+/// The extensions of both families that were named. Who takes one option for the other is told.
+pub(super) fn allowed(chromium: &[String], firefox: &[String]) -> anyhow::Result<Allowed> {
+    let of_chromium = |id: &String| {
+        ExtensionId::parse(id).map_err(|error| match FirefoxId::parse(id) {
+            Ok(_) => anyhow::Error::new(error).context("this is an id of Firefox's: give it by --firefox-id"),
+            Err(_) => error.into(),
+        })
+    };
+    let of_firefox = |id: &String| {
+        FirefoxId::parse(id).map_err(|error| match ExtensionId::parse(id) {
+            Ok(_) => anyhow::Error::new(error).context("this is an id of Chromium's: give it by --extension-id"),
+            Err(_) => error.into(),
+        })
+    };
+    Ok(Allowed {
+        chromium: chromium.iter().map(of_chromium).collect::<anyhow::Result<_>>()?,
+        firefox: firefox.iter().map(of_firefox).collect::<anyhow::Result<_>>()?,
+    })
+}
+
+/// With sudo "you alone" would be root: root's browsers, or files of root's in the user's home, which the user can neither
+/// change nor take back.
+fn refuse_sudo(target: &TargetArguments) -> anyhow::Result<()> {
+    let user = super::variable("SUDO_USER").filter(|user| !user.is_empty() && user != "root");
+    match (user, target.scope) {
+        (Some(user), ScopeArgument::User) if system::is_root() && !target.dry_run => bail!(
+            "run this as {}, without sudo: it installs for one user, and that would be root now; --scope system is for \
+             everybody",
+            user.display()
+        ),
+        _ => Ok(()),
+    }
 }
 
 /// Browsers that find no manifest, or start no program, whatever is installed.
@@ -42,20 +78,48 @@ fn tell_of_sandboxes(target: &TargetArguments) -> anyhow::Result<()> {
 
 pub(super) fn uninstall(arguments: &UninstallArguments) -> anyhow::Result<ExitCode> {
     let targets = survey(&selection(&arguments.target), &directories(&arguments.target.root)?)?;
-    carry_out(&plan_uninstall(&targets), &arguments.target)
+    let plan = if arguments.own {
+        let program = env::current_exe()?;
+        let own = [HostBinary::relay_of(&program), program];
+        plan_uninstall_own(&targets, |path| own.iter().any(|own| is_same(own, path)) || !path.exists())
+    } else {
+        plan_uninstall(&targets)
+    };
+    carry_out(&plan, &arguments.target)
 }
 
+fn is_same(one: &Path, other: &Path) -> bool {
+    let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    real(one) == real(other)
+}
+
+/// Does it and tells of each step when it is done; where it ends early, what has been said is what has been done.
 fn carry_out(plan: &Plan, target: &TargetArguments) -> anyhow::Result<ExitCode> {
-    say(plan.describe().trim_end())?;
+    if target.dry_run || plan.actions().is_empty() {
+        say(plan.describe().trim_end())?;
+    }
     if target.dry_run {
         say("dry run: nothing was done")?;
-    } else {
-        plan.execute().map_err(|error| match (error.kind(), target.scope) {
-            (ErrorKind::PermissionDenied, ScopeArgument::System) => anyhow::Error::new(error)
-                .context(format!("--scope system is for the administrator: {}", system::AS_ADMINISTRATOR)),
-            _ => error.into(),
-        })?;
+        return Ok(ExitCode::SUCCESS);
     }
+    // Whoever has stopped reading wants the rest done all the same.
+    let mut told = Ok(());
+    let done = plan.execute_telling(|action| {
+        if told.is_ok() {
+            told = say(action);
+        }
+    });
+    done.map_err(|error| match (error.kind(), target.scope) {
+        (ErrorKind::PermissionDenied, ScopeArgument::System) => {
+            let advice = format!("--scope system is for the administrator: {}", system::AS_ADMINISTRATOR);
+            anyhow::Error::new(error).context(advice)
+        }
+        (ErrorKind::PermissionDenied, ScopeArgument::User) => {
+            anyhow::Error::new(error).context("framehost doctor says whose it is and what to do")
+        }
+        _ => error.into(),
+    })?;
+    told?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -16,6 +16,7 @@ mod env;
 mod host;
 mod hub;
 mod install;
+mod logs;
 mod models;
 mod pull;
 mod record;
@@ -67,6 +68,7 @@ pub fn run() -> ExitCode {
             Command::Uninstall(arguments) => install::uninstall(&arguments),
             Command::Allow(arguments) => allow::allow(&arguments),
             Command::Revoke(arguments) => allow::revoke(&arguments),
+            Command::Logs(arguments) => logs::run(&arguments),
             Command::Completions { shell } => describe::completions(shell),
             Command::Manual { directory } => describe::manual(&directory),
             Command::Doctor(arguments) => doctor::run(&arguments),
@@ -79,9 +81,24 @@ fn failed(error: anyhow::Error) -> ExitCode {
     let is_broken_pipe = |cause: &io::Error| cause.kind() == io::ErrorKind::BrokenPipe;
     // Whoever read what we print may have seen enough; without a standard error there is nobody to tell.
     if !error.downcast_ref().is_some_and(is_broken_pipe) {
-        let _ = writeln!(io::stderr(), "framehost: {error:#}");
+        let _ = writeln!(io::stderr(), "framehost: {}", in_full(&error));
     }
     ExitCode::FAILURE
+}
+
+/// The error and its causes. Many of our errors end with their cause, for those who print them alone: it is said once.
+fn in_full(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let words = cause.to_string();
+        if text.is_empty() {
+            text = words;
+        } else if !text.ends_with(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+    }
+    text
 }
 
 /// What failed, for programs.
@@ -95,7 +112,7 @@ fn described(error: &anyhow::Error) -> Value {
     } else {
         (ErrorKind::Internal, "internal")
     };
-    json!({"code": kind.as_str(), "reason": reason, "message": format!("{error:#}")})
+    json!({"code": kind.as_str(), "reason": reason, "message": in_full(error)})
 }
 
 /// One line for the user.
@@ -137,4 +154,21 @@ fn number<T: std::str::FromStr>(name: &'static str, problem: &'static str) -> Re
 
 fn log_level() -> Option<String> {
     variable("FRAMEHOST_LOG").and_then(|level| level.into_string().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+
+    use super::*;
+
+    #[test]
+    fn an_error_names_each_cause_once() {
+        let cause = || io::Error::from(io::ErrorKind::PermissionDenied);
+        let error = ConfigError::Directory { source: cause(), path: "/x".into() };
+        let text = format!("cannot use the directory /x: {}", cause());
+        assert_eq!(in_full(&error.into()), text);
+        let error = Err::<(), _>(cause()).context("first").context("second").unwrap_err();
+        assert_eq!(in_full(&error), format!("second: first: {}", cause()));
+    }
 }

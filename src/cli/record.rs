@@ -7,7 +7,7 @@ use std::{future::pending, io, pin::Pin, process::ExitCode, time::Duration};
 use serde_json::json;
 use tokio::time::{Sleep, sleep};
 
-use super::{arguments::RecordArguments, described, say, system::Interruptions};
+use super::{arguments::RecordArguments, described, say, status, system::Interruptions};
 use crate::{
     config::Config,
     error::ErrorKind,
@@ -27,7 +27,7 @@ pub(super) fn run(arguments: &RecordArguments) -> anyhow::Result<ExitCode> {
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let result = RecorderThread::start(options).map_err(anyhow::Error::from).and_then(|recorder| {
-        let hub = RuntimeFile::read(&paths.runtime_dir);
+        let hub = status::running(&paths)?;
         runtime.block_on(record(hub, recorder, arguments))
     });
     runtime.shutdown_background();

@@ -10,6 +10,7 @@ use std::{
     io::{self, IsTerminal},
     path::PathBuf,
     process::{self, Command, ExitCode},
+    sync::Arc,
 };
 
 use tracing_subscriber::filter::LevelFilter;
@@ -51,7 +52,7 @@ fn relay(mode: HostMode) -> anyhow::Result<ExitCode> {
     match connector(mode, &stdio) {
         Ok(connector) => Ok(relay::run(connector, stdio)),
         Err(error) => {
-            relay::refuse(&mut stdio.output, &Failure::new(ErrorKind::FailedPrecondition, format!("{error:#}")));
+            relay::refuse(&mut stdio.output, &Failure::new(ErrorKind::FailedPrecondition, super::in_full(&error)));
             Err(error)
         }
     }
@@ -75,5 +76,6 @@ fn connector(mode: HostMode, stdio: &SetAside) -> anyhow::Result<Connector> {
         hub_command: Some(hub_command),
         fallback: Fallback::Replace(whole),
         preamble: RelayPreamble { version: env!("CARGO_PKG_VERSION").to_owned(), argv: mode.argv, pid: process::id() },
+        hub_failed: Arc::default(),
     })
 }

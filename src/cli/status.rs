@@ -13,7 +13,8 @@ use super::{arguments::StatusArguments, say};
 use crate::{
     config::Paths,
     framing::{MAX_INBOUND_BODY, encode_prefix},
-    link::{self, Frame, LinkError, RelayPreamble},
+    hub::RuntimeFile,
+    link::{self, Frame, HubPreamble, LinkError, RelayPreamble},
     local::Stream,
     relay,
 };
@@ -22,7 +23,7 @@ use crate::{
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) fn run(arguments: &StatusArguments) -> anyhow::Result<ExitCode> {
-    let Some(mut hub) = connect(&super::paths()?)? else {
+    let Some((mut hub, _)) = connect(&super::paths()?)? else {
         say(if arguments.json { r#"{"running":false}"# } else { "no hub is running" })?;
         return Ok(ExitCode::FAILURE);
     };
@@ -42,7 +43,17 @@ pub(super) fn run(arguments: &StatusArguments) -> anyhow::Result<ExitCode> {
 
 /// What the running hub tells of itself, without its streams; `None` if none runs.
 pub(super) fn overview(paths: &Paths) -> anyhow::Result<Option<Value>> {
-    connect(paths)?.map(|mut hub| overview_of(&mut hub)).transpose()
+    connect(paths)?.map(|(mut hub, _)| overview_of(&mut hub)).transpose()
+}
+
+/// Where the running hub is; `None` if none runs. A file that a killed hub has left names nobody, and its port may be
+/// somebody else's by now: the hub itself says who it is.
+pub(super) fn running(paths: &Paths) -> anyhow::Result<Option<RuntimeFile>> {
+    let Some((_, hub)) = connect(paths)? else {
+        return Ok(None);
+    };
+    // It has written the file before it could be connected to.
+    Ok(RuntimeFile::read(&paths.runtime_dir).filter(|file| file.pid == hub.pid))
 }
 
 /// The session that asks is left out.
@@ -54,13 +65,13 @@ fn overview_of(hub: &mut Stream) -> anyhow::Result<Value> {
     Ok(status)
 }
 
-fn connect(paths: &Paths) -> anyhow::Result<Option<Stream>> {
+fn connect(paths: &Paths) -> anyhow::Result<Option<(Stream, HubPreamble)>> {
     let preamble =
         RelayPreamble { version: env!("CARGO_PKG_VERSION").to_owned(), argv: Vec::new(), pid: process::id() };
     match relay::dial(&paths.runtime_dir, &preamble) {
-        Ok(hub) => {
+        Ok((hub, preamble)) => {
             hub.set_read_timeout(Some(ANSWER_TIMEOUT))?;
-            Ok(Some(hub))
+            Ok(Some((hub, preamble)))
         }
         Err(LinkError::Io(error))
             if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) =>

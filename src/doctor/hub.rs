@@ -1,6 +1,11 @@
 //! The hub that runs, or what one has left.
 
-use super::{Finding, system};
+use std::path::PathBuf;
+
+use super::{Finding, quoted, system};
+
+/// What happens then.
+const RESTART: &str = "browsers and workers start another hub when they need it";
 
 /// What was found of a hub.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +30,20 @@ pub enum HubState {
     Silent {
         /// What came of asking.
         problem: String,
+        /// Who holds the lock, where that can be told.
+        process: Option<HubProcess>,
     },
+}
+
+/// The process that holds the lock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HubProcess {
+    /// Its number.
+    pub pid: u32,
+    /// Its program's name, as the system shows it.
+    pub name: String,
+    /// It was stopped by a signal: Ctrl-Z in a terminal does that.
+    pub is_stopped: bool,
 }
 
 /// What is compared with it.
@@ -34,7 +52,9 @@ pub struct HubFacts {
     /// What was found.
     pub state: HubState,
     /// The runtime directory.
-    pub runtime_dir: String,
+    pub runtime_dir: PathBuf,
+    /// What is wrong with `hub.json`, in which the hub that answers tells workers where it is.
+    pub file_problem: Option<String>,
     /// This program's version.
     pub version: &'static str,
     /// The port that hubs are to have; 0 for any.
@@ -43,33 +63,48 @@ pub struct HubFacts {
 
 /// What there is to say of the hub.
 pub fn check_hub(facts: &HubFacts) -> Vec<Finding> {
-    let subject = &facts.runtime_dir;
+    let subject = facts.runtime_dir.display();
     match &facts.state {
         HubState::None { leftovers } if leftovers.is_empty() => {
             vec![Finding::ok("hub", subject, "no hub is running; browsers start one when they need it")]
         }
         HubState::None { leftovers } => {
             let problem = format!("no hub is running, and one that ended badly has left {}", leftovers.join(", "));
-            let advice = "the next hub replaces them; to be rid of them now, remove these files";
+            let files: Vec<String> = leftovers.iter().map(|name| quoted(&facts.runtime_dir.join(name))).collect();
+            let advice = format!("rm -f {}; or leave them: the next hub replaces them", files.join(" "));
             vec![Finding::warning("stale_runtime_files", subject, problem, advice)]
         }
-        HubState::Silent { problem } => {
-            let advice =
-                "framehost status says more; end the process that hub.json names, and browsers start another hub";
-            vec![Finding::error(
-                "hub_silent",
-                subject,
-                format!("a hub is running and does not answer: {problem}"),
-                advice,
-            )]
+        HubState::Silent { problem, process } => {
+            let (who, advice) = match process {
+                Some(HubProcess { pid, name, is_stopped: true }) => {
+                    let advice = format!("kill -CONT {pid}; or, to be rid of it, kill -9 {pid}");
+                    (format!(", as process {pid} ({name}) is stopped"), advice)
+                }
+                Some(HubProcess { pid, name, is_stopped: false }) => {
+                    let advice = format!(
+                        "kill {pid}; if it is still there 10 s later: kill -9 {pid}; {RESTART}; framehost logs may say why"
+                    );
+                    (format!(" (process {pid}, {name})"), advice)
+                }
+                None => {
+                    let lock = quoted(&facts.runtime_dir.join("hub.lock"));
+                    (String::new(), format!("end the process that holds {lock} (fuser names it); {RESTART}"))
+                }
+            };
+            let message = format!("a hub is running and does not answer{who}: {problem}");
+            vec![Finding::error("hub_silent", subject, message, advice)]
         }
         HubState::Answers { version, pid, port, sessions } => {
             let message = format!("framehost {version} is running as process {pid}, with {sessions} sessions");
-            let mut findings = vec![Finding::ok("hub", subject, message)];
+            let mut findings = vec![Finding::ok("hub", &subject, message)];
             if version != facts.version {
                 let problem = format!("the hub that runs is framehost {version}, this program is {}", facts.version);
-                let advice = format!("end process {pid} when nobody needs it; browsers then start the new one");
-                findings.push(Finding::warning("hub_version", subject, problem, advice));
+                let advice = format!("kill {pid}; when nobody needs it: browsers then start the new one");
+                findings.push(Finding::warning("hub_version", &subject, problem, advice));
+            }
+            if let Some(problem) = &facts.file_problem {
+                let problem = format!("hub.json {problem}: workers do not find the hub, or somebody else does");
+                findings.push(Finding::warning("hub_file", subject, problem, format!("kill {pid}; {RESTART}")));
             }
             if let Some(port) = port.filter(|port| facts.wanted_port != 0 && *port != facts.wanted_port) {
                 let wanted = facts.wanted_port;
@@ -93,9 +128,17 @@ pub(super) fn port_taken(port: u16, problem: &str) -> Finding {
 mod tests {
     use super::*;
 
+    fn facts(state: HubState) -> HubFacts {
+        HubFacts { state, runtime_dir: "/a run".into(), file_problem: None, version: "2", wanted_port: 50_052 }
+    }
+
     fn names(state: HubState) -> Vec<&'static str> {
-        let facts = HubFacts { state, runtime_dir: "/run".to_owned(), version: "2", wanted_port: 50_052 };
-        check_hub(&facts).iter().map(|finding| finding.check).collect()
+        check_hub(&facts(state)).iter().map(|finding| finding.check).collect()
+    }
+
+    fn silent(is_stopped: bool) -> HubState {
+        let process = HubProcess { pid: 7, name: "framehost".to_owned(), is_stopped };
+        HubState::Silent { problem: "-".to_owned(), process: Some(process) }
     }
 
     fn answers(version: &str, port: u16) -> HubState {
@@ -106,9 +149,21 @@ mod tests {
     fn each_state_of_a_hub_is_told_from_the_others() {
         assert_eq!(names(HubState::None { leftovers: Vec::new() }), ["hub"]);
         assert_eq!(names(HubState::None { leftovers: vec!["hub.sock".to_owned()] }), ["stale_runtime_files"]);
-        assert_eq!(names(HubState::Silent { problem: "-".to_owned() }), ["hub_silent"]);
+        assert_eq!(names(HubState::Silent { problem: "-".to_owned(), process: None }), ["hub_silent"]);
+        assert_eq!(names(silent(true)), ["hub_silent"]);
         assert_eq!(names(answers("2", 50_052)), ["hub"]);
         assert_eq!(names(answers("1", 50_052)), ["hub", "hub_version"]);
         assert_eq!(names(answers("2", 50_053)), ["hub", "port_taken"]);
+    }
+    #[test]
+    fn what_is_to_be_done_names_the_process_and_the_files() {
+        let advice = |state| check_hub(&facts(state)).pop().unwrap().advice;
+        assert!(advice(silent(true)).starts_with("kill -CONT 7; "));
+        assert!(advice(silent(false)).starts_with("kill 7; "));
+        assert!(advice(answers("1", 50_052)).starts_with("kill 7; "));
+        let leftovers = vec!["hub.json".to_owned(), "hub.sock".to_owned()];
+        assert!(advice(HubState::None { leftovers }).starts_with("rm -f '/a run/hub.json' '/a run/hub.sock'; "));
+        let told_wrong = HubFacts { file_problem: Some("is missing".to_owned()), ..facts(answers("2", 50_052)) };
+        assert_eq!(check_hub(&told_wrong).pop().unwrap().check, "hub_file");
     }
 }

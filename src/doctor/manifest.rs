@@ -3,124 +3,253 @@
 //! Source: chromium/chromium `native_messaging_host_manifest.cc`, `native_message_process_host.cc`; Firefox's
 //! `NativeManifests.sys.mjs`. Chromium says only "Specified native messaging host not found." to most of these.
 
-use std::{fs, path::Path};
+use std::{fs, io, path::Path};
 
 use serde_json::{Map, Value};
 
-use super::{Finding, system};
+use super::{
+    Finding, quoted,
+    system::{self, Access},
+};
 use crate::install::{
-    ExtensionId, Family, FirefoxId, Found, HostBinary, InstallError, Scope, Target, allow_list, host_name,
+    Allowed, ExtensionId, Family, FirefoxId, Found, HostBinary, InstallError, Scope, Target, allow_list, host_name,
 };
 
 /// Largest file that is taken for a manifest, in bytes (1 MiB: 15,000 extensions).
 const MAX_MANIFEST_BYTES: u64 = 1 << 20;
 
-/// What is right again after it.
-const REPAIR: &str = "framehost install, with the ids of your extensions, writes it anew";
+/// What stands for an extension's id where none is known.
+const SOME_ID: &str = "ID";
 
-/// Checks the manifests of `targets`, of both scopes. `program`: what this framehost would have browsers start.
-pub fn check_browsers(targets: &[Target], program: Option<&HostBinary>) -> Vec<Finding> {
-    let mut findings = Vec::new();
+/// What manifests are compared with.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// The program that runs this.
+    pub program: &'a Path,
+    /// What it would have browsers start.
+    pub host: Option<&'a HostBinary>,
+    /// Extensions that are to be able to start it.
+    pub extensions: &'a Allowed,
+}
+
+/// Checks the manifests of `targets`, of both scopes.
+pub fn check_browsers(targets: &[Target], wanted: Wanted<'_>) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = Vec::new();
     let is_there = |target: &&Target| *target.found() != Found::Absent;
+    let known = known_extensions(targets);
     for target in targets.iter().filter(is_there) {
-        let path = &target.place().manifest;
-        let before = findings.len();
-        check_file(target, program, &mut findings);
-        if findings.len() == before {
-            let message = format!("{} can start framehost", target.browser_names());
-            findings.push(Finding::ok("manifest", path.display(), message));
+        let mut found = Vec::new();
+        check_file(target, wanted, &known, &mut found);
+        if found.is_empty() {
+            let message = format!("{} can start framehost{}", target.browser_names(), for_whom(target));
+            found.push(Finding::ok("manifest", target.place().manifest.display(), message));
         }
+        // A folder that may not be looked into keeps the manifests of all browsers below it out of sight, once.
+        found.retain(|finding| !findings.contains(finding));
+        findings.extend(found);
     }
-    if !targets.iter().any(|target| is_there(&target)) {
-        let advice = "framehost install --extension-id ID (Chromium's), --firefox-id ID (Firefox's)";
-        findings.push(Finding::error("not_installed", "browsers", "no browser knows of framehost", advice));
-        return findings;
+    for target in targets.iter().filter(|target| target.is_custom() && *target.found() == Found::Absent) {
+        let place = &target.place().data;
+        let problem = if place.is_dir() { "its browser does not know of framehost" } else { "there is no such folder" };
+        let advice = install_command(target, wanted, &known);
+        findings.push(Finding::error("browser_without_manifest", place.display(), problem, advice));
+    }
+    if findings.is_empty() {
+        let advice = "framehost install --extension-id ID; for Firefox: framehost install --firefox-id ID; \
+                      chrome://extensions and about:debugging show the ids";
+        return vec![Finding::error("not_installed", "browsers", "no browser knows of framehost", advice)];
     }
     for target in targets.iter().filter(|target| target.is_started() && *target.found() == Found::Absent) {
-        let names = target.browser_names();
         // The machine's manifest does for everybody.
         let has_another = targets.iter().filter(is_there).any(|other| other.shares_reader(target));
-        if !has_another && !target.is_optional() {
-            let advice = match target.place().family {
-                Family::Chromium => "framehost install --extension-id ID, if its extensions are to use it",
-                Family::Firefox => "framehost install --firefox-id ID, if its extensions are to use it",
-            };
-            findings.push(Finding::warning("browser_without_manifest", names, "it does not know of framehost", advice));
+        if !has_another && !target.is_optional() && !target.is_custom() {
+            let advice = format!("{}; if its extensions are to use it", install_command(target, wanted, &known));
+            let (names, problem) = (target.browser_names(), "it does not know of framehost");
+            findings.push(Finding::warning("browser_without_manifest", names, problem, advice));
         }
     }
     findings
 }
 
-fn check_file(target: &Target, program: Option<&HostBinary>, findings: &mut Vec<Finding>) {
+/// The extensions that any manifest names: those of a browser whose manifest names none are likely to be the same.
+fn known_extensions(targets: &[Target]) -> Allowed {
+    let mut known = Allowed::default();
+    for target in targets {
+        if let Found::Ours(manifest, _) = target.found() {
+            known.chromium.extend_from_slice(&manifest.allowed().chromium);
+            known.firefox.extend_from_slice(&manifest.allowed().firefox);
+        }
+    }
+    known
+}
+
+/// The command that writes the manifest of `target` anew, for the extensions that it names and those that are wanted; if
+/// there are none, for those that are `known`.
+fn install_command(target: &Target, wanted: Wanted<'_>, known: &Allowed) -> String {
+    let place = target.place();
+    let mut command = match place.scope {
+        Scope::User => "framehost install".to_owned(),
+        // It need not be where sudo looks for programs.
+        Scope::System => format!("sudo {} install --scope system", quoted(wanted.program)),
+    };
+    command.push_str(&options_for_extensions(place.family, target.found(), wanted.extensions, known));
+    match target.first_reader() {
+        _ if target.is_custom() => command.push_str(&format!(" --user-data-dir {}", quoted(&place.data))),
+        Some(browser) if place.scope == Scope::System || !target.is_started() => {
+            command.push_str(&format!(" --browser {}", browser.id()));
+        }
+        Some(_) | None => {}
+    }
+    command
+}
+
+/// `--extension-id …` for those that `found` names and those that are `wanted`; if there are none, for those that are
+/// `known`.
+pub(super) fn options_for_extensions(family: Family, found: &Found, wanted: &Allowed, known: &Allowed) -> String {
+    let option = match family {
+        Family::Chromium => "--extension-id",
+        Family::Firefox => "--firefox-id",
+    };
+    let mut names = match found {
+        Found::Ours(manifest, _) => manifest.allowed().names(family),
+        Found::Absent | Found::Other { .. } => Vec::new(),
+    };
+    let mut add = |more: &Allowed| {
+        for name in more.names(family) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names.is_empty()
+    };
+    if add(wanted) && add(known) {
+        names.push(SOME_ID.to_owned());
+    }
+    names.iter().map(|name| format!(" {option} {}", quoted(Path::new(name)))).collect()
+}
+
+/// ` for ID, ID`: whoever looks for one that is not among them sees it.
+fn for_whom(target: &Target) -> String {
+    match target.found() {
+        Found::Ours(manifest, _) => format!(" for {}", manifest.allowed().names(target.place().family).join(", ")),
+        Found::Absent | Found::Other { .. } => String::new(),
+    }
+}
+
+fn check_file(target: &Target, wanted: Wanted<'_>, known: &Allowed, findings: &mut Vec<Finding>) {
     let (place, path) = (target.place(), target.place().manifest.as_path());
     let subject = path.display();
-    let error =
-        |check, message: &dyn ToString, advice: &str| Finding::error(check, &subject, message.to_string(), advice);
+    let repair = install_command(target, wanted, known);
+    let error = |check, message: String| Finding::error(check, &subject, message, &repair);
     let text = match read(path) {
         Ok(text) => text,
-        Err(problem) => return findings.push(error("manifest_unreadable", &problem, REPAIR)),
+        Err(Unreadable::Denied) => return findings.push(denied(path, place.scope)),
+        Err(Unreadable::Other(problem)) => return findings.push(error("manifest_unreadable", problem)),
     };
-    check_permissions(path, place.scope, findings);
+    check_permissions(path, place.scope, &repair, findings);
     let value: Value = match serde_json::from_str(text.strip_prefix('\u{feff}').unwrap_or(&text)) {
         Ok(value) => value,
-        Err(problem) => return findings.push(error("manifest_json", &format!("it is not JSON: {problem}"), REPAIR)),
+        Err(problem) => return findings.push(error("manifest_json", format!("it is not JSON: {problem}"))),
     };
-    let empty = Map::new();
-    let members = value.as_object().unwrap_or(&empty);
+    let Some(members) = value.as_object() else {
+        return findings.push(error("manifest_json", "it is JSON, but not an object: {…}".to_owned()));
+    };
     let word = |name: &str| members.get(name).and_then(Value::as_str).unwrap_or_default();
     if word("name") != host_name() {
         let problem = format!("its name is {:?}, and has to be {:?}, as the file's", word("name"), host_name());
-        findings.push(error("manifest_name", &problem, REPAIR));
+        findings.push(error("manifest_name", problem));
     }
     if word("description").is_empty() {
-        findings.push(error("manifest_description", &"it has no description, and browsers ask for one", REPAIR));
+        let problem = "it has no description, and browsers ask for one".to_owned();
+        findings.push(error("manifest_description", problem));
     }
     if word("type") != "stdio" {
         let problem = format!("its type is {:?}, and has to be \"stdio\"", word("type"));
-        findings.push(error("manifest_type", &problem, REPAIR));
+        findings.push(error("manifest_type", problem));
     }
-    check_allowed(target, members, findings);
-    check_program(path, Path::new(word("path")), program, findings);
+    check_allowed(target, members, wanted, &repair, findings);
+    check_program(path, Path::new(word("path")), wanted, &repair, findings);
 }
 
-fn read(path: &Path) -> Result<String, String> {
-    let metadata = fs::metadata(path).map_err(|error| format!("it cannot be read: {error}"))?;
+/// Why a manifest cannot be read.
+enum Unreadable {
+    /// This user may not.
+    Denied,
+    /// The end of a sentence about it.
+    Other(String),
+}
+
+impl From<io::Error> for Unreadable {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::PermissionDenied => Self::Denied,
+            _ => Self::Other(format!("it cannot be read: {error}")),
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<String, Unreadable> {
+    let metadata = fs::metadata(path)?;
     if !metadata.is_file() {
-        return Err("it is not a file".to_owned());
+        return Err(Unreadable::Other("it is not a file".to_owned()));
     }
     if metadata.len() > MAX_MANIFEST_BYTES {
-        return Err(format!("it has {} bytes", metadata.len()));
+        return Err(Unreadable::Other(format!("it has {} bytes", metadata.len())));
     }
-    fs::read_to_string(path).map_err(|error| format!("it cannot be read: {error}"))
+    Ok(fs::read_to_string(path)?)
 }
 
-fn check_permissions(path: &Path, scope: Scope, findings: &mut Vec<Finding>) {
-    let Some(mode) = mode(path) else {
+/// What on the way to `manifest` is closed: the outermost folder, or the file itself.
+fn denied(manifest: &Path, scope: Scope) -> Finding {
+    let mut folders: Vec<&Path> = manifest.ancestors().skip(1).collect();
+    folders.reverse();
+    let is_closed = |folder: &&Path| system::may(folder, Access::Enter).is_err();
+    let closed = folders.into_iter().find(is_closed).unwrap_or(manifest);
+    let what = if closed == manifest { "it cannot be read" } else { "no manifest below it can be read" };
+    let owner = system::other_owner(closed);
+    let advice = match (scope, &owner) {
+        (Scope::System, _) => system::chmod_as_root("a+rX", closed),
+        (Scope::User, Some(_)) => system::take_over(closed),
+        (Scope::User, None) => system::chmod("u+rwX", closed),
+    };
+    let owner = owner.map_or_else(String::new, |owner| format!(": {owner}"));
+    Finding::error("manifest_unreadable", closed.display(), format!("{what}{owner}"), advice)
+}
+
+fn check_permissions(path: &Path, scope: Scope, repair: &str, findings: &mut Vec<Finding>) {
+    let Ok(metadata) = fs::metadata(path) else {
         return;
     };
-    let mut wrong = |problem: &str| {
-        let (message, advice) = (format!("{problem} (mode {mode:03o})"), format!("chmod 644 '{}'", path.display()));
+    for (message, advice) in system::wrong_manifest(path, &metadata, scope == Scope::System, repair) {
         findings.push(Finding::error("manifest_permissions", path.display(), message, advice));
-    };
-    if mode & 0o002 != 0 {
-        wrong("everybody on this machine could let it start something else");
-    } else if scope == Scope::System && mode & 0o004 == 0 {
-        wrong("it is for everybody on this machine, who cannot read it");
+    }
+    // What another user's folder holds, `framehost install` and `uninstall` cannot change: that of a sudo, as a rule.
+    if let (Scope::User, Some(folder)) = (scope, path.parent())
+        && system::may(folder, Access::Write).is_err()
+    {
+        let (why, advice) = match system::other_owner(folder) {
+            Some(owner) => (owner, system::take_over(folder)),
+            None => ("it may not be written to".to_owned(), system::chmod("u+rwx", folder)),
+        };
+        let problem = format!("{why}, so framehost install and uninstall can change nothing in it");
+        findings.push(Finding::warning("manifest_folder_unwritable", folder.display(), problem, advice));
     }
 }
 
-/// The permission bits, where the system has some.
-fn mode(path: &Path) -> Option<u32> {
-    fs::metadata(path).ok().as_ref().and_then(system::mode)
-}
-
-fn check_allowed(target: &Target, members: &Map<String, Value>, findings: &mut Vec<Finding>) {
-    let family = target.place().family;
-    let (list, subject) = (allow_list(family), target.place().manifest.display());
+fn check_allowed(
+    target: &Target,
+    members: &Map<String, Value>,
+    wanted: Wanted<'_>,
+    repair: &str,
+    findings: &mut Vec<Finding>,
+) {
+    let (family, subject) = (target.place().family, target.place().manifest.display());
+    let list = allow_list(family);
+    let mut error = |check, problem: String| findings.push(Finding::error(check, &subject, problem, repair));
     let entries = members.get(list).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     if entries.is_empty() {
         let problem = format!("its {list} names no extension, so {} starts it for none", target.browser_names());
-        findings.push(Finding::error("no_extension_allowed", &subject, problem, REPAIR));
+        error("no_extension_allowed", problem);
     }
     for entry in entries {
         let text = entry.as_str().unwrap_or_default();
@@ -130,42 +259,62 @@ fn check_allowed(target: &Target, members: &Map<String, Value>, findings: &mut V
         };
         if !is_right {
             let problem = format!("{entry} in its {list} makes the browser refuse all of it; it has to be {shape}");
-            findings.push(Finding::error("extension_refused", &subject, problem, REPAIR));
+            error("extension_refused", problem);
         }
+    }
+    let named = match target.found() {
+        Found::Ours(manifest, _) => manifest.allowed().names(family),
+        Found::Absent | Found::Other { .. } => Vec::new(),
+    };
+    for id in wanted.extensions.names(family).iter().filter(|id| !named.contains(id)) {
+        error(
+            "extension_not_allowed",
+            format!("{id} is not in its {list}, so {} starts it for others only", target.browser_names()),
+        );
     }
 }
 
 /// The program that `manifest` names.
-fn check_program(manifest: &Path, path: &Path, program: Option<&HostBinary>, findings: &mut Vec<Finding>) {
-    let error = |check, message: String, advice: &str| Finding::error(check, manifest.display(), message, advice);
-    match HostBinary::check(path) {
-        Ok(_) => {}
-        Err(problem) => {
-            let (check, advice) = match &problem {
-                InstallError::BinaryRelative { .. } => ("host_path_relative", REPAIR),
-                InstallError::BinaryMissing { .. } => {
-                    ("host_missing", "install framehost again, or framehost uninstall")
-                }
-                InstallError::BinaryNotAFile { .. } => ("host_not_a_file", REPAIR),
-                InstallError::BinaryNotExecutable { .. } => ("host_not_executable", system::REPAIR_PROGRAM),
-                _ => ("host_unreadable", "see that you may look into the folders on the way to it"),
-            };
-            findings.push(error(check, problem.to_string(), advice));
-            return;
-        }
+fn check_program(manifest: &Path, path: &Path, wanted: Wanted<'_>, repair: &str, findings: &mut Vec<Finding>) {
+    let mut error = |check, message: String, advice: &str| {
+        findings.push(Finding::error(check, manifest.display(), message, advice));
+    };
+    if let Err(problem) = HostBinary::check(path) {
+        let (check, advice) = match &problem {
+            InstallError::BinaryRelative { .. } => ("host_path_relative", repair.to_owned()),
+            InstallError::BinaryMissing { .. } => {
+                ("host_missing", format!("{repair}; or framehost uninstall, if no browser is to know of it any more"))
+            }
+            InstallError::BinaryNotAFile { .. } => ("host_not_a_file", repair.to_owned()),
+            InstallError::BinaryNotExecutable { .. } => ("host_not_executable", executable(path)),
+            _ => ("host_unreadable", format!("{repair}; or see that you may look into the folders on the way to it")),
+        };
+        return error(check, problem.to_string(), &advice);
     }
-    if mode(path).is_some_and(|mode| mode & 0o002 != 0) {
+    if system::is_open_to_all(path) {
         let problem = format!("everybody on this machine could replace the program: {}", path.display());
-        findings.push(error("host_permissions", problem, system::REPAIR_PROGRAM));
+        error("host_permissions", problem, &executable(path));
+    }
+    // The relay does nothing by itself: it starts the hub from beside it, where it really is.
+    if let Some(hub) = HostBinary::hub_of(path)
+        && let Err(problem) = HostBinary::check(&hub)
+    {
+        let advice = match &problem {
+            InstallError::BinaryNotExecutable { .. } => executable(&hub),
+            _ => format!("{repair}; or run installer/install.sh, or install the package, once more"),
+        };
+        let message = format!("{} starts a hub from beside it, and {problem}", path.display());
+        return error("hub_program_missing", message, &advice);
     }
     let same = |one: &Path, other: &Path| fs::canonicalize(one).ok() == fs::canonicalize(other).ok();
-    if let Some(own) = program.filter(|own| !same(own.path(), path)) {
+    if let Some(own) = wanted.host.filter(|own| !same(own.path(), path)) {
         let problem = format!("it starts {}, and this framehost has {}", path.display(), own.path().display());
-        findings.push(Finding::warning(
-            "other_program",
-            manifest.display(),
-            problem,
-            "framehost install, if this one is meant",
-        ));
+        let advice = format!("{repair}; if this one is meant");
+        findings.push(Finding::warning("other_program", manifest.display(), problem, advice));
     }
+}
+
+/// The command that lets everybody start the program, and its owner alone replace it.
+pub(super) fn executable(path: &Path) -> String {
+    if system::other_owner(path).is_some() { system::chmod_as_root("755", path) } else { system::chmod("755", path) }
 }

@@ -4,9 +4,12 @@
 //!
 //! Invariants:
 //! - Every finding has a name that stays the same ([`Finding::check`]), and one that is not [`Level::Ok`] ends with what to
-//!   do.
+//!   do. Where a command does it, the advice begins with that command, whole and quoted, up to the first `; `: people copy
+//!   it, and tests run it.
 //! - Nothing is changed: no file is written, no hub is started.
 
+mod configuration;
+mod crash;
 mod hub;
 mod machine;
 mod manifest;
@@ -16,12 +19,17 @@ mod sandbox;
 #[cfg_attr(windows, path = "system/windows.rs")]
 mod system;
 
+use std::path::Path;
+
 use serde::Serialize;
 
+pub(crate) use self::system::{process_of_lock, shown_to_others};
 pub use self::{
-    hub::{HubFacts, HubState, check_hub},
-    machine::{check_cache, check_config, check_devices, check_port, check_relay, check_runtime_dir},
-    manifest::check_browsers,
+    configuration::{check_config, check_environment},
+    crash::check_crashes,
+    hub::{HubFacts, HubProcess, HubState, check_hub},
+    machine::{check_cache, check_devices, check_port, check_relay, check_runtime_dir},
+    manifest::{Wanted, check_browsers},
     policy::check_policies,
     sandbox::check_sandboxes,
 };
@@ -86,5 +94,32 @@ impl Finding {
         advice: impl ToString,
     ) -> Self {
         Self { level: Level::Error, advice: advice.to_string(), ..Self::ok(check, subject, message) }
+    }
+}
+
+/// `path` as one word of a shell.
+pub(crate) fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-+@%:,".contains(letter);
+    if !text.is_empty() && text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_one_word_of_a_shell() {
+        assert_eq!(quoted(Path::new("/usr/bin/framehost-relay")), "/usr/bin/framehost-relay");
+        for (path, word) in [
+            ("/home/a b", "'/home/a b'"),
+            ("/home/o'hara", r"'/home/o'\''hara'"),
+            ("/home/$HOME/`x`", "'/home/$HOME/`x`'"),
+            ("/home/\u{fc}", "'/home/\u{fc}'"),
+            ("~/x", "'~/x'"),
+            ("", "''"),
+        ] {
+            assert_eq!(quoted(Path::new(path)), word);
+        }
     }
 }

@@ -127,12 +127,13 @@ impl Child {
         self.output.read(into, timeout).map_err(|error| self.failed(&error.to_string()))
     }
 
-    /// Waits for the end of a program that has closed its output, and ends what it has left behind.
+    /// Waits for the end of a program that has closed its output, and ends what it has left behind. Answers with its last
+    /// words: also one that ends well may have complained.
     ///
     /// # Errors
     ///
     /// [`FfmpegError::Failed`] with its last words, [`FfmpegError::Hangs`].
-    pub fn finish(mut self) -> Result<(), FfmpegError> {
+    pub fn finish(mut self) -> Result<String, FfmpegError> {
         let due = Instant::now() + EXIT_TIMEOUT;
         loop {
             match pipes::has_ended(&mut self.process.child) {
@@ -147,7 +148,7 @@ impl Child {
         let ended = self.process.end();
         self.hear_out();
         match ended {
-            Ok(status) if status.success() => Ok(()),
+            Ok(status) if status.success() => Ok(self.words()),
             Ok(status) => Err(self.failed(&status.to_string())),
             Err(error) => Err(self.failed(&error.to_string())),
         }
@@ -164,10 +165,15 @@ impl Child {
         FfmpegError::Hangs { program: self.process.name.clone(), waited_ms }
     }
 
+    /// What it has said on its standard error.
+    fn words(&self) -> String {
+        let words = self.words.lock().unwrap_or_else(PoisonError::into_inner);
+        words.iter().map(String::as_str).collect::<Vec<_>>().join("; ")
+    }
+
     /// It has failed, by its own last words, too.
     pub(super) fn failed(&self, problem: &str) -> FfmpegError {
-        let words = self.words.lock().unwrap_or_else(PoisonError::into_inner);
-        let words = words.iter().map(String::as_str).collect::<Vec<_>>().join("; ");
+        let words = self.words();
         let problem = if words.is_empty() { problem.to_owned() } else { format!("{problem}: {words}") };
         FfmpegError::Failed { program: self.process.name.clone(), problem }
     }

@@ -161,7 +161,7 @@ impl Pictures {
     ///
     /// As [`Child::finish`].
     pub fn finish(self) -> Result<(), FfmpegError> {
-        self.child.finish()
+        self.child.finish().map(drop)
     }
 
     fn begin(&self, shown: Shown, len: usize, pool: &Pool) -> Result<Partial, FfmpegError> {

@@ -117,9 +117,11 @@ pub async fn serve(listener: TcpListener, service: Service) {
     let connections = TaskTracker::new();
     let stop = service.shutdown.clone();
     let accepting = async {
+        let mut fails = false;
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => {
+                    fails = false;
                     let service = service.clone();
                     // Here, not in the task: the peer may be gone by then.
                     let peer = Peer::of(&stream);
@@ -135,7 +137,10 @@ pub async fn serve(listener: TcpListener, service: Service) {
                     });
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "cannot take a connection");
+                    // Once: it is tried ten times a second, for as long as it takes.
+                    if !std::mem::replace(&mut fails, true) {
+                        tracing::warn!(%error, "cannot take a connection, and tries again");
+                    }
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }

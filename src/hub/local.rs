@@ -2,6 +2,7 @@
 
 use std::{io, path::Path, sync::Arc, time::Duration};
 
+use semver::Version;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     sync::mpsc,
@@ -10,7 +11,7 @@ use tokio::{
 
 use super::{Hub, own_files::Identity};
 use crate::{
-    link::{self, HubPreamble, LinkError, PREAMBLE_HEADER_BYTES, RelayPreamble},
+    link::{self, HubPreamble, LINK_VERSION, LinkError, PREAMBLE_HEADER_BYTES, RelayPreamble},
     local::{self, Connection, Listener, Writer},
     session::{self, Caller, OUTBOUND_MESSAGES},
 };
@@ -34,7 +35,8 @@ pub(super) fn bind(socket: &Path) -> io::Result<(Listener, Identity)> {
 /// Serves one connection to its end.
 pub(super) async fn serve(hub: Arc<Hub>, stream: Connection) {
     if let Err(error) = converse(hub, stream).await {
-        tracing::info!(%error, "a relay's connection ended early");
+        // Clients look who is there, too, and say nothing.
+        tracing::debug!(%error, "a relay's connection ended early");
     }
 }
 
@@ -46,8 +48,15 @@ async fn converse(hub: Arc<Hub>, mut stream: Connection) -> Result<(), LinkError
     let stop = hub.shutdown().clone();
     let relay = tokio::select! {
         () = stop.cancelled() => return Ok(()),
-        relay = exchange_preambles(&mut stream) => relay?,
+        relay = exchange_preambles(&mut stream) => relay.inspect_err(|error| {
+            if let LinkError::Version { theirs } = error && *theirs > LINK_VERSION {
+                hub.give_way("of a newer link version");
+            }
+        })?,
     };
+    if is_newer(&relay.version) {
+        hub.give_way(&relay.version);
+    }
     tracing::debug!(version = relay.version, pid = relay.pid, "a relay connected");
 
     let (reader, writer) = stream.into_split();
@@ -69,6 +78,12 @@ async fn converse(hub: Arc<Hub>, mut stream: Connection) -> Result<(), LinkError
         .await
         .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the relay did not read its farewell"))??;
     Ok(())
+}
+
+/// Is this version of framehost newer than the one that runs? What is no version is not.
+fn is_newer(version: &str) -> bool {
+    let own = Version::parse(env!("CARGO_PKG_VERSION"));
+    matches!((Version::parse(version), own), (Ok(theirs), Ok(own)) if theirs > own)
 }
 
 async fn exchange_preambles(stream: &mut Connection) -> Result<RelayPreamble, LinkError> {

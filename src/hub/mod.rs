@@ -12,6 +12,7 @@
 mod identity;
 mod local;
 pub mod lock;
+pub mod memory;
 mod own_files;
 mod ports;
 mod run;

@@ -82,6 +82,10 @@ pub async fn run(
 ) -> Result<(), HubError> {
     let hub = Hub::new(models, std::mem::take(&mut options.settings))?;
     let socket = options.runtime_dir.join(SOCKET_FILE);
+    if let Some(RuntimeFile { pid, version, .. }) = RuntimeFile::read(&options.runtime_dir) {
+        // Whoever leaves takes its file along, and the lock is ours.
+        tracing::warn!(pid, version, "the hub before this one did not leave by itself: it was killed, or it crashed");
+    }
     let bind = || local::bind(&socket).map_err(|source| HubError::Socket { source, path: socket.clone() });
     let tasks = TaskTracker::new();
 
@@ -107,7 +111,10 @@ pub async fn run(
     let ended = loop {
         let idle = async {
             match options.idle_exit {
-                Some(quiet) => hub.activity().idle_for(quiet).await,
+                Some(quiet) => tokio::select! {
+                    () = hub.activity().idle_for(quiet) => {}
+                    () = superseded(&hub) => {}
+                },
                 None => std::future::pending().await,
             }
         };
@@ -147,6 +154,12 @@ pub async fn run(
     leave(&hub, &tasks, &options).await;
     drop(lock);
     ended
+}
+
+/// Waits until a newer framehost has come and this hub has nothing to do: at once, as its relays try again and again.
+async fn superseded(hub: &Hub) {
+    hub.superseded().cancelled().await;
+    hub.activity().idle_for(Duration::ZERO).await;
 }
 
 /// Puts the runtime file away and ends what is served.
@@ -193,11 +206,18 @@ fn serve_port(hub: &Arc<Hub>, tasks: &TaskTracker, options: &HubOptions, listene
 
 /// Takes relays for ever.
 async fn accept_relays(hub: &Arc<Hub>, tasks: &TaskTracker, listener: &mut Listener) {
+    let mut fails = false;
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => serve_relay(hub, tasks, stream),
+            Ok((stream, _)) => {
+                fails = false;
+                serve_relay(hub, tasks, stream);
+            }
             Err(error) => {
-                tracing::warn!(%error, "cannot take a relay");
+                // Once: it is tried ten times a second, for as long as it takes.
+                if !std::mem::replace(&mut fails, true) {
+                    tracing::warn!(%error, "cannot take a relay, and tries again");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }

@@ -55,6 +55,7 @@ pub struct Hub {
     sessions: Mutex<Sessions>,
     embedded: bool,
     started: Instant,
+    superseded: CancellationToken,
     shutdown: CancellationToken,
 }
 
@@ -113,6 +114,7 @@ impl Hub {
             sessions: Mutex::default(),
             embedded: settings.embedded,
             started: Instant::now(),
+            superseded: CancellationToken::new(),
             shutdown: CancellationToken::new(),
         }))
     }
@@ -150,6 +152,19 @@ impl Hub {
     /// Places for connections on the loopback port.
     pub const fn places(&self) -> &Places {
         &self.places
+    }
+
+    /// Cancelled when a newer framehost has come, for which this hub leaves as soon as it is idle.
+    pub const fn superseded(&self) -> &CancellationToken {
+        &self.superseded
+    }
+
+    /// Notes that a newer framehost has come. `version`: which, for the log.
+    pub fn give_way(&self, version: &str) {
+        if !self.superseded.is_cancelled() {
+            tracing::info!(version, "a newer framehost is there: leaving to it when idle");
+            self.superseded.cancel();
+        }
     }
 
     /// Ends everything when it is cancelled.

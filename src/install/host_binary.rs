@@ -10,6 +10,9 @@ use super::{InstallError, Step, permissions};
 /// The small program that does nothing but what browsers start it for.
 const RELAY_NAME: &str = "framehost-relay";
 
+/// The program that it starts hubs from, beside it.
+const HUB_NAME: &str = "framehost";
+
 /// A program that a browser can start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostBinary(PathBuf);
@@ -57,6 +60,13 @@ impl HostBinary {
         program.with_file_name(format!("{RELAY_NAME}{}", env::consts::EXE_SUFFIX))
     }
 
+    /// Where `relay` looks for the program that hubs are started from: beside it, behind links. `None` if it is no relay.
+    pub fn hub_of(relay: &Path) -> Option<PathBuf> {
+        let real = fs::canonicalize(relay).ok()?;
+        let is_relay = real.file_name() == Self::relay_of(&real).file_name();
+        is_relay.then(|| real.with_file_name(format!("{HUB_NAME}{}", env::consts::EXE_SUFFIX)))
+    }
+
     /// A program that will be there when a package is unpacked.
     ///
     /// # Errors
@@ -96,8 +106,12 @@ mod tests {
         };
         let program = put("framehost");
         assert_eq!(HostBinary::beside(&program).unwrap().path(), program);
+        assert_eq!(HostBinary::hub_of(&program), None);
         let relay = put(RELAY_NAME);
         assert_eq!(HostBinary::beside(&program).unwrap().path(), relay);
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&relay, &link).unwrap();
+        assert_eq!(HostBinary::hub_of(&link), Some(fs::canonicalize(&program).unwrap()));
         fs::set_permissions(&relay, fs::Permissions::from_mode(0o644)).unwrap();
         assert!(HostBinary::beside(&program).unwrap_err().to_string().contains("not executable"));
     }

@@ -24,7 +24,7 @@
 
 use std::path::PathBuf;
 
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, is_lack};
 
 mod action;
 mod disk;
@@ -49,7 +49,7 @@ pub use firefox_id::{FirefoxId, MAX_FIREFOX_ID};
 pub use host_binary::HostBinary;
 pub use manifest::{Allowed, HostManifest, allow_list, host_name};
 pub use places::{BrowserPlace, Hive, InstallDirs, Place, RegistryKey, Scope, System, View, places};
-pub use plan::{Plan, plan_install, plan_uninstall};
+pub use plan::{Plan, plan_install, plan_uninstall, plan_uninstall_own};
 pub use sandboxed::{Sandbox, Sandboxed, sandboxed};
 pub use survey::{Selection, survey};
 pub use table::{Browser, Family, browsers};
@@ -151,6 +151,17 @@ pub enum InstallError {
     #[error("{browser} reads manifests in one place, whatever its profile: leave --user-data-dir out")]
     UserDataDirOfFirefox { browser: String },
 
+    /// A folder cannot be made there.
+    #[error("a user data directory is a folder, and {} is none", path.display())]
+    UserDataDirNotAFolder { path: PathBuf },
+
+    /// A shell makes a home of it at the beginning of a word only.
+    #[error(
+        "the shell has left the ~ of --user-data-dir={} as it is, as no word begins with it: write \"$HOME/…\"",
+        path.display()
+    )]
+    UserDataDirTilde { path: PathBuf },
+
     /// The browser refuses relative paths.
     #[error("the path of the host program must be absolute, got {}", path.display())]
     BinaryRelative { path: PathBuf },
@@ -195,16 +206,19 @@ impl InstallError {
             | Self::UserDataDirOnWindows
             | Self::UserDataDirOfFirefox { .. }
             | Self::UserDataDirOfSeveral { .. }
+            | Self::UserDataDirTilde { .. }
             | Self::BinaryRelative { .. }
             | Self::PathNotUtf8 { .. } => ErrorKind::InvalidArgument,
             Self::BinaryMissing { .. } => ErrorKind::NotFound,
-            Self::BinaryNotAFile { .. } | Self::BinaryNotExecutable { .. } => ErrorKind::FailedPrecondition,
+            Self::BinaryNotAFile { .. } | Self::BinaryNotExecutable { .. } | Self::UserDataDirNotAFolder { .. } => {
+                ErrorKind::FailedPrecondition
+            }
             Self::Io { source, .. } | Self::Registry { source, .. } => match source.kind() {
                 std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
                     ErrorKind::PermissionDenied
                 }
                 std::io::ErrorKind::NotFound => ErrorKind::NotFound,
-                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => ErrorKind::ResourceExhausted,
+                _ if is_lack(source) => ErrorKind::ResourceExhausted,
                 _ => ErrorKind::Internal,
             },
         }

@@ -3,7 +3,7 @@
 //! Belongs here: which places are meant, what becomes of what stands there.
 //! Does not belong here: finding out what stands there (`survey`), doing it (`disk`).
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, path::Path};
 
 use super::{Action, Allowed, Family, Found, HostBinary, HostManifest, InstallError, Scope, Target};
 
@@ -63,11 +63,23 @@ pub fn plan_install(targets: &[Target], allowed: &Allowed, binary: &HostBinary) 
 /// Removes the manifest from every target that was named; if none was, from every row of the table. A place that another
 /// browser on this machine reads, too, stays unless that one is named as well.
 pub fn plan_uninstall(targets: &[Target]) -> Plan {
+    plan_uninstall_own(targets, |_| true)
+}
+
+/// As [`plan_uninstall`], but for manifests whose program `is_own` does not take for its own: they stay.
+pub fn plan_uninstall_own(targets: &[Target], is_own: impl Fn(&Path) -> bool) -> Plan {
     let is_any_named = targets.iter().any(Target::is_named);
     let (chosen, others): (Vec<&Target>, Vec<&Target>) =
         targets.iter().partition(|target| target.is_named() || !is_any_named);
     let mut plan = Plan::default();
     for target in chosen {
+        if let Found::Ours(manifest, _) = &target.found
+            && !is_own(Path::new(manifest.path()))
+        {
+            let reason = format!("it starts another framehost: {}", manifest.path());
+            plan.add(Action::Keep { path: target.place.manifest.clone(), reason });
+            continue;
+        }
         match target.remaining_reader().filter(|_| is_any_named && target.found != Found::Absent) {
             Some(browser) => {
                 let (name, id) = (browser.name(), browser.id());
@@ -182,7 +194,20 @@ impl Plan {
     ///
     /// [`InstallError::Io`], [`InstallError::Registry`].
     pub fn execute(&self) -> Result<(), InstallError> {
-        self.actions.iter().try_for_each(super::disk::execute)
+        self.execute_telling(|_| {})
+    }
+
+    /// As [`Self::execute`], and tells of each action when it is done.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn execute_telling(&self, mut done: impl FnMut(&Action)) -> Result<(), InstallError> {
+        self.actions.iter().try_for_each(|action| {
+            super::disk::execute(action)?;
+            done(action);
+            Ok(())
+        })
     }
 
     /// What several targets need is done once.
@@ -211,8 +236,6 @@ impl Plan {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::{super::*, *};
 
     const BINARY: &str = "/opt/frame host/framehost";

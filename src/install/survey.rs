@@ -46,11 +46,17 @@ pub fn survey(selection: &Selection, dirs: &InstallDirs) -> Result<Vec<Target>, 
     let named: &[String] = if is_usual_place { &selection.browsers } else { &[] };
     let mut targets = targets(named, system, selection.scope, dirs)?;
     for dir in &selection.user_data_dirs {
+        if dir.starts_with("~") {
+            return Err(InstallError::UserDataDirTilde { path: dir.clone() });
+        }
         let absolute = std::path::absolute(dir).map_err(|source| InstallError::Io {
             step: Step::Resolve,
             path: dir.clone(),
             source,
         })?;
+        if let Some(path) = absolute.ancestors().find(|path| fs::metadata(path).is_ok_and(|found| !found.is_dir())) {
+            return Err(InstallError::UserDataDirNotAFolder { path: path.to_owned() });
+        }
         let place = custom(&absolute, system);
         match targets.iter_mut().find(|target| target.place.is_same(&place)) {
             Some(target) => target.is_custom = true,

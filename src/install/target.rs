@@ -126,6 +126,16 @@ impl Target {
         self.readers.iter().any(|reader| reader.is_started)
     }
 
+    /// Whether it was named by its folder.
+    pub const fn is_custom(&self) -> bool {
+        self.is_custom
+    }
+
+    /// The first row of the table that reads it.
+    pub fn first_reader(&self) -> Option<&'static Browser> {
+        self.readers.first().map(|reader| reader.browser)
+    }
+
     /// Whether `browser` reads it.
     pub fn is_read_by(&self, browser: &Browser) -> bool {
         self.readers.iter().any(|reader| reader.browser == browser)

@@ -50,21 +50,19 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often it is tried meanwhile.
 const BUSY_PAUSE: Duration = Duration::from_millis(1);
 
-impl Stream {
-    /// Connects to the hub that has made this socket.
-    ///
-    /// # Errors
-    ///
-    /// `NotFound` if there is none, also where somebody else has taken the pipe's name, and what the system says.
-    pub fn connect(socket: impl AsRef<Path>) -> io::Result<Self> {
-        let name = read_name(socket.as_ref())?;
-        let pipe = open(&name)?;
-        // Whoever serves it is told nothing before this: a name that a dead hub had could be another user's by now.
-        if security::owner_of_pipe(pipe.as_handle())? != security::current_user()? {
-            return Err(io::Error::new(io::ErrorKind::NotFound, "the pipe is another user's"));
-        }
-        Self::new(pipe)
+/// Connects to the hub that has made this socket.
+///
+/// # Errors
+///
+/// `NotFound` if there is none, also where somebody else has taken the pipe's name, and what the system says.
+pub fn connect(socket: &Path) -> io::Result<Stream> {
+    let name = read_name(socket)?;
+    let pipe = open(&name)?;
+    // Whoever serves it is told nothing before this: a name that a dead hub had could be another user's by now.
+    if security::owner_of_pipe(pipe.as_handle())? != security::current_user()? {
+        return Err(io::Error::new(io::ErrorKind::NotFound, "the pipe is another user's"));
     }
+    Stream::new(pipe)
 }
 
 fn read_name(socket: &Path) -> io::Result<String> {

@@ -14,7 +14,7 @@ use super::{
     publish::{Partial, lock_for_publishing, make_cache_dir, make_parent, partial_dir, publish_bytes},
     sources::{Found, LeftOut, Source, commit_of, find_sources, tree_of},
     store::read_ref,
-    system::open_file,
+    system::{free_bytes_in, open_file},
 };
 
 /// Bytes copied at once.
@@ -89,6 +89,7 @@ impl ModelStore {
         fs::create_dir_all(&snapshots).map_err(ModelError::io("make the model's directory", &snapshots))?;
         let partials = partial_dir(self.cache_dir(), &model_dir)?;
 
+        self.check_room(&sources, &model_dir, &partials)?;
         let mut already_there = 0;
         for source in &sources {
             already_there += usize::from(!self.publish_blob(source, model_id, &partials)?);
@@ -111,6 +112,16 @@ impl ModelStore {
             already_there,
             left_out,
         })
+    }
+
+    /// Is there room for what the cache does not have yet?
+    fn check_room(&self, sources: &[Source], model_dir: &Path, partials: &Path) -> Result<(), ModelError> {
+        let blobs = model_dir.join("blobs");
+        let new = sources.iter().filter(|source| !blobs.join(source.etag()).exists());
+        let needed: u64 = new.map(|source| source.size_bytes).sum();
+        // What cannot be asked is found out by writing.
+        let Some(free) = free_bytes_in(partials) else { return Ok(()) };
+        if needed <= free { Ok(()) } else { Err(ModelError::NoSpace { needed, free, path: partials.to_owned() }) }
     }
 
     /// Copies a file's bytes to their final name; `false` if they are there already, whole.

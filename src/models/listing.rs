@@ -118,7 +118,10 @@ impl SharedModels {
         match listed.unwrap_or_else(silent) {
             Ok(listing) => {
                 let (id, written) = (model_id.clone(), Arc::clone(&listing));
-                let note = move |store: &ModelStore| store.note_tree(&id, &written);
+                let note = move |store: &ModelStore| {
+                    let _in_use = store.uses.begin(&id);
+                    store.note_tree(&id, &written)
+                };
                 let noted = self.blocking(note).await;
                 if let Err(error) = noted {
                     tracing::debug!(%error, "a listing is not remembered");

@@ -51,6 +51,7 @@ mod watch;
 
 use std::{io, path::PathBuf, sync::Arc};
 
+pub(crate) use self::system::free_bytes_in;
 pub use self::{
     care::{
         ClearFailure, Cleared, ClearedKind, FileState, GcOptions, GcReport, InUse, Kept, KeptBecause, Pin,
@@ -71,7 +72,7 @@ pub use self::{
     variants::{DescribedModel, UnreadableFile, Variant},
     watch::{ChangeKind, ModelChange, ModelWatch},
 };
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, is_lack};
 
 /// Why a model file cannot be named, found, trusted or stored.
 #[non_exhaustive]
@@ -219,7 +220,7 @@ impl ModelError {
             Self::Io { source, .. } => match source.kind() {
                 io::ErrorKind::NotFound => ErrorKind::NotFound,
                 io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => ErrorKind::PermissionDenied,
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::ResourceExhausted,
+                _ if is_lack(source) => ErrorKind::ResourceExhausted,
                 _ => ErrorKind::Internal,
             },
         }

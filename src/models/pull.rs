@@ -123,6 +123,8 @@ impl SharedModels {
             let is_newest = self.is_newest(model_id, revision, before, &listing).await;
             let (id, name, moved) = (model_id.clone(), revision.clone(), Arc::clone(&listing));
             self.blocking(move |store| {
+                // This goes on when its caller has gone, so it has a mark of its own.
+                let _in_use = store.uses.begin(&id);
                 store.check_complete(&id, &moved.commit, &wanted)?;
                 // A name leads to files.
                 if is_newest && !wanted.is_empty() {
@@ -284,7 +286,11 @@ impl SharedModels {
             }
         }
         count(size);
-        self.blocking(move |store| store.link_file(&name, &listing)).await?;
+        self.blocking(move |store| {
+            let _in_use = store.uses.begin(&name.model_id);
+            store.link_file(&name, &listing)
+        })
+        .await?;
         progress.send_modify(|progress| progress.files_done += 1);
         Ok(())
     }

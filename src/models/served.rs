@@ -253,7 +253,12 @@ impl SharedModels {
     async fn link(&self, name: FileName, listing: Arc<Listing>) -> Result<(), ModelError> {
         // Clients ask what `main` is, and from there on by commit: who asks for `main` later, and offline, is to find it.
         let names = self.listings.names(&name.model_id, &listing.commit);
-        self.blocking(move |store| store.link_fetched(&name, &names, &listing)).await
+        self.blocking(move |store| {
+            // This goes on when its caller has gone, so it has a mark of its own.
+            let _in_use = store.uses.begin(&name.model_id);
+            store.link_fetched(&name, &names, &listing)
+        })
+        .await
     }
 }
 

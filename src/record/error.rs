@@ -111,13 +111,22 @@ impl RecordError {
 
     /// What ffmpeg says, which knows of the file system only by its words.
     pub(super) fn of_ffmpeg(error: FfmpegError, path: &std::path::Path) -> Self {
+        let no_room = match &error {
+            FfmpegError::Failed { problem, .. } => Self::in_words(problem, path),
+            _ => None,
+        };
+        no_room.unwrap_or(Self::Ffmpeg(error))
+    }
+
+    /// What ffmpeg's words tell of a file that is not complete.
+    pub(super) fn in_words(words: &str, path: &std::path::Path) -> Option<Self> {
         const NO_ROOM: [&str; 3] = ["No space left on device", "File too large", "Disk quota exceeded"];
-        match &error {
-            FfmpegError::Failed { problem, .. } => match NO_ROOM.iter().find(|words| problem.contains(**words)) {
-                Some(words) => Self::NoRoom { problem: (*words).to_owned(), path: path.to_owned() },
-                None => Self::Ffmpeg(error),
-            },
-            _ => Self::Ffmpeg(error),
+        const NOT_WRITTEN: [&str; 2] = ["Error writing trailer", "Error closing file"];
+        let path = path.to_owned();
+        if let Some(problem) = NO_ROOM.into_iter().find(|known| words.contains(known)) {
+            return Some(Self::NoRoom { problem: problem.to_owned(), path });
         }
+        let source = || io::Error::other(words.to_owned());
+        NOT_WRITTEN.into_iter().any(|known| words.contains(known)).then(|| Self::File { source: source(), path })
     }
 }

@@ -107,7 +107,11 @@ impl Process {
         loop {
             match child.read(&mut [0; 256], TICK) {
                 Ok(Read::Bytes(_)) => {}
-                Ok(Read::End) => return child.finish().map_err(|error| self.named(error)),
+                Ok(Read::End) => {
+                    // It tells that it could not write its last bytes, and ends as if all were well.
+                    let words = child.finish().map_err(|error| self.named(error))?;
+                    return RecordError::in_words(&words, &self.part).map_or(Ok(()), Err);
+                }
                 Ok(Read::Nothing) => {
                     let now = self.progress();
                     if now != seen {

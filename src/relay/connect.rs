@@ -5,6 +5,10 @@ use std::{
     io::{self, Write as _},
     path::{Path, PathBuf},
     process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -13,8 +17,8 @@ use super::process;
 use crate::{
     error::ErrorKind,
     hub::lock::{self, HubLock},
-    link::{self, HubPreamble, LinkError, RelayPreamble, SOCKET_FILE},
-    local::Stream,
+    link::{self, HubPreamble, LINK_VERSION, LinkError, RelayPreamble, SOCKET_FILE},
+    local::{self, Stream},
 };
 
 /// First pause between two looks for the socket; it doubles up to [`MAX_PAUSE`].
@@ -52,6 +56,8 @@ pub struct Connector {
     pub fallback: Fallback,
     /// What the hub is told of this relay.
     pub preamble: RelayPreamble,
+    /// Whether a hub that was started has ended with an error; at first none has.
+    pub hub_failed: Arc<AtomicBool>,
 }
 
 /// Why there is no hub.
@@ -62,6 +68,10 @@ pub enum ConnectError {
     /// Nobody answered in time.
     #[error("no hub answered within {} ms: {last}", waited.as_millis())]
     Timeout { waited: Duration, last: String },
+
+    /// A hub was started, and could not run.
+    #[error("the hub could not start: framehost logs says why, and framehost doctor what to do")]
+    HubFailed,
 
     /// The hub is another framehost.
     #[error("the running hub cannot be used: {0}")]
@@ -76,7 +86,7 @@ impl ConnectError {
     /// Class reported to peers.
     pub const fn kind(&self) -> ErrorKind {
         match self {
-            Self::Timeout { .. } | Self::Io(_) => ErrorKind::Unavailable,
+            Self::Timeout { .. } | Self::HubFailed | Self::Io(_) => ErrorKind::Unavailable,
             Self::Link(error) => error.kind(),
         }
     }
@@ -94,14 +104,19 @@ impl Connector {
         let mut last_start: Option<Instant> = None;
         loop {
             let problem = match dial(&self.runtime_dir, &self.preamble) {
-                Ok(hub) => {
+                Ok((hub, _)) => {
                     if matches!(self.fallback, Fallback::Replace(_)) {
                         self.fallback = Fallback::Nothing;
                     }
                     return Ok(hub);
                 }
                 // It died or left between our connecting and its preamble: look again.
-                Err(LinkError::Io(error)) => error.to_string(),
+                Err(error @ (LinkError::Io(_) | LinkError::Silent)) => error.to_string(),
+                // It has read of us, and leaves as soon as nobody needs it: look again.
+                Err(LinkError::Version { theirs }) if theirs < LINK_VERSION => format!(
+                    "the hub of an older framehost (link version {theirs}) still serves others: close its extensions, \
+                     or stop it"
+                ),
                 Err(error) => return Err(error.into()),
             };
             if last_start.is_none_or(|start| start.elapsed() > RESPAWN_AFTER) {
@@ -109,6 +124,9 @@ impl Connector {
                 last_start = Some(Instant::now());
             }
             if began.elapsed() > patience {
+                if self.hub_failed.swap(false, Ordering::AcqRel) {
+                    return Err(ConnectError::HubFailed);
+                }
                 return Err(ConnectError::Timeout { waited: patience, last: problem });
             }
             thread::sleep(pause);
@@ -122,8 +140,12 @@ impl Connector {
             match process::start_detached(command) {
                 Ok(mut child) => {
                     // Collects the child if it ends before us. Without this thread it would be a zombie until then.
+                    let failed = Arc::clone(&self.hub_failed);
                     thread::Builder::new().name("hub-child".to_owned()).stack_size(64 << 10).spawn(move || {
-                        let _ = child.wait();
+                        // One that has lost the race for the lock ends well.
+                        if child.wait().is_ok_and(|status| !status.success()) {
+                            failed.store(true, Ordering::Release);
+                        }
                     })?;
                     return Ok(());
                 }
@@ -142,17 +164,19 @@ impl Connector {
     }
 }
 
-/// Connects to the hub that runs, and waits until it has accepted.
+/// Connects to the hub that runs, waits until it has accepted, and gives what it says of itself, too.
 ///
 /// # Errors
 ///
-/// [`LinkError::Io`] if none runs or it leaves, and what its preamble says.
-pub fn dial(runtime_dir: &Path, preamble: &RelayPreamble) -> Result<Stream, LinkError> {
-    let mut hub = Stream::connect(runtime_dir.join(SOCKET_FILE))?;
-    hub.write_all(&link::encode_preamble(preamble)?)?;
+/// [`LinkError::Io`] if none runs or it leaves, [`LinkError::Silent`] if it does not answer, and what its preamble says.
+pub fn dial(runtime_dir: &Path, preamble: &RelayPreamble) -> Result<(Stream, HubPreamble), LinkError> {
+    let mut hub = local::connect(&runtime_dir.join(SOCKET_FILE))?;
+    // What it says counts, also if it closes without having read of us: a hub of another version may.
+    let sent = hub.write_all(&link::encode_preamble(preamble)?);
     hub.set_read_timeout(Some(PREAMBLE_TIMEOUT))?;
     let accepted: HubPreamble = link::read_preamble(&mut hub)?;
+    sent?;
     tracing::debug!(version = accepted.version, pid = accepted.pid, "found a hub");
     hub.set_read_timeout(None)?;
-    Ok(hub)
+    Ok((hub, accepted))
 }

@@ -23,7 +23,7 @@ mod variants;
 mod watches;
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     future::pending,
     pin::Pin,
     sync::Arc,
@@ -33,7 +33,7 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
     sync::{Notify, Semaphore, mpsc},
-    task::JoinSet,
+    task::{self, JoinSet},
 };
 
 #[cfg(all(feature = "fuzzing", target_os = "linux"))]
@@ -163,7 +163,7 @@ pub async fn serve(
         watches: Watches::default(),
         last_handle: 0,
         open_requests: JoinSet::new(),
-        open_ids: HashSet::new(),
+        open_ids: HashMap::new(),
         working: Arc::new(Semaphore::new(MAX_WORKING_REQUESTS)),
         finished_sources: Arc::new(Notify::new()),
     };
@@ -197,7 +197,8 @@ struct Session {
     watches: Watches,
     last_handle: u32,
     open_requests: JoinSet<Done>,
-    open_ids: HashSet<RequestId>,
+    /// The requests under way, and the task of each.
+    open_ids: HashMap<RequestId, task::Id>,
     working: Arc<Semaphore>,
     /// Told by sources that have come to their end.
     finished_sources: Arc<Notify>,
@@ -297,7 +298,7 @@ impl Session {
             Ok(request) => request,
             Err(Rejected { id, error }) => return self.out.failure(id.as_ref(), &error.into()).await,
         };
-        if let Some(id) = request.id().filter(|id| self.open_ids.contains(*id)) {
+        if let Some(id) = request.id().filter(|id| self.open_ids.contains_key(*id)) {
             let failure = Failure::new(ErrorKind::AlreadyExists, "a request with this id is still open");
             let id = serde_json::to_value(id).unwrap_or_default();
             return self.out.failure(None, &failure.with("id", id).with("type", request.kind())).await;
@@ -332,7 +333,8 @@ impl Session {
                 (Err(failure), None) => out.failure(None, &failure.with("type", kind)).await,
             }
             Done { request_id, opened: None }
-        })
+        })?;
+        Ok(Reply::Later)
     }
 
     /// Starts work whose end the session takes in.
@@ -340,7 +342,7 @@ impl Session {
         &mut self,
         request: &Request<'_>,
         work: impl FnOnce(Option<RequestId>) -> W + Send + 'static,
-    ) -> Result<Reply, Failure>
+    ) -> Result<task::Id, Failure>
     where
         W: Future<Output = Done> + Send + 'static,
     {
@@ -349,14 +351,14 @@ impl Session {
             return Err(Failure::new(ErrorKind::ResourceExhausted, problem));
         }
         let working = Arc::clone(&self.working);
-        let id = request.id().cloned();
-        self.open_ids.extend(id.clone());
-        self.open_requests.spawn(async move {
+        let (id, worked_on) = (request.id().cloned(), request.id().cloned());
+        let task = self.open_requests.spawn(async move {
             // Held until the work is done. The semaphore is never closed.
             let _place = working.acquire().await;
-            work(id).await
+            work(worked_on).await
         });
-        Ok(Reply::Later)
+        self.open_ids.extend(id.map(|id| (id, task.id())));
+        Ok(task.id())
     }
 
     async fn request_done(&mut self, done: Result<Done, tokio::task::JoinError>) {
@@ -369,7 +371,15 @@ impl Session {
                     self.open_ids.remove(&id);
                 }
             }
-            Err(error) => tracing::error!(%error, "a request's task failed"),
+            Err(error) => {
+                tracing::error!(%error, "a request's task failed");
+                self.forget_opening(error.id());
+                let lost: Vec<_> = self.open_ids.extract_if(|_, task| *task == error.id()).collect();
+                for (id, _) in lost {
+                    let failure = Failure::new(ErrorKind::Internal, "the host failed: framehost logs says where");
+                    self.out.failure(Some(&id), &failure).await;
+                }
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::{collections::hash_map::Entry, sync::Arc};
 
 use serde::Serialize;
+use tokio::task;
 
 use super::{
     Done, Reply, Session,
@@ -24,6 +25,8 @@ pub(super) struct Opening {
     wait: Option<StopOnDrop>,
     /// The `stream.close` that is answered when the opening has come to its end.
     closer: Option<RequestId>,
+    /// Opens it.
+    task: task::Id,
 }
 
 /// What opening a source came to, for the session to take in.
@@ -73,7 +76,7 @@ impl Session {
         let (kind, epoch) = (spec.kind(), self.epoch);
         let is_quick = matches!(spec, SourceSpec::Synthetic(_));
         let stop = Stop::default();
-        let opening = Opening { wait: Some(stop.on_drop()), closer: None };
+        let wait = Some(stop.on_drop());
         let opening_id = id.clone();
         let open = move || sources.open(&streams, &opening_id, spec, owner, &stop);
         if is_quick {
@@ -82,18 +85,24 @@ impl Session {
             return Ok(Reply::Later);
         }
         let opening_id = id.clone();
-        let reply = self.work_later(request, async move |request_id: Option<RequestId>| {
-            let opened = match tokio::task::spawn_blocking(open).await {
+        let task = self.work_later(request, async move |request_id: Option<RequestId>| {
+            let opened = match task::spawn_blocking(open).await {
                 Ok(result) => Some(OpenedSource { id, kind, epoch, result }),
-                Err(error) => {
-                    tracing::error!(%error, "a source could not be opened");
-                    None
-                }
+                // The request fails as this task does.
+                Err(error) => match error.try_into_panic() {
+                    Ok(panic) => std::panic::resume_unwind(panic),
+                    Err(_) => None,
+                },
             };
             Done { request_id, opened }
         })?;
-        self.openings.insert(opening_id, opening);
-        Ok(reply)
+        self.openings.insert(opening_id, Opening { wait, closer: None, task });
+        Ok(Reply::Later)
+    }
+
+    /// Forgets what a task that failed was to open.
+    pub(super) fn forget_opening(&mut self, task: task::Id) {
+        self.openings.retain(|_, opening| opening.task != task);
     }
 
     /// Gives up a stream that is being opened, if `id` is one; that is answered when its device is let go of.
@@ -104,7 +113,8 @@ impl Session {
             return Some(Err(Failure::new(ErrorKind::FailedPrecondition, problem).with("stream_id", id.as_str())));
         }
         opening.closer = request.id().cloned();
-        self.open_ids.extend(request.id().cloned());
+        // Whoever closes is answered when the opening is.
+        self.open_ids.extend(request.id().cloned().map(|id| (id, opening.task)));
         Some(Ok(Reply::Later))
     }
 
@@ -128,7 +138,7 @@ impl Session {
             return self.out.failure(request_id, &begun_anew(&id)).await;
         }
         if let Entry::Occupied(entry) = self.openings.entry(id.clone()) {
-            let Opening { wait, closer } = entry.remove();
+            let Opening { wait, closer, .. } = entry.remove();
             if wait.is_none() {
                 return self.opening_closed(request_id, &id, kind, closer, result).await;
             }

@@ -3,7 +3,11 @@
 use std::{io, path::PathBuf, sync::Arc};
 
 use super::synthetic::SyntheticError;
-use crate::{error::ErrorKind, ffmpeg::FfmpegError, frame::FrameError};
+use crate::{
+    error::{ErrorKind, is_lack},
+    ffmpeg::FfmpegError,
+    frame::FrameError,
+};
 
 /// Why a source cannot begin or go on.
 #[non_exhaustive]
@@ -113,6 +117,7 @@ impl SourceError {
             Self::RegionOutside { .. } | Self::StartBehindEnd { .. } => ErrorKind::OutOfRange,
             Self::OpenTimeout { .. } => ErrorKind::DeadlineExceeded,
             Self::Abandoned { .. } => ErrorKind::Cancelled,
+            Self::File { source, .. } | Self::Io { source, .. } if is_lack(source) => ErrorKind::ResourceExhausted,
             Self::File { .. } => ErrorKind::NotFound,
             Self::Synthetic(error) => error.kind(),
             Self::Ffmpeg(error) => error.kind(),

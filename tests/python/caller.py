@@ -64,12 +64,12 @@ def call_grpc(address, model, file, token, authority):
 
 
 def call_unix(path):
-    """Tries to connect to the hub's local socket."""
+    """Tries to connect to the hub's local socket, and waits for the hub to say who it is, which it does first."""
     with socket.socket(socket.AF_UNIX) as link:
         link.settimeout(20)
         try:
             link.connect(path)
-            return {"uid": os.getuid(), "error": None}
+            return {"uid": os.getuid(), "error": None, "is_served": link.recv(1) != b""}
         except OSError as error:
             return {"uid": os.getuid(), "error": type(error).__name__}
 

@@ -23,10 +23,10 @@ class HubStandIn:
 
     `requests`: (method, path) of each, in order. `ranges`: where each range of a file began that was asked for. `sent`:
     bytes of each file that went out. `tokens`: what was sent as Authorization. `page`: entries of one page of a listing.
-    `gate`: where set, large files wait for it in the middle.
+    `gate`: where set, large files wait for it in the middle. `keep_alive`: seconds after which idle connections end.
     """
 
-    def __init__(self, models, page=None, token=None):
+    def __init__(self, models, page=None, token=None, keep_alive=None):
         self.models = models
         self.page = page
         self.token = token
@@ -43,6 +43,7 @@ class HubStandIn:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            timeout = keep_alive
 
             def log_message(self, *_):
                 pass
@@ -260,16 +261,20 @@ class HubStandIn:
 
 
 def main():
-    """`hub_stand_in.py MODEL_ID DIRECTORY`: serves a directory, prints its address; a line of JSON for each line read."""
+    """`hub_stand_in.py (MODEL_ID DIRECTORY)...`: serves them, prints its address; a line of JSON for each line read."""
     import sys
     from pathlib import Path
 
-    model_id, directory = sys.argv[1], Path(sys.argv[2])
-    files = {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
-    with HubStandIn({model_id: files}) as hub:
+    directories = {model_id: Path(path) for model_id, path in zip(sys.argv[1::2], sys.argv[2::2], strict=True)}
+    models = {
+        model_id: {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+        for model_id, directory in directories.items()
+    }
+    with HubStandIn(models) as hub:
         print(hub.url, flush=True)
         for _ in sys.stdin:
-            print(json.dumps({"sent": hub.sent, "requests": hub.requests, "commit": hub.commit(model_id)}), flush=True)
+            commit = hub.commit(next(iter(models)))
+            print(json.dumps({"sent": hub.sent, "requests": hub.requests, "commit": commit}), flush=True)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,10 @@ class NativeClient:
         pipe = self.process.stdout
         while len(prefix := pipe.read(4)) == 4:
             (length,) = struct.unpack("=I", prefix)
-            self._messages.put(json.loads(pipe.read(length)))
+            body = pipe.read(length)
+            if len(body) < length:
+                break  # The host was killed.
+            self._messages.put(json.loads(body))
         self._messages.put(None)
 
     def send(self, message):

@@ -1,12 +1,15 @@
 """Who may call: processes of this user, and whoever holds the token. Not other users, not web pages."""
 
 import stat
+import subprocess
 
 import grpc
 import pytest
 
 import client
 import hf_cache
+from conftest import other_user_prefix
+from recording import wait_for
 
 MODEL = "org/model"
 EVIL = "Origin: https://evil.example"
@@ -165,3 +168,24 @@ def test_another_user_cannot_reach_the_local_socket(hub):
     for path in sockets:
         assert hub.call("unix", str(path))["error"] is None
         assert hub.call("unix", str(path), other_user=True)["error"] == "PermissionError"
+
+
+def test_another_user_who_gets_to_the_local_socket_is_not_served(hub):
+    """The modes of the directory and of the socket keep him out; the hub asks the kernel all the same."""
+    [path] = [path for path in hub.runtime_dir.iterdir() if path.is_socket()]
+    wait_for(lambda: stat.S_IMODE(path.stat().st_mode) == 0o600, "the socket's mode")
+    for folder in (hub.root, hub.runtime_dir):
+        folder.chmod(0o755)
+    path.chmod(0o666)
+    assert hub.call("unix", str(path))["is_served"]
+    answer = hub.call("unix", str(path), other_user=True)
+    assert answer["error"] in (None, "ConnectionResetError") and not answer.get("is_served"), answer
+
+
+def test_a_runtime_directory_of_another_user_is_not_used(make_hub):
+    hub = make_hub(start=False)
+    for mode in (0o700, 0o755):
+        subprocess.run([*other_user_prefix(), "chown", "nobody", str(hub.runtime_dir)], check=True)
+        subprocess.run([*other_user_prefix(), "chmod", oct(mode)[2:], str(hub.runtime_dir)], check=True)
+        done = hub.run("hub", timeout=20)
+        assert done.returncode == 1 and "has to be the user's own" in done.stderr, done.stderr

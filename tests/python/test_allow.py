@@ -307,3 +307,11 @@ def test_grpc_is_for_no_extension(hub):
             with pytest.raises(grpc.RpcError) as refused:
                 models.ListModels(pb.ListModelsRequest(), metadata=client.bearer(token), timeout=20)
             assert refused.value.code() == grpc.StatusCode.PERMISSION_DENIED
+
+
+def test_a_stream_is_fed_by_the_session_that_opened_it_and_no_other(hub):
+    path = "/v1/streams/mine?role=publish"
+    with extension(hub) as native, extension(hub) as another:
+        tokens = [session.request("hello", protocol=1)["token"] for session in (native, another)]
+        native.request("stream.open", stream_id="mine", source={"kind": "extension"})
+        assert [websocket(hub, path, token) for token in tokens] == [101, 404]

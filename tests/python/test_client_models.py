@@ -66,6 +66,9 @@ BLOCK = """
 import socket, sys, json
 port = int(sys.argv[1])
 def refuse(address):
+    # The hub's local socket, which says who it is.
+    if isinstance(address, str) and address.endswith("/hub.sock"):
+        return
     if not (isinstance(address, tuple) and address[0] in ("127.0.0.1", "::1", "localhost") and address[1] == port):
         tried.append(address)
         raise AssertionError(f"a connection to {address}")

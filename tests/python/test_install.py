@@ -84,6 +84,11 @@ def test_install_says_what_is_wrong(binary, home, run):
         (["--extension-id", "abc"], "32 letters from a to p"),
         (["--extension-id", ID, "--browser", "netscape"], "netscape"),
         ([], "extension"),
+        (["--extension-id", FIREFOX_ID], "this is an id of Firefox's: give it by --firefox-id"),
+        (["--firefox-id", ID], "this is an id of Chromium's: give it by --extension-id"),
+        (["--extension-id", ID, "--user-data-dir=~/profile"], "$HOME"),
+        (["--extension-id", ID, "--user-data-dir", "/etc/passwd", "--dry-run"], "/etc/passwd is none"),
+        (["--extension-id", ID, "--user-data-dir", "/etc/passwd/profile"], "/etc/passwd is none"),
     ]:
         done = subprocess.run(
             [binary, "install", *arguments], env={"HOME": str(home), "PATH": os.environ["PATH"]}, capture_output=True,
@@ -132,7 +137,35 @@ def test_install_for_the_whole_machine(binary, home, run, tmp_path):
 def test_who_may_not_write_for_the_machine_is_told_how(binary, home, run):
     # Not even root makes folders there.
     options = ["--scope", "system", "--root", "/sys", "--browser", "chrome", "--extension-id", ID]
-    assert "run it with sudo" in run(binary, "install", *options, code=1).stderr
+    done = run(binary, "install", *options, code=1)
+    assert "run it with sudo" in done.stderr
+    assert done.stderr.count("(os error") == 1, "the cause is said once"
+    assert done.stdout == "", "what is said has been done"
+
+
+def test_a_package_takes_back_only_what_starts_it(binary, home, run, tmp_path):
+    root, other = tmp_path / "root", tmp_path / "other"
+    other.write_text("")
+    options = ["--scope", "system", "--root", root]
+    manifests = root / "etc/opt"
+
+    def install(browser, program):
+        named = ["--binary", program] if program else []
+        run(binary, "install", *options, "--browser", browser, "--extension-id", ID, *named)
+
+    install("chrome", None)
+    install("edge", other)
+    install("vivaldi", "/nowhere/framehost-relay")
+    said = run(binary, "uninstall", *options, "--own").stdout
+    assert f"it starts another framehost: {other}" in said
+    assert [path.parents[1].name for path in manifests.rglob("*.json")] == ["edge"]
+    run(binary, "uninstall", *options)
+    assert not list(root.rglob("*.json"))
+
+
+def test_scripts_of_packages_take_back_only_what_is_theirs():
+    for script in ("debian/prerm", "rpm/preun.sh", "arch/framehost.install"):
+        assert "framehost uninstall --scope system --own ||" in (REPO / "installer" / script).read_text()
 
 
 def test_a_home_behind_a_link_works(binary, home, run, tmp_path):

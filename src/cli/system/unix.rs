@@ -11,6 +11,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// How a command is run for the whole machine.
 pub(super) const AS_ADMINISTRATOR: &str = "run it with sudo";
 
+/// Is this the administrator, and nobody's own account?
+pub(super) fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
 /// Away from the browser's process group and terminal.
 pub(super) fn leave_session() -> io::Result<()> {
     rustix::process::setsid()?;
@@ -32,16 +37,18 @@ pub(super) fn raise_descriptor_limit() {
     }
 }
 
-/// Waits until the user or the system wants this process to end.
-pub(super) async fn told_to_stop() -> io::Result<()> {
+/// Ends as soon as the user or the system wants this process to end, from this call on.
+pub(super) fn told_to_stop() -> io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hang_up = signal(SignalKind::hangup())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = hang_up.recv() => {}
-        result = tokio::signal::ctrl_c() => result?,
-    }
-    Ok(())
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = hang_up.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }
 
 /// The user's, and the system's.

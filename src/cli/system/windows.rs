@@ -12,6 +12,11 @@ use tokio::signal::windows::{
 /// How a command is run for the whole machine.
 pub(super) const AS_ADMINISTRATOR: &str = "run it as administrator";
 
+/// An administrator is a user like others here.
+pub(super) const fn is_root() -> bool {
+    false
+}
+
 /// Whoever starts a hub in the background starts it without a console.
 pub(super) const fn leave_session() -> io::Result<()> {
     Ok(())
@@ -26,10 +31,10 @@ pub(super) fn leave_directory(runtime_dir: &Path) -> io::Result<()> {
 /// There is none.
 pub(super) const fn raise_descriptor_limit() {}
 
-/// Waits until the user or the system wants this process to end.
-pub(super) async fn told_to_stop() -> io::Result<()> {
-    Interruptions::new()?.next().await;
-    Ok(())
+/// Ends as soon as the user or the system wants this process to end, from this call on.
+pub(super) fn told_to_stop() -> io::Result<impl Future<Output = ()>> {
+    let mut interruptions = Interruptions::new()?;
+    Ok(async move { interruptions.next().await })
 }
 
 /// The user's, and the system's.

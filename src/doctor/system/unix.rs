@@ -1,25 +1,167 @@
-//! What is looked at on Unix, and what helps there.
+//! Owners, modes and processes of Unix, and the commands that help there.
 
-use std::{fs::Metadata, io, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{
+    fs::{self, Metadata},
+    io,
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+    process,
+};
 
-use rustix::fs::Access;
+use rustix::fs::Access as Rights;
+
+use super::{HubProcess, quoted};
 
 /// How to get ffmpeg.
-pub(super) const GET_FFMPEG: &str = "apt install ffmpeg, or name it in config.json";
+pub(super) const GET_FFMPEG: &str = "sudo apt install ffmpeg";
 
-/// What helps where the host's program cannot be started.
-pub(super) const REPAIR_PROGRAM: &str = "chmod 755 the program";
+/// What the user wants to do with a file or a folder.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Access {
+    /// Go on to what is in a folder.
+    Enter,
+    /// See what is in a folder.
+    List,
+    /// Change a file, or what is in a folder.
+    Write,
+    /// Put something into a folder.
+    Into,
+    /// Use a device.
+    Device,
+}
 
-/// The permission bits.
-pub(super) fn mode(metadata: &Metadata) -> Option<u32> {
-    Some(metadata.permissions().mode() & 0o777)
+/// May the user do that? Nothing is changed.
+pub(super) fn may(path: &Path, access: Access) -> io::Result<()> {
+    let rights = match access {
+        Access::Enter => Rights::EXEC_OK,
+        Access::List => Rights::READ_OK | Rights::EXEC_OK,
+        Access::Write => Rights::WRITE_OK,
+        Access::Into => Rights::WRITE_OK | Rights::EXEC_OK,
+        Access::Device => Rights::READ_OK | Rights::WRITE_OK,
+    };
+    Ok(rustix::fs::access(path, rights)?)
+}
+
+/// The command that sets a mode.
+pub(super) fn chmod(mode: &str, path: &Path) -> String {
+    format!("chmod {mode} {}", quoted(path))
+}
+
+/// The same for what is not the user's.
+pub(super) fn chmod_as_root(mode: &str, path: &Path) -> String {
+    format!("sudo {}", chmod(mode, path))
+}
+
+/// The command that opens a folder and a file in it to their owner.
+pub(super) fn open_up(folder: &Path, file: &Path) -> String {
+    format!("{} {}", chmod("u+rwX", folder), quoted(file))
+}
+
+/// Who else owns what is at `path`, as a part of a sentence; `None` if it is this user's, or not there.
+pub(super) fn other_owner(path: &Path) -> Option<String> {
+    let uid = fs::metadata(path).ok()?.uid();
+    match uid {
+        _ if uid == own_uid() => None,
+        0 => Some("it belongs to root".to_owned()),
+        _ => Some(format!("it belongs to another user (uid {uid})")),
+    }
+}
+
+/// The command that gives `path`, with all that is in it, back to who runs it. The name is the shell's to find: with sudo
+/// it is still the user's.
+pub(super) fn take_over(path: &Path) -> String {
+    format!("sudo chown -R \"$(id -un):\" {}", quoted(path))
+}
+
+/// What to do where the runtime directory cannot be had.
+pub(super) fn another_runtime_dir() -> String {
+    format!(
+        "name a directory of yours by XDG_RUNTIME_DIR, as a login does (/run/user/{}), or by FRAMEHOST_RUNTIME_DIR, or \
+         unset both",
+        own_uid()
+    )
 }
 
 /// What keeps a folder from being the user's alone, and what to do.
-pub(super) fn not_private(path: &Path, metadata: &Metadata) -> (String, String) {
-    let problem =
-        format!("others could put a socket of theirs there (mode {:03o})", metadata.permissions().mode() & 0o777);
-    (problem, format!("chown it to yourself, and chmod 700 '{}'", path.display()))
+pub(super) fn not_private(path: &Path, metadata: &Metadata) -> Option<(String, String)> {
+    let mode = mode(metadata);
+    if let Some(owner) = other_owner(path) {
+        return Some((format!("{owner}, and has to be yours (mode {mode:03o})"), take_over(path)));
+    }
+    if mode & 0o022 != 0 {
+        return Some((format!("others could put a socket of theirs there (mode {mode:03o})"), chmod("700", path)));
+    }
+    (mode & 0o700 != 0o700).then(|| (format!("no hub can write there (mode {mode:03o})"), chmod("700", path)))
+}
+
+/// What is wrong with a manifest's owner and mode, and what to do. `repair`: the command that writes it anew.
+pub(super) fn wrong_manifest(
+    path: &Path,
+    metadata: &Metadata,
+    is_for_everybody: bool,
+    repair: &str,
+) -> Vec<(String, String)> {
+    let (mode, uid) = (mode(metadata), metadata.uid());
+    let readable = if uid == own_uid() { chmod("644", path) } else { chmod_as_root("644", path) };
+    let mut wrong = Vec::new();
+    if mode & 0o002 != 0 {
+        let problem = format!("everybody on this machine could let it start something else (mode {mode:03o})");
+        wrong.push((problem, readable));
+    } else if is_for_everybody && mode & 0o004 == 0 {
+        let problem = format!("it is for everybody on this machine, who cannot read it (mode {mode:03o})");
+        wrong.push((problem, readable));
+    }
+    if is_strangers(uid) {
+        let chown = format!("sudo chown root: {}", quoted(path));
+        let problem = format!("it belongs to another user (uid {uid}), who could let it start something else");
+        wrong.push((problem, if is_for_everybody { chown } else { repair.to_owned() }));
+    }
+    wrong
+}
+
+/// What is wrong with the configuration's owner and mode, and what to do.
+pub(super) fn wrong_configuration(path: &Path, metadata: &Metadata) -> Option<(String, String)> {
+    let (mode, uid) = (mode(metadata), metadata.uid());
+    if is_strangers(uid) {
+        let problem = format!("it belongs to another user (uid {uid}), who decides what extensions may");
+        return Some((problem, take_over(path)));
+    }
+    let problem = || format!("everybody on this machine decides what extensions may (mode {mode:03o})");
+    (mode & 0o002 != 0).then(|| (problem(), chmod("600", path)))
+}
+
+/// May everybody on the machine change it?
+pub(super) fn is_open_to_all(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| mode(&metadata) & 0o002 != 0)
+}
+
+/// How others may read a file that is for the user alone.
+pub(crate) fn shown_to_others(metadata: &Metadata) -> Option<String> {
+    let mode = mode(metadata);
+    (mode & 0o077 != 0).then(|| format!("mode {mode:03o}"))
+}
+
+/// Who holds the lock, as the kernel lists it. Source: `proc_locks(5)`.
+pub(crate) fn process_of_lock(lock: &Path) -> Option<HubProcess> {
+    let inode = fs::metadata(lock).ok()?.ino().to_string();
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    // 1: FLOCK  ADVISORY  WRITE 1234 fe:00:5678 0 EOF
+    let pid = locks.lines().find_map(|line| match line.split_whitespace().collect::<Vec<_>>().as_slice() {
+        [_, "FLOCK", _, _, pid, file, ..] if file.rsplit(':').next() == Some(inode.as_str()) => pid.parse::<u32>().ok(),
+        _ => None,
+    })?;
+    // One that waits for an answer holds nothing: this is not us.
+    let status = fs::read_to_string(format!("/proc/{pid}/stat")).ok().filter(|_| pid != process::id())?;
+    // 1234 (framehost) S …: the name may hold anything.
+    let (before, after) = status.rsplit_once(')')?;
+    let name = before.split_once('(').map_or_else(String::new, |(_, name)| name.to_owned());
+    let is_stopped = matches!(after.trim_start().chars().next(), Some('T' | 't'));
+    Some(HubProcess { pid, name, is_stopped })
+}
+
+/// Is this the administrator, and nobody's own account?
+pub(super) fn is_root() -> bool {
+    own_uid() == 0
 }
 
 /// How to find who listens on a port.
@@ -27,12 +169,15 @@ pub(super) fn name_listener(port: u16) -> String {
     format!("ss -ltnp 'sport = :{port}' names it")
 }
 
-/// May the user look into a folder?
-pub(super) fn may_read(folder: &Path) -> io::Result<()> {
-    Ok(rustix::fs::access(folder, Access::READ_OK | Access::EXEC_OK)?)
+fn mode(metadata: &Metadata) -> u32 {
+    metadata.mode() & 0o777
 }
 
-/// May the user put something into it?
-pub(super) fn may_write(folder: &Path) -> io::Result<()> {
-    Ok(rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK)?)
+/// This process's user.
+fn own_uid() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+fn is_strangers(uid: u32) -> bool {
+    uid != own_uid() && uid != 0
 }

@@ -1,4 +1,4 @@
-//! What is looked at on Windows, and what helps there.
+//! What is looked at on Windows, and the commands that help there.
 
 use std::{
     fs::{self, Metadata, OpenOptions},
@@ -9,39 +9,119 @@ use std::{
 
 use windows_sys::Win32::Storage::FileSystem::{FILE_ADD_FILE, FILE_ADD_SUBDIRECTORY, FILE_FLAG_BACKUP_SEMANTICS};
 
+use super::HubProcess;
+use crate::user;
+
 /// How to get ffmpeg.
-pub(super) const GET_FFMPEG: &str = "winget install Gyan.FFmpeg, or name it in config.json";
+pub(super) const GET_FFMPEG: &str = "winget install Gyan.FFmpeg";
 
-/// What helps where the host's program cannot be started.
-pub(super) const REPAIR_PROGRAM: &str = "install framehost again";
+/// What the user wants to do with a file or a folder.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Access {
+    /// Go on to what is in a folder.
+    Enter,
+    /// See what is in a folder.
+    List,
+    /// Change a file, or what is in a folder.
+    Write,
+    /// Put something into a folder.
+    Into,
+    /// Use a device.
+    Device,
+}
 
-/// There are none.
-pub(super) const fn mode(_metadata: &Metadata) -> Option<u32> {
+/// May the user do that? Nothing is changed: a file is only opened for it.
+pub(super) fn may(path: &Path, access: Access) -> io::Result<()> {
+    match access {
+        Access::Enter => fs::metadata(path).map(drop),
+        Access::List => fs::read_dir(path).map(drop),
+        Access::Write if path.is_file() => OpenOptions::new().write(true).open(path).map(drop),
+        Access::Write | Access::Into => {
+            let mut options = OpenOptions::new();
+            options.access_mode(FILE_ADD_FILE | FILE_ADD_SUBDIRECTORY).custom_flags(FILE_FLAG_BACKUP_SEMANTICS);
+            options.open(path).map(drop)
+        }
+        // Devices have no path here.
+        Access::Device => Ok(()),
+    }
+}
+
+/// The command that gives the user what the folder above gives. There are no modes.
+pub(super) fn chmod(_mode: &str, path: &Path) -> String {
+    format!("icacls \"{}\" /reset /T", path.display())
+}
+
+/// The same for what is not the user's.
+pub(super) fn chmod_as_root(mode: &str, path: &Path) -> String {
+    format!("{}; as administrator", chmod(mode, path))
+}
+
+/// The command that opens a folder and a file in it to their owner.
+pub(super) fn open_up(folder: &Path, _file: &Path) -> String {
+    chmod("", folder)
+}
+
+/// Who else owns what is at `path`. Access lists say who may what, and owners nothing.
+pub(super) const fn other_owner(_path: &Path) -> Option<String> {
     None
 }
 
+/// The command that gives `path`, with all that is in it, back to who runs it.
+pub(super) fn take_over(path: &Path) -> String {
+    format!("takeown /R /F \"{}\"; as administrator", path.display())
+}
+
+/// What to do where the runtime directory cannot be had.
+pub(super) fn another_runtime_dir() -> String {
+    "name a folder of yours by FRAMEHOST_RUNTIME_DIR, or unset it".to_owned()
+}
+
 /// What keeps a folder from being the user's alone, and what to do.
-pub(super) fn not_private(path: &Path, _metadata: &Metadata) -> (String, String) {
-    let advice = format!(
-        "remove {}, so that it is made anew, or set FRAMEHOST_RUNTIME_DIR to a folder of yours",
-        path.display()
-    );
-    ("it is another user's, or others may write to it".to_owned(), advice)
+pub(super) fn not_private(path: &Path, _metadata: &Metadata) -> Option<(String, String)> {
+    let advice = || {
+        format!("rmdir /S \"{}\"; it is made anew, or set FRAMEHOST_RUNTIME_DIR to a folder of yours", path.display())
+    };
+    let is_private = user::is_private(path).unwrap_or(false);
+    (!is_private).then(|| ("it is another user's, or others may write to it".to_owned(), advice()))
+}
+
+/// What is wrong with a manifest's access. A user's folders are closed to others, and the machine's to all but
+/// administrators.
+pub(super) const fn wrong_manifest(
+    _path: &Path,
+    _metadata: &Metadata,
+    _is_for_everybody: bool,
+    _repair: &str,
+) -> Vec<(String, String)> {
+    Vec::new()
+}
+
+/// What is wrong with the configuration's access.
+pub(super) const fn wrong_configuration(_path: &Path, _metadata: &Metadata) -> Option<(String, String)> {
+    None
+}
+
+/// May everybody on the machine change it?
+pub(super) const fn is_open_to_all(_path: &Path) -> bool {
+    false
+}
+
+/// How others may read a file that is for the user alone: it is made with an access list of its own.
+pub(crate) const fn shown_to_others(_metadata: &Metadata) -> Option<String> {
+    None
+}
+
+/// Who holds the lock: it is not asked for.
+pub(crate) const fn process_of_lock(_lock: &Path) -> Option<HubProcess> {
+    None
+}
+
+/// An administrator is a user like others here.
+pub(super) const fn is_root() -> bool {
+    false
 }
 
 /// How to find who listens on a port.
 pub(super) fn name_listener(port: u16) -> String {
     format!("netstat -ano | findstr :{port} shows its process")
-}
-
-/// May the user look into a folder?
-pub(super) fn may_read(folder: &Path) -> io::Result<()> {
-    fs::read_dir(folder).map(drop)
-}
-
-/// May the user put something into it? Nothing is put there: it is only opened for that.
-pub(super) fn may_write(folder: &Path) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.access_mode(FILE_ADD_FILE | FILE_ADD_SUBDIRECTORY).custom_flags(FILE_FLAG_BACKUP_SEMANTICS);
-    options.open(folder).map(drop)
 }

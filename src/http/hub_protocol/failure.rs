@@ -1,12 +1,14 @@
 //! Errors as the Hub's clients know them.
 
+use std::io;
+
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 use tonic::body::Body;
 
 use super::header_text;
 use crate::{
-    error::ErrorKind,
+    error::{ErrorKind, is_lack},
     models::{ModelError, UpstreamError},
 };
 
@@ -86,7 +88,7 @@ impl From<ModelError> for Failed {
         if let ModelError::FileAbsent { commit, .. } = &error {
             failed.commit = Some(commit.clone());
         }
-        failed.is_busy = matches!(error, ModelError::TooManyReaders { .. });
+        failed.is_busy = is_busy(&error);
         failed
     }
 }
@@ -107,9 +109,21 @@ fn code(error: &ModelError) -> Option<&'static str> {
     }
 }
 
+/// Is it a lack that passes by itself, unlike that of room on the disk?
+fn is_busy(error: &ModelError) -> bool {
+    match error {
+        ModelError::TooManyReaders { .. } => true,
+        ModelError::Io { source, .. } => {
+            is_lack(source) && !matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        }
+        ModelError::Shared(error) => is_busy(error),
+        _ => false,
+    }
+}
+
 fn status(error: &ModelError) -> StatusCode {
     // Clients try again on their own after this one.
-    if matches!(error, ModelError::TooManyReaders { .. }) {
+    if is_busy(error) {
         return StatusCode::SERVICE_UNAVAILABLE;
     }
     match error.kind() {

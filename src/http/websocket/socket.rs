@@ -100,7 +100,12 @@ impl Socket {
                     tracing::debug!(%error, "a WebSocket broke");
                     return Err(Ended::Gone);
                 }
-                Some(Ok(Message::Close(_))) | None => return Err(Ended::Gone),
+                Some(Ok(Message::Close(_))) => {
+                    // Its answer is there to be sent: without it a browser would say that the connection broke.
+                    drop(timeout(CLOSE_LIMIT, self.stream.flush()).await);
+                    return Err(Ended::Gone);
+                }
+                None => return Err(Ended::Gone),
             }
         }
     }

@@ -12,7 +12,7 @@ use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
         Message,
-        protocol::{Role, WebSocketConfig, frame::coding::CloseCode},
+        protocol::{CloseFrame, Role, WebSocketConfig, frame::coding::CloseCode},
     },
 };
 
@@ -243,6 +243,18 @@ async fn a_message_over_the_limit_ends_the_socket_and_says_why() {
     socket.send(largest).await;
     assert_eq!(socket.event().await["code"], "resource_exhausted");
     assert_eq!(socket.close_code().await, CloseCode::Size);
+}
+
+#[tokio::test]
+async fn a_farewell_is_answered_with_one() {
+    let mut world = World::new().await;
+    world.open("s").await;
+    for path in ["/v1/streams/s?role=publish", "/v1/streams/s?role=subscribe"] {
+        let mut socket = world.connect(path).await;
+        let frame = CloseFrame { code: CloseCode::Normal, reason: "done".into() };
+        socket.send(Message::Close(Some(frame))).await;
+        assert_eq!(socket.close_code().await, CloseCode::Normal, "{path}");
+    }
 }
 
 #[tokio::test]

@@ -154,7 +154,10 @@ impl ModelStore {
         freed += self.clear_blobs(model_id, blobs, &removal.commits, how)?;
         // Nothing but folders is left, unless somebody downloads again: then theirs are not empty.
         if how == Do::It && removal.is_whole && blobs_of(&model_dir).is_empty() && self.commits(model_id).is_empty() {
-            remove_tree(&model_dir)?;
+            match remove_tree(&model_dir) {
+                Err(ModelError::Io { source, .. }) if source.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+                removed => removed?,
+            }
         }
         Ok(freed)
     }

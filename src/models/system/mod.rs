@@ -9,6 +9,7 @@ mod files;
 
 use std::{fs::File, io, path::Path};
 
+pub(crate) use self::files::free_bytes_in;
 pub(super) use self::files::*;
 
 /// A file or folder on disk, whatever its names are: its volume, and its number there.

@@ -193,6 +193,12 @@ pub(in crate::models) fn free_bytes(file: &File, _path: &Path) -> Option<u64> {
     Some(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
+/// Bytes that the user may still write in a directory; `None` if that cannot be asked.
+pub(crate) fn free_bytes_in(directory: &Path) -> Option<u64> {
+    let disk = rustix::fs::statvfs(directory).ok()?;
+    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
 /// Something that changes while somebody writes to a download's partial file.
 pub(in crate::models) fn signs_of_writing(part: &Path, _done: &Path) -> u64 {
     fs::metadata(part).map_or(0, |metadata| metadata.blocks().wrapping_add(metadata.mtime().unsigned_abs()))

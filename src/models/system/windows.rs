@@ -339,10 +339,15 @@ pub(in crate::models) fn bytes_on_disk(path: &Path, metadata: &Metadata) -> u64 
 }
 
 /// Bytes that are free where a file is; `None` if that cannot be asked. `path`: the file's.
-#[expect(unsafe_code, reason = "the standard library does not tell it")]
 pub(in crate::models) fn free_bytes(_file: &File, path: &Path) -> Option<u64> {
+    free_bytes_in(path.parent()?)
+}
+
+/// Bytes that the user may still write in a directory; `None` if that cannot be asked.
+#[expect(unsafe_code, reason = "the standard library does not ask for the room on a disk")]
+pub(crate) fn free_bytes_in(directory: &Path) -> Option<u64> {
     // Verbatim, so that it may be long.
-    let directory = fs::canonicalize(path.parent()?).ok()?;
+    let directory = fs::canonicalize(directory).ok()?;
     let name: Vec<u16> = directory.as_os_str().encode_wide().chain([u16::from(b'\\'), 0]).collect();
     let mut free = 0;
     // SAFETY: `name` ends with a zero and `free` is a place for the answer; both outlive the call. The others may be null.

@@ -82,7 +82,7 @@ impl Directory {
         match watch() {
             Ok(watcher) => Some(Watched { watcher, root, identity, folders: BTreeMap::new() }),
             Err(error) => {
-                tracing::warn!(%error, "the model cache is looked at now and then instead of being watched");
+                tracing::debug!(%error, "the model cache is looked at now and then instead of being watched");
                 None
             }
         }
@@ -113,7 +113,7 @@ impl Watched {
             // It has gone meanwhile, which is told.
             Err(_) if identity(&path) != Some(there) => true,
             Err(error) => {
-                tracing::warn!(%error, folder, "a model is looked at now and then instead of being watched");
+                tracing::debug!(%error, folder, "a model is looked at now and then instead of being watched");
                 false
             }
         }

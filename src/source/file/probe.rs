@@ -139,7 +139,7 @@ pub(super) fn ask(tools: &Tools, path: &Path, what: &[&str], stop: &Stop) -> Res
         }
     }
     match child.finish() {
-        Ok(()) => Ok(answer),
+        Ok(_) => Ok(answer),
         // What it says of a file is the file's fault.
         Err(FfmpegError::Failed { problem, .. }) => Err(SourceError::NotAVideo { problem, path: path.to_owned() }),
         Err(other) => Err(other.into()),

@@ -9,9 +9,16 @@ from . import hub, services
 # Bytes of the largest message: a 1080p RGB picture has 6 MiB, and gRPC's own limit is 4 MiB.
 MESSAGE_LIMIT = 64 << 20
 
+# Milliseconds after which a silent hub is asked whether it is still there, and for its answer. Without that a call on a
+# connection that has been used before would wait for ever for a hub that hangs.
+KEEPALIVE_MS = 20_000
+
 CHANNEL_OPTIONS = (
     ("grpc.max_receive_message_length", MESSAGE_LIMIT),
     ("grpc.max_send_message_length", MESSAGE_LIMIT),
+    ("grpc.keepalive_time_ms", KEEPALIVE_MS),
+    ("grpc.keepalive_timeout_ms", KEEPALIVE_MS),
+    ("grpc.http2.max_pings_without_data", 0),
 )
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import socket
+import struct
 import subprocess
 import tempfile
 import threading
@@ -18,6 +19,12 @@ USUAL_PLACES = ("~/.local/bin", "~/.cargo/bin", "/usr/local/bin", "/usr/bin")
 
 # Seconds until a hub that was started has to answer.
 START_TIMEOUT = 15
+
+# Seconds within which a hub that runs has to say who it is.
+ANSWER_TIMEOUT = 5
+
+# Bytes of what it says, at most.
+MAX_PREAMBLE_BYTES = 64 << 10
 
 # Seconds after which another one is started: the first may have lost the lock to a hub that was leaving.
 RESPAWN_AFTER = 1
@@ -51,18 +58,21 @@ def runtime_dir() -> Path:
 
 
 def running() -> Hub | None:
-    """The hub that hub.json tells of, if it answers."""
+    """The hub that hub.json tells of, if it says itself that it is that one.
+
+    A hub that was killed leaves its file, and its port and its process id may be somebody else's by now.
+    """
     try:
+        # First: a hub has written its file before it can be connected to.
+        pid = _pid_at(runtime_dir() / "hub.sock")
         with (runtime_dir() / "hub.json").open(encoding="utf-8") as file:
             # In a directory that others may write to, a file could be planted.
             if os.fstat(file.fileno()).st_uid != os.geteuid():
                 return None
             said = json.load(file)
-        hub = Hub(said["grpc"], said["token"])
-        os.kill(said["pid"], 0)
+        return Hub(said["grpc"], said["token"]) if said["pid"] == pid else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return hub if _answers(hub.address) else None
 
 
 def find(address: str | None = None, token: str | None = None) -> Hub:
@@ -127,13 +137,19 @@ def _spawn(command):
     threading.Thread(target=child.wait, name="framehost-hub", daemon=True).start()
 
 
-def _answers(address):
-    host, _, port = address.rpartition(":")
-    try:
-        with socket.create_connection((host.strip("[]"), int(port)), timeout=1):
-            return True
-    except (OSError, ValueError):
-        return False
+def _pid_at(path):
+    """The process of the hub that listens at a local socket, by its own word. Raises OSError and ValueError.
+
+    Every version of a hub begins with its preamble: `fhl`, a version, a length in the machine's byte order, JSON.
+    """
+    with socket.socket(socket.AF_UNIX) as hub:
+        hub.settimeout(ANSWER_TIMEOUT)
+        hub.connect(os.fspath(path))
+        with hub.makefile("rb") as stream:
+            magic, _version, length = struct.unpack("=3scI", stream.read(8).ljust(8, b"\0"))
+            if magic != b"fhl" or length > MAX_PREAMBLE_BYTES:
+                raise ValueError("no framehost hub")
+            return json.loads(stream.read(length))["pid"]
 
 
 def port_of(target: str) -> str:

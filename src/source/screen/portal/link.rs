@@ -143,7 +143,7 @@ impl Link {
     fn ended(&mut self) -> LinkError {
         match self.child.take().map(Child::finish) {
             Some(Err(error)) => error.into(),
-            Some(Ok(())) | None => LinkError::Ended,
+            Some(Ok(_)) | None => LinkError::Ended,
         }
     }
 

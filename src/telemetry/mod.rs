@@ -1,19 +1,21 @@
-//! Logs: fields, to stderr or to the hub's file; never payloads, never tokens.
+//! Logs and crash reports: fields, to stderr or to the hub's files; never payloads, never tokens.
 //!
-//! Belongs here: levels, where logs go.
+//! ```text
+//! <state>/hub.log, hub.log.1, hub.log.2     the newest lines, and those before them
+//! <state>/crashes/<time>-<pid>.txt          what a panic has left to be told
+//! ```
+//!
+//! Belongs here: levels, where logs go, what a crash leaves.
 //! Does not belong here: what is logged.
 
-use std::{
-    fs::{self, File, OpenOptions},
-    io,
-    path::Path,
-    sync::Mutex,
-};
+pub mod crash;
+pub mod log_file;
+
+use std::{io, path::Path, sync::Mutex};
 
 use tracing_subscriber::filter::LevelFilter;
 
-/// A log file above this is begun anew at the next start, in bytes.
-const MAX_LOG_BYTES: u64 = 4 << 20;
+use self::log_file::LogFile;
 
 /// Where logs go.
 #[derive(Debug, Clone, Copy)]
@@ -32,7 +34,7 @@ pub fn start(output: Output<'_>, level: Option<&str>, usual: LevelFilter) {
     let builder = builder.with_ansi(false);
     let file = match output {
         Output::Stderr => None,
-        Output::File(directory) => Some(open(directory)),
+        Output::File(directory) => Some(LogFile::open(directory)),
     };
     // The only error is that logging has been started before, and then it goes there.
     match file {
@@ -43,11 +45,4 @@ pub fn start(output: Output<'_>, level: Option<&str>, usual: LevelFilter) {
             tracing::warn!(%error, "no log file");
         }
     }
-}
-
-fn open(directory: &Path) -> io::Result<File> {
-    fs::create_dir_all(directory)?;
-    let path = directory.join("hub.log");
-    let is_long = fs::metadata(&path).is_ok_and(|metadata| metadata.len() > MAX_LOG_BYTES);
-    OpenOptions::new().create(true).append(!is_long).write(true).truncate(is_long).open(path)
 }

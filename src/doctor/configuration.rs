@@ -1,0 +1,157 @@
+//! What people have set: the configuration file, and variables.
+
+use std::{
+    ffi::OsString,
+    fs, io,
+    net::{SocketAddr, TcpStream, ToSocketAddrs as _},
+    path::Path,
+    time::Duration,
+};
+
+use super::{
+    Finding, quoted,
+    system::{self, Access},
+};
+use crate::{
+    access::Scope,
+    config::{Config, Paths},
+    install::{ExtensionId, FirefoxId},
+    models::Upstream,
+};
+
+/// What `config.json` may hold. What else is there another version may have written, or it is a word misspelt.
+const MEMBERS: &str = "cache_dir, upstream, models_max_bytes, ffmpeg, video_dirs, extensions";
+
+/// How long this machine's own address may take to answer.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The configuration file, and the directory that it is in.
+pub fn check_config(paths: &Paths) -> Vec<Finding> {
+    let file = paths.config_file();
+    let (subject, word) = (file.display(), quoted(&file));
+    let mut findings = Vec::new();
+    match Config::read(paths) {
+        Ok(config) => check_members(&config, paths, &mut findings),
+        Err(problem) => {
+            let is_closed = fs::read(&file).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
+            let advice = match system::other_owner(&file) {
+                Some(_) => system::take_over(&paths.config_dir),
+                None if is_closed => system::open_up(&paths.config_dir, &file),
+                None => {
+                    format!("mv {word} {}; or correct it: no hub starts with it", quoted(&file.with_extension("bad")))
+                }
+            };
+            findings.push(Finding::error("config_unreadable", &subject, problem, advice));
+        }
+    }
+    if let Ok(metadata) = fs::metadata(&file) {
+        let wrong = system::wrong_configuration(&file, &metadata);
+        findings.extend(wrong.map(|(problem, advice)| Finding::error("config_permissions", &subject, problem, advice)));
+    }
+    let folder = &paths.config_dir;
+    if folder.is_dir() && system::may(folder, Access::Into).is_err() && findings.is_empty() {
+        let problem = "framehost allow and revoke cannot write there, and no cache or upstream is remembered";
+        let advice = match system::other_owner(folder) {
+            Some(_) => system::take_over(folder),
+            None => system::chmod("u+rwx", folder),
+        };
+        findings.push(Finding::warning("config_dir_unwritable", folder.display(), problem, advice));
+    }
+    if findings.is_empty() {
+        findings.push(Finding::ok("config", subject, "it can be read, or there is none"));
+    }
+    findings
+}
+
+fn check_members(config: &Config, paths: &Paths, findings: &mut Vec<Finding>) {
+    let file = paths.config_file();
+    let subject = file.display();
+    if let Some(Err(problem)) = config.upstream.as_deref().map(Upstream::check) {
+        let advice = "correct \"upstream\" there, or take it out; until then nothing is fetched";
+        findings.push(Finding::error("upstream_invalid", &subject, problem, advice));
+    }
+    for name in config.others.keys() {
+        let problem = format!("{name:?} means nothing to this framehost; it knows {MEMBERS}");
+        let advice = format!("correct {name:?} there, or take it out");
+        findings.push(Finding::warning("config_member_unknown", &subject, problem, advice));
+    }
+    for folder in &config.video_dirs {
+        if !folder.is_absolute() || !folder.is_dir() {
+            let what = if folder.is_absolute() { "there is no such folder" } else { "it has to be an absolute path" };
+            let problem = format!("extensions may open nothing below {:?} of \"video_dirs\": {what}", folder.display());
+            let advice = format!("correct \"video_dirs\" in {}, or take that out", quoted(&file));
+            findings.push(Finding::warning("video_dirs", &subject, problem, advice));
+        }
+    }
+    for (id, scopes) in &config.extensions {
+        if ExtensionId::parse(id).is_err() && FirefoxId::parse(id).is_err() {
+            let problem = format!("{id:?} in \"extensions\" is no extension's id, so what it may counts for nobody");
+            let advice = format!("framehost allow ID{}; and take {id:?} out there", words(scopes));
+            findings.push(Finding::warning("config_extensions", &subject, problem, advice));
+        }
+        for word in scopes.iter().filter(|word| Scope::parse(word).is_none()) {
+            let known = Scope::ALL.map(Scope::as_str).join(", ");
+            let problem = format!("{word:?}, which {id} may by \"extensions\", means nothing: expected one of {known}");
+            let advice = format!("take {word:?} out there");
+            findings.push(Finding::warning("config_extensions", &subject, problem, advice));
+        }
+    }
+}
+
+fn words(scopes: &[String]) -> String {
+    scopes.iter().filter(|word| Scope::parse(word).is_some()).map(|word| format!(" {word}")).collect()
+}
+
+/// Variables of the shell that this runs in.
+pub fn check_environment(paths: &Paths, lookup: impl Fn(&str) -> Option<OsString>) -> Vec<Finding> {
+    let text = |name: &str| lookup(name).and_then(|value| value.into_string().ok()).filter(|value| !value.is_empty());
+    let mut findings = Vec::new();
+    for name in ["FRAMEHOST_UPSTREAM", "HF_ENDPOINT"] {
+        let Some(value) = text(name) else { continue };
+        if let Err(problem) = Upstream::check(&value) {
+            let advice = format!("unset {name}; or correct it where your shell sets it: nothing is fetched with it");
+            findings.push(Finding::error("upstream_invalid", name, problem, advice));
+        } else if name == "HF_ENDPOINT" && Upstream::is_here(&value) && !is_answered(&value) {
+            let problem = format!("nobody listens at {value}: Python loads no models in this shell");
+            let advice = "eval \"$(framehost env)\"; or unset HF_ENDPOINT";
+            findings.push(Finding::warning("endpoint_silent", name, problem, advice));
+        }
+    }
+    let cache_variable =
+        ["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME"].into_iter().find(|name| text(name).is_some());
+    if let (Some(name), Ok(Config { cache_dir: Some(remembered), .. })) = (cache_variable, Config::read(paths))
+        && let Ok(named) = crate::config::present_cache_dir(paths, &lookup)
+        && is_another(&named, &remembered)
+    {
+        let problem = format!(
+            "models go to {} here, and to {} in hubs that a browser starts: neither has what the other fetched",
+            named.display(),
+            remembered.display()
+        );
+        let advice = format!(
+            "correct \"cache_dir\" in {} to one of them, and {name} where your shell sets it",
+            quoted(&paths.config_file())
+        );
+        findings.push(Finding::warning("cache_dir_differs", name, problem, advice));
+    }
+    if system::is_root() && text("SUDO_USER").is_some_and(|user| user != "root") {
+        let problem = "this was root's view: root's home, browsers and hub, not yours";
+        findings.push(Finding::warning("run_by_sudo", "sudo", problem, "framehost doctor; without sudo"));
+    }
+    findings
+}
+
+/// Whether two paths lead to different places.
+fn is_another(one: &Path, other: &Path) -> bool {
+    let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    real(one) != real(other)
+}
+
+/// Whether somebody takes connections at a URL of this machine. Where that cannot be told, they are taken to.
+fn is_answered(url: &str) -> bool {
+    let Ok(url) = reqwest::Url::parse(url) else { return true };
+    let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else { return true };
+    let Ok(mut addresses) = (host.trim_matches(['[', ']']), port).to_socket_addrs() else { return false };
+    let connects = |address: SocketAddr| TcpStream::connect_timeout(&address, CONNECT_TIMEOUT).is_ok();
+    addresses.any(connects)
+}
