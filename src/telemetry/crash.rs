@@ -2,7 +2,7 @@
 //!
 //! A report holds the program's version, the system, the thread, the place in the source and the panic's own words. Those
 //! may repeat data ("byte index 3 is not a char boundary; it is inside 'é' of `…`"), so what stands between quotes is left
-//! out, and all but the first [`MAX_WORDS_CHARS`] characters.
+//! out, and all but the first 300 characters.
 
 use std::{
     env, fs, io,
