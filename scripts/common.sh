@@ -6,6 +6,8 @@
 export LC_ALL=C.UTF-8
 export PYTHONDONTWRITEBYTECODE=1
 umask 022
+# Whoever runs the whole of this by sudo installs for root, and means it.
+unset SUDO_USER
 
 repo=$(pwd)
 venv=$repo/.venv
