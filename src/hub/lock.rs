@@ -7,6 +7,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// The lock's file, in the runtime directory.
+pub const LOCK_FILE: &str = "hub.lock";
+
 /// The held lock. The operating system lets it go with the process, however that ends.
 #[derive(Debug)]
 pub struct HubLock {
@@ -30,7 +33,7 @@ impl HubLock {
 ///
 /// If the lock file cannot be made or locked.
 pub fn try_lock(runtime_dir: &Path) -> io::Result<Option<HubLock>> {
-    let path = runtime_dir.join("hub.lock");
+    let path = runtime_dir.join(LOCK_FILE);
     let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path)?;
     match file.try_lock() {
         Ok(()) => Ok(Some(HubLock { file, path })),

@@ -8,6 +8,9 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+/// The file, in the runtime directory.
+pub const RUNTIME_FILE: &str = "hub.json";
+
 /// What the file says. It is readable by the user alone, because of the token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RuntimeFile {
@@ -28,7 +31,7 @@ impl RuntimeFile {
     ///
     /// What the file system says.
     pub fn write(&self, runtime_dir: &Path) -> io::Result<()> {
-        let temporary = runtime_dir.join(format!("hub.json.{}", self.pid));
+        let temporary = runtime_dir.join(format!("{RUNTIME_FILE}.{}", self.pid));
         let result = (|| {
             let mut file =
                 fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&temporary)?;
@@ -64,7 +67,7 @@ impl RuntimeFile {
 }
 
 fn path(runtime_dir: &Path) -> PathBuf {
-    runtime_dir.join("hub.json")
+    runtime_dir.join(RUNTIME_FILE)
 }
 
 #[cfg(test)]
