@@ -9,7 +9,7 @@
 //!
 //! Lengths are in the machine's byte order: both ends are on one machine. What comes before the preamble is the same in
 //! every version of the link, so that two that do not understand each other know which of them is the newer one: the
-//! older hub leaves to it as soon as it is idle.
+//! older hub leaves to it as soon as it is idle. The Python client reads a hub's preamble, too, to know which process it is.
 //!
 //! Belongs here: the preambles and the hub's frames, in blocking form for the relay and in memory for both.
 //! Does not belong here: sockets (`relay`, `hub`), what messages mean (`session`).

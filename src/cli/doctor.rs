@@ -11,7 +11,10 @@ use crate::{
         self, Finding, HubFacts, HubState, Level, Wanted, check_browsers, check_cache, check_config, check_crashes,
         check_devices, check_environment, check_hub, check_policies, check_relay, check_runtime_dir, check_sandboxes,
     },
-    hub::{RuntimeFile, lock},
+    hub::{
+        RUNTIME_FILE, RuntimeFile,
+        lock::{self, LOCK_FILE},
+    },
     install::{HostBinary, InstallDirs, Scope, Selection, Target, survey},
     link::SOCKET_FILE,
     source::{SourceOptions, devices},
@@ -19,12 +22,6 @@ use crate::{
 
 /// What the program is called.
 const NAME: &str = "framehost";
-
-/// The file in which a hub tells where it is.
-const RUNTIME_FILE: &str = "hub.json";
-
-/// The file that a hub holds as long as it runs.
-const LOCK_FILE: &str = "hub.lock";
 
 pub(super) fn run(arguments: &DoctorArguments) -> anyhow::Result<ExitCode> {
     let findings = examine(arguments)?;

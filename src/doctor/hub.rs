@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::{Finding, quoted, system};
+use crate::hub::lock::LOCK_FILE;
 
 /// What happens then.
 const RESTART: &str = "browsers and workers start another hub when they need it";
@@ -87,7 +88,7 @@ pub fn check_hub(facts: &HubFacts) -> Vec<Finding> {
                     (format!(" (process {pid}, {name})"), advice)
                 }
                 None => {
-                    let lock = quoted(&facts.runtime_dir.join("hub.lock"));
+                    let lock = quoted(&facts.runtime_dir.join(LOCK_FILE));
                     (String::new(), format!("end the process that holds {lock} (fuser names it); {RESTART}"))
                 }
             };

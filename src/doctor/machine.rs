@@ -15,17 +15,12 @@ use super::{
 };
 use crate::{
     config::Paths,
+    hub::{RUNTIME_FILE, lock::LOCK_FILE},
     install::{HostBinary, InstallError},
     link::SOCKET_FILE,
     local, models,
     source::devices::Devices,
 };
-
-/// Beside the socket: whoever holds it is the hub.
-const LOCK_FILE: &str = "hub.lock";
-
-/// Tells where the hub is.
-const RUNTIME_FILE: &str = "hub.json";
 
 /// Less than this many bytes on the cache's disk (1 GiB) are not enough for the next model, as a rule.
 const LITTLE_SPACE: u64 = 1 << 30;

@@ -9,6 +9,9 @@ use std::{
 use super::identity;
 use crate::user;
 
+/// The lock's file, in the runtime directory.
+pub const LOCK_FILE: &str = "hub.lock";
+
 /// The held lock. The operating system lets it go with the process, however that ends.
 #[derive(Debug)]
 pub struct HubLock {
@@ -29,7 +32,7 @@ impl HubLock {
 ///
 /// If the lock file cannot be made or locked.
 pub fn try_lock(runtime_dir: &Path) -> io::Result<Option<HubLock>> {
-    let path = runtime_dir.join("hub.lock");
+    let path = runtime_dir.join(LOCK_FILE);
     let file = user::open_lock_file(&path)?;
     match file.try_lock() {
         Ok(()) => Ok(Some(HubLock { file, path })),

@@ -21,6 +21,6 @@ mod state;
 
 pub use self::{
     run::{HubError, HubOptions, run},
-    runtime_file::RuntimeFile,
+    runtime_file::{RUNTIME_FILE, RuntimeFile},
     state::{Hub, HubSettings, MAX_SESSIONS, Registration, SessionSnapshot},
 };

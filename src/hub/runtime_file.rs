@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::user;
 
+/// The file, in the runtime directory.
+pub const RUNTIME_FILE: &str = "hub.json";
+
 /// What the file says. It is readable by the user alone, because of the token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RuntimeFile {
@@ -29,7 +32,7 @@ impl RuntimeFile {
     ///
     /// What the file system says.
     pub fn write(&self, runtime_dir: &Path) -> io::Result<()> {
-        let temporary = runtime_dir.join(format!("hub.json.{}", self.pid));
+        let temporary = runtime_dir.join(format!("{RUNTIME_FILE}.{}", self.pid));
         let result = (|| {
             let mut file = user::create_file(&temporary)?;
             serde_json::to_writer(&mut file, self)?;
@@ -66,7 +69,7 @@ impl RuntimeFile {
 }
 
 fn path(runtime_dir: &Path) -> PathBuf {
-    runtime_dir.join("hub.json")
+    runtime_dir.join(RUNTIME_FILE)
 }
 
 #[cfg(test)]
