@@ -23,7 +23,8 @@ class HubStandIn:
 
     `requests`: (method, path) of each, in order. `ranges`: where each range of a file began that was asked for. `sent`:
     bytes of each file that went out. `tokens`: what was sent as Authorization. `page`: entries of one page of a listing.
-    `gate`: where set, large files wait for it in the middle. `keep_alive`: seconds after which idle connections end.
+    `gate`: where set, large files wait for it in the middle, and with `cuts_at_gate` they end there. `keep_alive`: seconds
+    after which idle connections end.
     """
 
     def __init__(self, models, page=None, token=None, keep_alive=None):
@@ -37,6 +38,7 @@ class HubStandIn:
         self.sent = Counter()
         self.tokens = []
         self.gate = None
+        self.cuts_at_gate = False
         self._faults = {}
         self._lock = threading.Lock()
         hub = self
@@ -178,7 +180,11 @@ class HubStandIn:
                 if kind == "stall":
                     time.sleep(STALL_S)
                 if self.gate is not None and len(body) >= LARGE:
+                    is_cut = self.cuts_at_gate and not self.gate.is_set()
                     self.gate.wait(60)
+                    if is_cut:
+                        request.close_connection = True
+                        return
             chunk = body[offset : offset + CHUNK]
             request.wfile.write(chunk)
             self._count(file_path, len(chunk))

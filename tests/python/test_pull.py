@@ -308,6 +308,25 @@ def test_an_older_pull_that_ends_later_moves_no_name_back(make_hub, upstream):
     assert name.read_text() == upstream.commit(MODEL)
 
 
+def test_a_download_goes_on_by_another_commit_when_upstream_has_lost_its_own(make_hub, upstream):
+    hub = make_hub(upstream=upstream.url)
+    upstream.gate, upstream.cuts_at_gate = threading.Event(), True
+    commits = []
+    with hub.native() as older, hub.native() as newer:
+        for native in (older, newer):
+            upstream.move(MODEL)
+            commits.append(upstream.commit(MODEL))
+            native.send({"id": "pull", "type": "models.pull", "model_id": MODEL, "include": [BIG]})
+            count = 1
+            while native.wait_events("models.progress", count)[-1]["bytes_done"] == 0:
+                count += 1
+        upstream.gate.set()
+        pulled = [native.wait_answer("pull", timeout=60)["ok"]["commit"] for native in (older, newer)]
+    assert pulled == commits
+    for commit in commits:
+        assert snapshot(hub, commit) == {BIG: FILES[BIG]}
+
+
 def test_patterns_that_match_nothing_are_told_and_name_nothing(make_hub, upstream):
     hub = make_hub(start=False, upstream=upstream.url)
     done = pull(hub, "--include", "*.jsn")

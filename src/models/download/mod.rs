@@ -74,7 +74,7 @@ pub(super) struct Wanted {
 pub(super) struct Downloads {
     upstream: Arc<Upstream>,
     store: Arc<ModelStore>,
-    running: Arc<Mutex<BTreeMap<Key, Arc<Download>>>>,
+    running: Arc<Mutex<BTreeMap<Key, Download>>>,
     /// For those that fetch: each has connections and threads of its own.
     places: Arc<Semaphore>,
 }
@@ -88,6 +88,8 @@ struct Download {
     progress: watch::Receiver<Progress>,
     /// Held by everybody who waits for it.
     interest: Arc<()>,
+    /// What those who joined want: the same bytes, of other commits maybe. Upstream may have lost the one it began with.
+    others: Vec<Wanted>,
 }
 
 /// How far a download is.
@@ -127,36 +129,32 @@ impl Downloads {
         let size_bytes = wanted.size_bytes;
         let key = (wanted.model_id.folder_name(), wanted.etag.clone(), size_bytes);
         let mut running = self.running();
-        let download = running.get(&key).cloned().unwrap_or_else(|| {
-            let (sender, progress) = watch::channel(Progress::default());
-            let download = Arc::new(Download { progress, interest: Arc::new(()) });
-            running.insert(key.clone(), Arc::clone(&download));
-            tokio::spawn(self.clone().run(key, wanted, sender, Arc::downgrade(&download.interest)));
-            download
-        });
-        Reader { progress: download.progress.clone(), size_bytes, _interest: Arc::clone(&download.interest) }
+        if let Some(download) = running.get_mut(&key) {
+            if !download.others.iter().any(|other| is_same(other, &wanted)) {
+                download.others.push(wanted);
+            }
+            return download.reader(size_bytes);
+        }
+        let (sender, progress) = watch::channel(Progress::default());
+        let download = Download { progress, interest: Arc::new(()), others: Vec::new() };
+        let (reader, interest) = (download.reader(size_bytes), Arc::downgrade(&download.interest));
+        running.insert(key.clone(), download);
+        tokio::spawn(self.clone().run(key, wanted, sender, interest));
+        reader
     }
 
-    async fn run(self, key: Key, wanted: Wanted, progress: watch::Sender<Progress>, interest: std::sync::Weak<()>) {
+    async fn run(self, key: Key, mut wanted: Wanted, progress: watch::Sender<Progress>, interest: std::sync::Weak<()>) {
         let progress = Arc::new(progress);
         let (store, model_id) = (Arc::clone(&self.store), wanted.model_id.clone());
         // What has arrived and has no name yet would look like nobody's.
         let _in_use = blocking(move || Ok(store.uses.begin(&model_id))).await;
-        let fetched = {
-            let fetch = self.fetch(&wanted, &progress);
-            tokio::pin!(fetch);
-            loop {
-                tokio::select! {
-                    fetched = &mut fetch => break fetched,
-                    () = abandoned(&interest) => {}
-                }
-                // Whoever comes now finds it gone, and begins anew; who has come in this moment keeps it.
-                let mut running = self.running();
-                if interest.strong_count() <= 1 {
-                    running.remove(&key);
-                    let file_path = wanted.file_path.as_str().to_owned();
-                    break Err(ModelError::Abandoned { file_path });
-                }
+        let fetched = loop {
+            match self.fetch_while_wanted(&key, &wanted, &progress, &interest).await {
+                Err(ModelError::Upstream(error)) => match self.other(&key, &wanted) {
+                    Some(other) => wanted = other,
+                    None => break Err(error.into()),
+                },
+                fetched => break fetched,
             }
         };
         let was_abandoned = matches!(fetched, Err(ModelError::Abandoned { .. }));
@@ -172,6 +170,38 @@ impl Downloads {
             tracing::warn!(%error, model_id = key.0, file_path = wanted.file_path.as_str(), "a file was not fetched");
         }
         progress.send_modify(|progress| progress.end = Some(finished.map_err(Arc::new)));
+    }
+
+    /// Where else the same bytes are wanted from. A download that has failed goes on from there with what has arrived.
+    fn other(&self, key: &Key, tried: &Wanted) -> Option<Wanted> {
+        let mut running = self.running();
+        let others = &mut running.get_mut(key)?.others;
+        others.retain(|other| !is_same(other, tried));
+        others.pop()
+    }
+
+    /// Fetches and checks a file, as long as anybody waits for it; as [`Downloads::fetch`].
+    async fn fetch_while_wanted(
+        &self,
+        key: &Key,
+        wanted: &Wanted,
+        progress: &Arc<watch::Sender<Progress>>,
+        interest: &std::sync::Weak<()>,
+    ) -> Result<Option<Part>, ModelError> {
+        let fetch = self.fetch(wanted, progress);
+        tokio::pin!(fetch);
+        loop {
+            tokio::select! {
+                fetched = &mut fetch => return fetched,
+                () = abandoned(interest) => {}
+            }
+            // Whoever comes now finds it gone, and begins anew; who has come in this moment keeps it.
+            let mut running = self.running();
+            if interest.strong_count() <= 1 {
+                running.remove(key);
+                return Err(ModelError::Abandoned { file_path: wanted.file_path.as_str().to_owned() });
+            }
+        }
     }
 
     /// Fetches and checks a file; `None` if somebody else has put it into the cache meanwhile.
@@ -309,6 +339,11 @@ impl ModelStore {
     }
 }
 
+/// Are both the same file of the same commit?
+fn is_same(one: &Wanted, other: &Wanted) -> bool {
+    (&one.commit, &one.file_path) == (&other.commit, &other.file_path)
+}
+
 enum Taken {
     Part(Part),
     Whole(File, Digests),
@@ -325,6 +360,12 @@ async fn abandoned(interest: &std::sync::Weak<()>) {
     while quiet < steps {
         tokio::time::sleep(ABANDON_AFTER / steps).await;
         quiet = if is_wanted() { 0 } else { quiet + 1 };
+    }
+}
+
+impl Download {
+    fn reader(&self, size_bytes: u64) -> Reader {
+        Reader { progress: self.progress.clone(), size_bytes, _interest: Arc::clone(&self.interest) }
     }
 }
 
