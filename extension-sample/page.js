@@ -13,6 +13,7 @@ import { resultCount } from './results.js';
 import {
   chooseTab, countStreams, currentStream, isFormat, isSource, prepareSources, settings, sourceSummary, start, stop,
 } from './sources.js';
+import { watchStatus } from './status.js';
 
 const parameters = new URLSearchParams(location.search);
 
@@ -48,6 +49,7 @@ chrome.runtime.onMessage.addListener((message) => {
 async function begin() {
   preparePreview();
   onStreams(countStreams);
+  watchStatus();
   await prepareSources();
   if (tab !== null) {
     void connected();
