@@ -5,6 +5,7 @@
 // (0: nothing happens before somebody presses Start). `globalThis.framehostDemo` is for tests and for the console.
 
 import { prepareCanvas } from './canvas-source.js';
+import { clientsSummary, prepareClients } from './clients.js';
 import { connected, connectNow, connection, onConnected } from './connection.js';
 import { element } from './dom.js';
 import { listModels, modelFiles } from './models.js';
@@ -49,6 +50,7 @@ chrome.runtime.onMessage.addListener((message) => {
 async function begin() {
   preparePreview();
   onStreams(countStreams);
+  prepareClients();
   watchStatus();
   await prepareSources();
   if (tab !== null) {
@@ -79,6 +81,7 @@ globalThis.framehostDemo = {
       hub_restarts: hubRestarts,
       problem: problem && { code: problem.code, message: problem.message, advice: problem.details?.advice ?? '' },
       preview: previewSummary(),
+      clients: clientsSummary(),
       models: modelFiles(),
     };
   },

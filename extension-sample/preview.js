@@ -21,14 +21,14 @@ let again = null;
 let shownAt = [];
 const seen = { state: 'nothing chosen', width: 0, height: 0, shown: 0, dropped: 0, broken: 0, frameNumber: null, decodedFrom: '' };
 
-let told = () => {};
+const told = new Set();
 
 /** What the user has to allow before the wished stream can be shown; empty: nothing that is known of. */
 let missing = [];
 
 /** Calls `fn` with the hub's streams whenever they have been listed. */
 export function onStreams(fn) {
-  told = fn;
+  told.add(fn);
 }
 
 /** Shows a stream; '': none. */
@@ -79,10 +79,10 @@ async function list() {
       pageToken = page.next_page_token;
     } while (pageToken);
     choices(streams);
-    told(streams);
+    for (const fn of told) fn(streams);
   } catch (error) {
     // The next list comes soon, or with the next connection. Without leave to see it, it is empty.
-    if (isRefused(error)) told([]);
+    if (isRefused(error)) told.forEach((fn) => fn([]));
     else if (error.code !== 'unavailable') console.warn('framehost: no list of streams:', error.message);
   } finally {
     listing = false;
