@@ -27,7 +27,7 @@ export async function startCanvas({ host, streamId, settings }) {
   let sender = null;
   let end;
   const ended = new Promise((resolve) => (end = resolve));
-  stream.on('ended', (event) => end({ error: errorOfEnd(event, 'frames') }));
+  stream.on('ended', (event) => end({ error: errorOfEnd(event) }));
 
   async function send(number) {
     const { format } = settings;

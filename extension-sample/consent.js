@@ -26,9 +26,6 @@ export const missingScope = (error) => (isRefused(error) ? error.details.scope ?
 /** Does a source need it, and not a list? */
 export const isOfPictures = (scope) => scope === 'frames' || ASKED_FOR.includes(scope);
 
-/** What has to be allowed for pictures of a source of this kind. */
-export const scopeOfSource = (kind) => (ASKED_FOR.includes(kind) ? kind : 'frames');
-
 /** The same error, with what helps. */
 export function withConsentAdvice(error) {
   if (missingScope(error) !== null) error.details = { advice: REFUSED_ADVICE, ...error.details };
@@ -42,14 +39,11 @@ export function wordsOf(error) {
   return (scope === null ? words : words.replace(`: ${allowCommand([scope])}`, '')).trim();
 }
 
-/** The hub's words to a watcher have a place for the extension's id. */
-export const withOwnId = (words) => words.replace('EXTENSION_ID', chrome.runtime.id);
-
-/** Why a stream has ended, by its 'ended' event; null: it came to its end. `scope`: what it needs. */
-export function errorOfEnd({ error }, scope) {
+/** Why a stream has ended, by its 'ended' event; null: it came to its end. */
+export function errorOfEnd({ error }) {
   if (!error) return null;
   const { code, message, details } = error;
   if (!isRefused(error)) return new FramehostError(code, message, details);
-  const words = `the user has taken back what this extension was allowed: ${scope}`;
-  return new FramehostError(code, words, { ...details, scope, advice: TAKEN_BACK_ADVICE });
+  const words = `the user has taken back what this extension was allowed: ${details.scope}`;
+  return new FramehostError(code, words, { ...details, advice: TAKEN_BACK_ADVICE });
 }

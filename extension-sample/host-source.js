@@ -2,7 +2,7 @@
 // picture of them goes through this page, unless it watches one.
 
 import { showProblem } from './connection.js';
-import { errorOfEnd, scopeOfSource } from './consent.js';
+import { errorOfEnd } from './consent.js';
 import { fpsText, sizeOf } from './dom.js';
 import { showResult } from './results.js';
 
@@ -68,7 +68,7 @@ export async function startHostSource({ host, streamId, settings, kind }) {
   stream.on('error', (error) => showProblem(withAdvice(error)));
   stream.on('open', () => showProblem(null));
   stream.on('ended', (event) => {
-    const error = errorOfEnd(event, scopeOfSource(source.kind));
+    const error = errorOfEnd(event);
     end(error === null ? { note: 'The file has come to its end.' } : { error: withAdvice(error) });
   });
   return {

@@ -89,7 +89,7 @@ class TabCapture {
     });
     this.#stream.on('open', () => this.#tell('problem', { error: null }));
     this.#stream.on('ended', (event) => {
-      const error = errorOfEnd(event, 'frames');
+      const error = errorOfEnd(event);
       this.#tell('ended', { error: error && plain(error) });
       void this.stop();
     });

@@ -1,7 +1,7 @@
 // A preview of any stream of the hub, whoever sends it: chosen from the hub's list, drawn as it comes.
 
 import { connected, connection, onConnected, showProblem } from './connection.js';
-import { isRefused, scopeOfSource, withOwnId } from './consent.js';
+import { isRefused, missingScope } from './consent.js';
 import { element, fillSelect, fpsText, showCounters, sizeOf } from './dom.js';
 import { onAllowed } from './status.js';
 
@@ -23,8 +23,8 @@ const seen = { state: 'nothing chosen', width: 0, height: 0, shown: 0, dropped: 
 
 const told = new Set();
 
-/** What the user has to allow before the wished stream can be shown; empty: nothing that is known of. */
-let missing = [];
+/** What the user has to allow before the wished stream can be shown; null: nothing that is known of. */
+let missing = null;
 
 /** Calls `fn` with the hub's streams whenever they have been listed. */
 export function onStreams(fn) {
@@ -61,7 +61,7 @@ export function preparePreview() {
   setInterval(() => void list(), LIST_MS);
   setInterval(show, 500);
   onConnected(() => void list());
-  onAllowed((allowed) => missing.length > 0 && missing.every((scope) => allowed.includes(scope)) && void watch());
+  onAllowed((allowed) => missing !== null && allowed.includes(missing) && void watch());
 }
 
 let listing = false;
@@ -106,7 +106,7 @@ function choices(streams) {
 /** Subscribes to what is wished for, instead of what was. */
 async function watch() {
   clearTimeout(again);
-  missing = [];
+  missing = null;
   const before = subscription;
   subscription = null;
   await before?.close();
@@ -130,10 +130,9 @@ async function watch() {
   mine.on('ended', ({ error }) => {
     if (subscription !== mine) return;
     subscription = null;
-    seen.state = error ? withOwnId(error.message) : 'the stream has ended; it is shown again when it is back';
+    seen.state = error ? error.message : 'the stream has ended; it is shown again when it is back';
     show();
-    // A subscription that is denied was denied by the user.
-    if (error?.code === 'permission_denied') missing = ['frames', scopeOfSource(known.find(({ stream_id }) => stream_id === streamId)?.source)];
+    missing = missingScope(error);
     // What cannot be shown in this format waits for another wish.
     if (!error || error.code === 'not_found') again = setTimeout(() => void watch(), AGAIN_MS);
   });

@@ -76,7 +76,7 @@ async function sendTrack(media, { host, streamId, settings }, words) {
 
   let end;
   const ended = new Promise((resolve) => (end = resolve));
-  stream.on('ended', (event) => end({ error: errorOfEnd(event, 'frames') }));
+  stream.on('ended', (event) => end({ error: errorOfEnd(event) }));
   let sender = null;
   const send = () => {
     const { format, fps, bitrate } = settings;

@@ -205,11 +205,13 @@ pub(super) struct TroubleFields<'a> {
 #[derive(serde::Serialize)]
 struct Reason {
     reason: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<&'static str>,
 }
 
 impl<'a> From<&'a Trouble> for TroubleFields<'a> {
     fn from(trouble: &'a Trouble) -> Self {
-        let details = Reason { reason: trouble.reason };
+        let details = Reason { reason: trouble.reason, scope: trouble.scope };
         Self { code: trouble.kind.as_str(), message: &trouble.message, details }
     }
 }

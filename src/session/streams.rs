@@ -182,7 +182,7 @@ impl Session {
     pub(super) async fn end_finished_sources(&mut self) {
         let ended = |stream: &OpenStream| match &stream.feed {
             Feed::Extension { .. } => None,
-            Feed::Source(source) => source.ended(),
+            Feed::Source(source) => source.ended(self.extension.as_deref()),
         };
         let finished: Vec<(StreamId, Option<Trouble>)> =
             self.streams.iter().filter_map(|(id, stream)| Some((id.clone(), ended(stream)?))).collect();
@@ -286,7 +286,10 @@ async fn carry_state(id: StreamId, mut state: watch::Receiver<SourceState>, fini
 
 impl From<StreamError> for Failure {
     fn from(error: StreamError) -> Self {
-        Self::new(error.kind(), error)
+        match error {
+            StreamError::NoConsent(missing) => missing.into(),
+            error => Self::new(error.kind(), error),
+        }
     }
 }
 

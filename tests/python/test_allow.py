@@ -140,6 +140,17 @@ def test_what_is_captured_ends_when_it_is_taken_back(desktop):
         assert [stream["stream_id"] for stream in native.request("stream.list")["streams"]] == ["pattern"]
 
 
+def test_a_pattern_that_ends_says_what_to_allow(hub):
+    with extension(hub) as native:
+        native.request("stream.open", stream_id="pattern", source={"kind": "synthetic"})
+        native.request("stream.subscribe", stream_id="pattern")
+        told(hub, "revoke", ID, "frames")
+        for name in ("stream_ended", "subscription_ended"):
+            error = HostError(native.wait_events(name)[0]["error"])
+            assert error.details == {"reason": "no_consent", "scope": "frames"}, name
+            assert f"framehost allow {ID} frames" in str(error), name
+
+
 def test_what_others_capture_is_not_shown_to_an_extension_that_may_not(desktop):
     """Neither a stream that is open, nor one that is waited for, nor one that it was allowed before."""
     with extension(desktop) as native, desktop.native() as program:
@@ -150,7 +161,9 @@ def test_what_others_capture_is_not_shown_to_an_extension_that_may_not(desktop):
         assert not [event for event in native.events if event["event"] == "frame"]
         with pytest.raises(HostError) as refused:
             native.request("stream.subscribe", stream_id="later")
-        assert refused.value.code == "permission_denied"
+        for error in (refused.value, HostError(ended["error"])):
+            assert error.code == "permission_denied" and f"framehost allow {ID} screen" in str(error)
+            assert error.details == {"reason": "no_consent", "scope": "screen"}
 
         told(desktop, "allow", ID, "screen")
         native.request("stream.subscribe", stream_id="later")
@@ -166,7 +179,8 @@ def test_what_an_extension_sends_and_watches_ends_when_that_is_taken_back(hub, t
         native.wait_events("models.changed")
         told(hub, "revoke", ID, "frames", "models")
         (ended,) = native.wait_events("stream_ended")
-        assert ended["stream_id"] == "mine" and ended["error"]["details"]["reason"] == "no_consent"
+        assert ended["stream_id"] == "mine"
+        assert ended["error"]["details"] == {"reason": "no_consent", "scope": "frames"}
         told(hub, "allow", ID, "models")
         with pytest.raises(HostError) as gone:
             native.request("models.unwatch", watch=watch)
