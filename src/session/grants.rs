@@ -15,7 +15,7 @@ use crate::{
     access::{Grants, Scope},
     error::ErrorKind,
     message::Failure,
-    source::{Running, SourceSpec, SourceState},
+    source::{Running, SourceState},
     streams::{StreamId, Trouble},
 };
 
@@ -78,11 +78,6 @@ impl Session {
         }
         let failure = Failure::new(ErrorKind::PermissionDenied, scope.advice(extension));
         Err(failure.with("reason", "no_consent").with("scope", scope.as_str()))
-    }
-
-    /// May it open that source?
-    pub(super) fn may_open(&self, spec: Option<&SourceSpec>) -> Result<(), Failure> {
-        self.may(spec.map_or(Scope::Frames, |spec| Scope::of_source(spec.kind())))
     }
 
     /// Does something go on that the user can take back? Sources look after themselves.

@@ -173,6 +173,17 @@ def test_what_an_extension_sends_and_watches_ends_when_that_is_taken_back(hub, t
         assert gone.value.code == "not_found"
 
 
+def test_whether_there_is_a_file_is_not_told_to_whom_pictures_are_not_allowed(make_hub):
+    hub = make_hub(start=False)
+    (hub.config_dir / "config.json").write_text(json.dumps({"video_dirs": [str(hub.root)]}))
+    (hub.root / "there.mkv").write_text("")
+    hub.start()
+    told(hub, "revoke", ID)
+    with extension(hub) as native:
+        for path in ("there.mkv", "gone.mkv", "../elsewhere.mkv"):
+            refusal(native, "stream.open", source={"kind": "file", "path": str(hub.root / path)})
+
+
 def test_a_client_that_does_not_read_captures_no_longer_than_others(desktop):
     """Its session waits for it, and cannot be what closes the screen."""
     told(desktop, "allow", ID, "screen")
