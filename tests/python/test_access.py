@@ -182,6 +182,20 @@ def test_another_user_who_gets_to_the_local_socket_is_not_served(hub):
     assert answer["error"] in (None, "ConnectionResetError") and not answer.get("is_served"), answer
 
 
+def test_a_hub_in_a_directory_of_another_user_is_not_asked(hub, tmp_path):
+    """He would say where models come from, and be shown the user's own token for them."""
+    assert hub.run("env").returncode == hub.run("status").returncode == 0
+    own = hub.runtime_dir.stat().st_uid
+    try:
+        subprocess.run([*other_user_prefix(), "chown", "nobody", str(hub.runtime_dir)], check=True)
+        for command in (["env"], ["status"], ["record", "cam", str(tmp_path / "out.mkv")]):
+            done = hub.run(*command, timeout=20)
+            assert done.returncode == 1 and "has to be the user's own" in done.stderr, (command, done)
+            assert hub.address not in done.stdout
+    finally:
+        subprocess.run([*other_user_prefix(), "chown", str(own), str(hub.runtime_dir)], check=True)
+
+
 def test_a_runtime_directory_of_another_user_is_not_used(make_hub):
     hub = make_hub(start=False)
     for mode in (0o700, 0o755):
