@@ -162,8 +162,19 @@ impl Paths {
             return Err(ConfigError::SocketPathTooLong { len, path: path.clone() });
         }
         fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+        self.check_runtime_dir()
+    }
+
+    /// Makes sure that the runtime directory is private, so that whoever answers there is this user's hub.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Directory`] without one, [`ConfigError::NotPrivate`].
+    pub fn check_runtime_dir(&self) -> Result<(), ConfigError> {
+        let path = &self.runtime_dir;
         // Not through a link: in a directory that others may write to, one could be planted.
-        let metadata = fs::symlink_metadata(path).map_err(failed)?;
+        let metadata =
+            fs::symlink_metadata(path).map_err(|source| ConfigError::Directory { source, path: path.clone() })?;
         let is_own = metadata.uid() == rustix::process::geteuid().as_raw();
         if metadata.is_dir() && is_own && metadata.mode() & 0o022 == 0 {
             return Ok(());

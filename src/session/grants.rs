@@ -15,7 +15,7 @@ use crate::{
     access::{Grants, Scope},
     error::ErrorKind,
     message::Failure,
-    source::{Running, SourceSpec, SourceState},
+    source::{Running, SourceState},
     streams::{NoConsent, StreamId, Trouble},
 };
 
@@ -84,11 +84,6 @@ impl Session {
             return Ok(());
         }
         Err(scope.missing(extension).into())
-    }
-
-    /// May it open that source?
-    pub(super) fn may_open(&self, spec: Option<&SourceSpec>) -> Result<(), Failure> {
-        self.may(spec.map_or(Scope::Frames, |spec| Scope::of_source(spec.kind())))
     }
 
     /// Does something go on that the user can take back? Sources look after themselves.

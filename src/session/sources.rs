@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::Session;
 use crate::{
+    access::Scope,
     frame::{Format, PixelFormat},
     message::{Failure, MessageError},
     source::{
@@ -80,6 +81,17 @@ pub(super) struct FileRequest {
     end_frame: Option<u64>,
     format: Option<String>,
     realtime: Option<bool>,
+}
+
+impl SourceRequest {
+    /// What has to be allowed to whoever asks for it.
+    pub(super) const fn scope(&self) -> Scope {
+        match self {
+            Self::Camera(_) => Scope::Camera,
+            Self::Screen(_) => Scope::Screen,
+            Self::Extension | Self::Synthetic(_) | Self::File(_) => Scope::Frames,
+        }
+    }
 }
 
 impl Session {

@@ -119,9 +119,10 @@ impl Session {
             Some(_) => stream_id(request)?,
             None => self.unused_stream_id()?,
         };
-        let source = self.source(request.required::<SourceRequest>("source")?)?;
-        self.may_open(source.as_ref())?;
-        match source {
+        let source = request.required::<SourceRequest>("source")?;
+        // Before a file is looked for: whether there is one is told to nobody else.
+        self.may(source.scope())?;
+        match self.source(source)? {
             Some(spec) => self.open_source(request, id, spec).await,
             None => self.open_extension(&id),
         }
