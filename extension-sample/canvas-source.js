@@ -1,5 +1,6 @@
 // This page's own canvas as a source: a moving picture with its number in it.
 
+import { errorOfEnd } from './consent.js';
 import { statsOf } from './counters.js';
 import { element } from './dom.js';
 import { VIDEO_CODECS, VideoSender } from './framehost-video.js';
@@ -26,6 +27,7 @@ export async function startCanvas({ host, streamId, settings }) {
   let sender = null;
   let end;
   const ended = new Promise((resolve) => (end = resolve));
+  stream.on('ended', (event) => end({ error: errorOfEnd(event) }));
 
   async function send(number) {
     const { format } = settings;

@@ -1,7 +1,9 @@
 // The page's one connection to the host: opened when it is needed, and what is wrong with it.
 
-import { connect } from './framehost.js';
+import { commandLine } from './command.js';
+import { allowCommand, missingScope, withConsentAdvice, wordsOf } from './consent.js';
 import { element } from './dom.js';
+import { connect } from './framehost.js';
 
 /** Pause between attempts to connect for the first time. */
 const CONNECT_AGAIN_MS = 3000;
@@ -61,9 +63,10 @@ export function showProblem(error) {
   element('problem').hidden = !error;
   if (!error) return;
   // The message may hold both; shown apart, the browser's words can be searched for and the advice can be followed.
-  const advice = error.details?.advice ?? '';
-  element('problem-text').textContent = error.message.replace(advice, '').trim();
-  element('problem-advice').textContent = advice;
+  const scope = missingScope(withConsentAdvice(error));
+  element('problem-text').textContent = wordsOf(error);
+  element('problem-advice').textContent = error.details?.advice ?? '';
+  element('problem-command').replaceChildren(...(scope === null ? [] : [commandLine(allowCommand([scope]))]));
   // A connection that was there once is opened again without anybody's help.
   element('retry').hidden = connection.host !== null && error.details?.reason === 'disconnected';
 }

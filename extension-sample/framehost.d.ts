@@ -24,6 +24,9 @@ export type ErrorCode =
   | 'data_loss'
   | (string & {});
 
+/** What the user can allow an extension (`framehost allow`) and take back from it (`framehost revoke`). */
+export type Scope = 'frames' | 'models' | 'devices' | 'camera' | 'screen' | (string & {});
+
 export interface ErrorDetails {
   /** Name of the field that was missing or wrong. */
   field?: string;
@@ -32,8 +35,12 @@ export interface ErrorDetails {
   stream_id?: string;
   /** Credits that a refused picture gave back. */
   credits?: number;
-  /** Why an `unavailable` or `cancelled` was made here and not by the host. */
-  reason?: 'disconnected' | 'hub_restarted' | 'closed';
+  /**
+   * Of an `unavailable` or `cancelled` that was made here and not by the host: 'disconnected', 'hub_restarted' or 'closed'.
+   * Else the host's word, for example 'no_consent': the user has not allowed the extension what `scope` names.
+   */
+  reason?: 'disconnected' | 'hub_restarted' | 'closed' | 'no_consent' | (string & {});
+  scope?: Scope;
   /** The browser's own words when the port ended, for example "Native host has exited." */
   last_error?: string | null;
   /** What the host itself said before it left. */
@@ -123,6 +130,34 @@ export interface Hello {
   [field: string]: unknown;
 }
 
+/** Who is connected to the hub, of `status`. */
+export interface ClientSession {
+  session: string;
+  origin: string | null;
+  /** The extension's id; null: a program of the user's own. */
+  extension: string | null;
+  /** What it calls itself. */
+  client: string | null;
+  pid: number | null;
+  /** How many streams it holds. */
+  streams: number;
+  /** What the user allows the extension now; null: a program, which may everything. */
+  allowed: Scope[] | null;
+}
+
+/** What `request('status')` resolves to. */
+export interface HubStatus {
+  version: string;
+  pid: number;
+  uptime_ms: number;
+  grpc: string | null;
+  embedded: boolean;
+  cache_dir: string;
+  sessions: ClientSession[];
+  streams: number;
+  subscribers: number;
+}
+
 export interface ResultEvent {
   event: 'result';
   stream_id: string;
@@ -180,6 +215,7 @@ export class Host {
    * Sends a request and resolves to its answer's `ok`. Without a session it waits up to 15 s for one. A session that
    * ends before the answer rejects with `unavailable`: whether the host has done it is not known then.
    */
+  request(type: 'status', params?: object, options?: RequestOptions): Promise<HubStatus>;
   request(type: string, params?: object, options?: RequestOptions): Promise<any>;
 
   /**

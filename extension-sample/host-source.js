@@ -2,8 +2,8 @@
 // picture of them goes through this page, unless it watches one.
 
 import { showProblem } from './connection.js';
+import { errorOfEnd } from './consent.js';
 import { fpsText, sizeOf } from './dom.js';
-import { FramehostError } from './framehost.js';
 import { showResult } from './results.js';
 
 /** What helps where the host cannot open a device, by its word for it. */
@@ -14,7 +14,6 @@ const ADVICE = {
   permission_denied: 'The system does not let framehost use it: allow it there.',
   unsupported_mode: 'Choose a size that the camera has.',
   no_display: 'The host sees no screen: was the browser started in a graphical session?',
-  no_consent: 'Only you can allow it: run that command in a terminal, and start again.',
   not_allowed: 'Name the file’s folder in framehost’s config.json: {"video_dirs": ["/path/to/videos"]}.',
   ffmpeg_missing: 'Video files need ffmpeg: install it.',
 };
@@ -68,9 +67,9 @@ export async function startHostSource({ host, streamId, settings, kind }) {
   stream.on('device', ({ state, error }) => showProblem(state === 'lost' ? withAdvice(error) : null));
   stream.on('error', (error) => showProblem(withAdvice(error)));
   stream.on('open', () => showProblem(null));
-  stream.on('ended', ({ error }) => {
-    if (error) end({ error: withAdvice(new FramehostError(error.code, error.message, error.details)) });
-    else end({ note: 'The file has come to its end.' });
+  stream.on('ended', (event) => {
+    const error = errorOfEnd(event);
+    end(error === null ? { note: 'The file has come to its end.' } : { error: withAdvice(error) });
   });
   return {
     stream,

@@ -1,7 +1,9 @@
 // The models of the local cache: listed, read, and hashed as they arrived.
 
 import { connection, showProblem } from './connection.js';
+import { missingScope } from './consent.js';
 import { bytesText, element, make } from './dom.js';
+import { onAllowed } from './status.js';
 
 /** Larger files are read when somebody asks for it: they are held in memory to be hashed. */
 const READ_BY_ITSELF_BYTES = 64 << 20;
@@ -10,12 +12,16 @@ const READ_BY_ITSELF_BYTES = 64 << 20;
 const files = new Map();
 let models = [];
 let listing = null;
+let isRefused = false;
+
+onAllowed((allowed) => isRefused && allowed.includes('models') && void listModels());
 
 /** One list at a time; it is asked for again after each restart, and what was read before stays. */
 export function listModels() {
   listing ??= (async () => {
     try {
       models = await connection.host.models.list();
+      isRefused = false;
       const wanted = models.flatMap((model) => model.files.map((file) => fileOf(model, file)));
       showModels();
       wanted.sort((a, b) => a.size_bytes - b.size_bytes);
@@ -23,6 +29,7 @@ export function listModels() {
         if (file.size_bytes <= READ_BY_ITSELF_BYTES && !file.sha256) await readFile(file);
       }
     } catch (error) {
+      isRefused = missingScope(error) === 'models';
       // Another list is asked for with the next connection.
       if (error.code !== 'unavailable') showProblem(error);
     } finally {

@@ -2,6 +2,7 @@
 // offscreen documents are for. The page says what to do over a port, and hears twice a second how it goes; when the page
 // goes, the capture ends with it.
 
+import { errorOfEnd } from './consent.js';
 import { statsOf } from './counters.js';
 import { connect } from './framehost.js';
 import { sendVideoTrack } from './framehost-video.js';
@@ -87,6 +88,11 @@ class TabCapture {
       if (error.details.credits === undefined) this.#tell('problem', { error: plain(error) });
     });
     this.#stream.on('open', () => this.#tell('problem', { error: null }));
+    this.#stream.on('ended', (event) => {
+      const error = errorOfEnd(event);
+      this.#tell('ended', { error: error && plain(error) });
+      void this.stop();
+    });
   }
 
   /** A tab that is captured with its sound is silent for the user, unless somebody plays it on. */

@@ -5,6 +5,7 @@
 // (0: nothing happens before somebody presses Start). `globalThis.framehostDemo` is for tests and for the console.
 
 import { prepareCanvas } from './canvas-source.js';
+import { clientsSummary, prepareClients } from './clients.js';
 import { connected, connectNow, connection, onConnected } from './connection.js';
 import { element } from './dom.js';
 import { listModels, modelFiles } from './models.js';
@@ -13,6 +14,7 @@ import { resultCount } from './results.js';
 import {
   chooseTab, countStreams, currentStream, isFormat, isSource, prepareSources, settings, sourceSummary, start, stop,
 } from './sources.js';
+import { watchStatus } from './status.js';
 
 const parameters = new URLSearchParams(location.search);
 
@@ -48,6 +50,8 @@ chrome.runtime.onMessage.addListener((message) => {
 async function begin() {
   preparePreview();
   onStreams(countStreams);
+  prepareClients();
+  watchStatus();
   await prepareSources();
   if (tab !== null) {
     void connected();
@@ -77,6 +81,7 @@ globalThis.framehostDemo = {
       hub_restarts: hubRestarts,
       problem: problem && { code: problem.code, message: problem.message, advice: problem.details?.advice ?? '' },
       preview: previewSummary(),
+      clients: clientsSummary(),
       models: modelFiles(),
     };
   },

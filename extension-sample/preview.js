@@ -1,7 +1,9 @@
 // A preview of any stream of the hub, whoever sends it: chosen from the hub's list, drawn as it comes.
 
 import { connected, connection, onConnected, showProblem } from './connection.js';
+import { isRefused, missingScope } from './consent.js';
 import { element, fillSelect, fpsText, showCounters, sizeOf } from './dom.js';
+import { onAllowed } from './status.js';
 
 const LIST_MS = 2000;
 
@@ -19,11 +21,14 @@ let again = null;
 let shownAt = [];
 const seen = { state: 'nothing chosen', width: 0, height: 0, shown: 0, dropped: 0, broken: 0, frameNumber: null, decodedFrom: '' };
 
-let told = () => {};
+const told = new Set();
+
+/** What the user has to allow before the wished stream can be shown; null: nothing that is known of. */
+let missing = null;
 
 /** Calls `fn` with the hub's streams whenever they have been listed. */
 export function onStreams(fn) {
-  told = fn;
+  told.add(fn);
 }
 
 /** Shows a stream; '': none. */
@@ -56,6 +61,7 @@ export function preparePreview() {
   setInterval(() => void list(), LIST_MS);
   setInterval(show, 500);
   onConnected(() => void list());
+  onAllowed((allowed) => missing !== null && allowed.includes(missing) && void watch());
 }
 
 let listing = false;
@@ -73,10 +79,11 @@ async function list() {
       pageToken = page.next_page_token;
     } while (pageToken);
     choices(streams);
-    told(streams);
+    for (const fn of told) fn(streams);
   } catch (error) {
-    // The next list comes soon, or with the next connection.
-    if (error.code !== 'unavailable') console.warn('framehost: no list of streams:', error.message);
+    // The next list comes soon, or with the next connection. Without leave to see it, it is empty.
+    if (isRefused(error)) told.forEach((fn) => fn([]));
+    else if (error.code !== 'unavailable') console.warn('framehost: no list of streams:', error.message);
   } finally {
     listing = false;
   }
@@ -99,6 +106,7 @@ function choices(streams) {
 /** Subscribes to what is wished for, instead of what was. */
 async function watch() {
   clearTimeout(again);
+  missing = null;
   const before = subscription;
   subscription = null;
   await before?.close();
@@ -124,6 +132,7 @@ async function watch() {
     subscription = null;
     seen.state = error ? error.message : 'the stream has ended; it is shown again when it is back';
     show();
+    missing = missingScope(error);
     // What cannot be shown in this format waits for another wish.
     if (!error || error.code === 'not_found') again = setTimeout(() => void watch(), AGAIN_MS);
   });

@@ -1,21 +1,26 @@
 // The source picker: one source at a time, started, changed, stopped and shown.
 
 import { CANVAS_FORMATS, startCanvas } from './canvas-source.js';
-import { connected, onConnected, showProblem } from './connection.js';
+import { connected, connection, onConnected, showProblem } from './connection.js';
+import { isOfPictures, missingScope } from './consent.js';
 import { NOTHING, countersOf } from './counters.js';
 import { element, fillSelect, showCounters } from './dom.js';
 import { STILL_CODECS, VIDEO_CODECS, supportedCodecs } from './framehost-video.js';
 import { cameraModes, hostDevices, lookForDevices, missingDevices, startHostSource } from './host-source.js';
 import { watchStream } from './preview.js';
+import { onAllowed } from './status.js';
 import { offerTab, offeredTabs, startTab } from './tab-source.js';
 import { browserCameras, startCamera, startScreen } from './track-source.js';
 
-/** `fields`: what has to be chosen. `shows`: what shows the pictures while they are sent. */
+/**
+ * `fields`: what has to be chosen. `shows`: what shows the pictures while they are sent. `needsClick`: the browser asks
+ * its user only after a click, so that nothing can start by itself.
+ */
 const SOURCES = {
   canvas: { start: startCanvas, fields: ['format', 'fps'], shows: 'canvas' },
   tab: { start: startTab, fields: ['tab', 'format', 'fps'], shows: 'preview' },
   camera: { start: startCamera, fields: ['device', 'format', 'fps'], shows: 'video' },
-  screen: { start: startScreen, fields: ['format', 'fps'], shows: 'video' },
+  screen: { start: startScreen, fields: ['format', 'fps'], shows: 'video', needsClick: true },
   'host-camera': { start: startHostSource, fields: ['device', 'mode', 'fps'], shows: 'preview' },
   'host-screen': { start: startHostSource, fields: ['device', 'fps'], shows: 'preview' },
   'host-file': { start: startHostSource, fields: ['path'], shows: 'preview' },
@@ -33,6 +38,10 @@ export const settings = {
 
 /** What runs, and what was said of it last. */
 let running = null;
+/** The scope without which it could not be started; it starts when the user allows that. */
+let awaited = null;
+/** The list of devices was refused. */
+let areDevicesRefused = false;
 let note = '';
 let codecs = STILL_CODECS;
 /** Starting, stopping and changing take turns. */
@@ -67,6 +76,7 @@ export function sourceSummary() {
     source: settings.source,
     format: settings.format,
     running: running !== null,
+    awaited,
     stream_id: running?.stream?.streamId ?? streamName(),
     note,
     about: running?.about ?? null,
@@ -102,6 +112,7 @@ function inTurn(work) {
 async function startNow() {
   if (running !== null) return;
   const { source: kind } = settings;
+  awaited = null;
   element('toggle').disabled = true;
   say('');
   try {
@@ -116,15 +127,33 @@ async function startNow() {
     if (SOURCES[kind].shows === 'preview') watchStream(started.stream?.streamId ?? streamName());
   } catch (error) {
     showProblem(error);
+    awaited = SOURCES[kind].needsClick ? null : missingScope(error);
+    if (awaited !== null) say('It starts by itself as soon as you have allowed it.');
   } finally {
     element('toggle').disabled = false;
     showSource();
   }
 }
 
+/** What the user allows goes on where it was refused. What he had taken back starts again when he says that, too. */
+function goOn(allowed) {
+  const refused = missingScope(connection.problem);
+  const isAllowed = refused !== null && allowed.includes(refused);
+  if (isAllowed) showProblem(null);
+  if (awaited !== null && allowed.includes(awaited)) void start();
+  else if (isAllowed && running === null && isOfPictures(refused)) say('It is allowed now: press Start.');
+  if (areDevicesRefused && allowed.includes('devices')) void inTurn(offerChoices);
+}
+
 async function stopNow(word) {
   const stopped = running;
   running = null;
+  if (awaited !== null) {
+    awaited = null;
+    showProblem(null);
+    say(word);
+    showSource();
+  }
   if (stopped === null) return;
   try {
     await stopped.stop();
@@ -146,6 +175,7 @@ async function endedByItself(ended, { note: word, error }) {
 function choose(kind) {
   return inTurn(async () => {
     const goesOn = running !== null && kind !== settings.source;
+    awaited = null;
     if (goesOn) await stopNow('');
     settings.source = kind;
     settings.device = '';
@@ -200,7 +230,9 @@ async function offerDevices(source) {
     const host = await Promise.race([connected(), new Promise((resolve) => setTimeout(resolve, CONNECT_MS))]);
     if (host === undefined) return;
     await lookForDevices(host);
+    areDevicesRefused = false;
   } catch (error) {
+    areDevicesRefused = missingScope(error) === 'devices';
     showProblem(error);
     return;
   }
@@ -226,7 +258,7 @@ function showSource() {
     element(`${field}-field`).hidden = !fields.includes(field);
   }
   element('stream-id').textContent = running?.stream?.streamId ?? streamName();
-  element('toggle').textContent = running === null ? 'Start' : 'Stop';
+  element('toggle').textContent = running === null && awaited === null ? 'Start' : 'Stop';
   element('canvas').hidden = shows !== 'canvas';
   element('video').hidden = shows !== 'video' || running === null;
   const words = {
@@ -251,7 +283,7 @@ export async function prepareSources() {
     target.value = String(fps);
     void change('fps', fps);
   });
-  element('toggle').addEventListener('click', () => void (running === null ? start() : stop()));
+  element('toggle').addEventListener('click', () => void (running === null && awaited === null ? start() : stop()));
   element('path').value = settings.path;
   showSource();
   showCounters(element('counters'), countersOf(NOTHING));
@@ -259,6 +291,7 @@ export async function prepareSources() {
   setInterval(() => {
     if (running !== null) showCounters(element('counters'), running.counters?.() ?? countersOf(running.stats()));
   }, 500);
+  onAllowed(goOn);
   onConnected(() => running === null && settings.source.startsWith('host-') && void inTurn(offerChoices));
   codecs = await supportedCodecs({ width: 640, height: 360, fps: settings.fps });
   await offerChoices();

@@ -1,5 +1,6 @@
 // The browser's own camera, and what the browser's user chooses to share: tracks of this page.
 
+import { errorOfEnd } from './consent.js';
 import { statsOf } from './counters.js';
 import { element } from './dom.js';
 import { FramehostError } from './framehost.js';
@@ -75,6 +76,7 @@ async function sendTrack(media, { host, streamId, settings }, words) {
 
   let end;
   const ended = new Promise((resolve) => (end = resolve));
+  stream.on('ended', (event) => end({ error: errorOfEnd(event) }));
   let sender = null;
   const send = () => {
     const { format, fps, bitrate } = settings;

@@ -159,7 +159,17 @@ impl Paths {
             return Err(ConfigError::SocketPathTooLong { len, limit, path: path.clone() });
         }
         user::create_folder(path).map_err(failed)?;
-        if user::is_private(path).map_err(failed)? {
+        self.check_runtime_dir()
+    }
+
+    /// Makes sure that the runtime directory is private, so that whoever answers there is this user's hub.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Directory`] without one, [`ConfigError::NotPrivate`].
+    pub fn check_runtime_dir(&self) -> Result<(), ConfigError> {
+        let path = &self.runtime_dir;
+        if user::is_private(path).map_err(|source| ConfigError::Directory { source, path: path.clone() })? {
             return Ok(());
         }
         Err(ConfigError::NotPrivate { path: path.clone() })

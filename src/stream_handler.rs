@@ -208,7 +208,12 @@ impl StreamHandler {
             Ok(running) => Ok(Captured { subscription, running: running? }),
             Err(error) => {
                 let message = format!("opening has failed: {error}");
-                Err(HandlerError::Failed(Trouble { kind: ErrorKind::Internal, reason: "internal", message }))
+                Err(HandlerError::Failed(Trouble {
+                    kind: ErrorKind::Internal,
+                    reason: "internal",
+                    scope: None,
+                    message,
+                }))
             }
         }
     }

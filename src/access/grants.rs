@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::version::{self, Version};
-use crate::streams::Sight;
+use crate::streams::{NoConsent, Sight};
 
 /// Words of [`Scope`], by extension. Whoever is not in it may what is usual.
 pub type Allowed = BTreeMap<String, Vec<String>>;
@@ -54,11 +54,12 @@ impl Scope {
         Self::ALL.into_iter().find(|scope| scope.as_str() == word)
     }
 
-    /// What to tell whoever is not allowed it.
-    pub fn advice(self, extension: Option<&str>) -> String {
-        let word = self.as_str();
+    /// That the user has not allowed it, or does not any more.
+    pub fn missing(self, extension: Option<&str>) -> NoConsent {
+        let scope = self.as_str();
         let id = extension.unwrap_or("EXTENSION_ID");
-        format!("the user has not allowed this extension {word}: framehost allow {id} {word}")
+        let advice = format!("the user has not allowed this extension {scope}: framehost allow {id} {scope}");
+        NoConsent { scope, advice }
     }
 
     /// What has to be allowed to whoever is to see pictures of a source of this kind.
@@ -125,7 +126,9 @@ impl Grants {
         let grants = self.clone();
         Sight::new(move |source| {
             let allowed = grants.of(&extension);
-            allowed.contains(&Scope::Frames) && allowed.contains(&Scope::of_source(source))
+            let needed = [Scope::Frames, Scope::of_source(source)];
+            let missing = needed.into_iter().find(|scope| !allowed.contains(scope));
+            missing.map_or(Ok(()), |scope| Err(scope.missing(Some(&extension))))
         })
     }
 

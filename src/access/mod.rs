@@ -455,6 +455,8 @@ mod tests {
         assert_eq!(check(&access, Peer::SameUser, &[("origin", ORIGIN)]), Err(Denied::Origin), "without a token");
         assert_eq!(with(ORIGIN, chromium.token().as_str()), Err(Denied::Origin), "a Chromium session's");
         assert_eq!(with(ORIGIN, access.user_token().as_str()), Err(Denied::Origin), "the user's");
+        let program = access.admit(None, None).unwrap();
+        assert_eq!(with(ORIGIN, program.token().as_str()), Err(Denied::Origin), "a program's, which has no origin");
         assert_eq!(with("https://evil.example", &token), Err(Denied::Origin), "a page");
         assert_eq!(with(ORIGIN, &token), Ok(()));
         assert_eq!(with(ORIGIN, &token), Ok(()));

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{arguments::StatusArguments, say};
 use crate::{
-    config::Paths,
+    config::{ConfigError, Paths},
     framing::{MAX_INBOUND_BODY, encode_prefix},
     hub::RuntimeFile,
     link::{self, Frame, HubPreamble, LinkError, RelayPreamble},
@@ -66,6 +66,12 @@ fn overview_of(hub: &mut Stream) -> anyhow::Result<Value> {
 }
 
 fn connect(paths: &Paths) -> anyhow::Result<Option<(Stream, HubPreamble)>> {
+    // Another user's would be believed, and workers sent there with the user's tokens.
+    match paths.check_runtime_dir() {
+        Ok(()) => {}
+        Err(ConfigError::Directory { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.into()),
+    }
     let preamble =
         RelayPreamble { version: env!("CARGO_PKG_VERSION").to_owned(), argv: Vec::new(), pid: process::id() };
     match relay::dial(&paths.runtime_dir, &preamble) {

@@ -185,3 +185,25 @@ pub(super) fn lock(cache_dir: &Path, model_folder: &str, etag: &str, timeout: Du
 pub(super) fn lock_for_publishing(cache_dir: &Path, model_folder: &str, etag: &str) -> Result<File, ModelError> {
     lock(cache_dir, model_folder, etag, LOCK_TIMEOUT)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partial_files_are_where_nobody_else_may_write() {
+        let dir = tempfile::tempdir().unwrap();
+        let (cache, beside) = (dir.path().join("hub"), dir.path().join("framehost-partial"));
+        let model = cache.join("models--org--name");
+        fs::create_dir_all(&model).unwrap();
+        let check = |expected: &Path| assert_eq!(find_partial_dir(&cache, &model).unwrap(), expected);
+        check(&beside);
+        for (mode, is_own) in [(0o755, true), (0o775, false), (0o702, false), (0o700, true)] {
+            fs::set_permissions(&beside, Permissions::from_mode(mode)).unwrap();
+            check(if is_own { beside.clone() } else { partial_dir_inside(&model) }.as_path());
+        }
+        fs::rename(&beside, dir.path().join("moved")).unwrap();
+        symlink(dir.path().join("moved"), &beside).unwrap();
+        check(&partial_dir_inside(&model));
+    }
+}

@@ -15,8 +15,8 @@ use crate::{
     access::{Grants, Scope},
     error::ErrorKind,
     message::Failure,
-    source::{Running, SourceSpec, SourceState},
-    streams::{StreamId, Trouble},
+    source::{Running, SourceState},
+    streams::{NoConsent, StreamId, Trouble},
 };
 
 /// How often what goes on is asked about again.
@@ -40,10 +40,10 @@ impl HeldSource {
         self.state.clone()
     }
 
-    /// Has it come to its end, and by what?
-    pub(super) fn ended(&self) -> Option<Option<Trouble>> {
+    /// Has it come to its end, and by what? `extension`: whose session it is.
+    pub(super) fn ended(&self, extension: Option<&str>) -> Option<Option<Trouble>> {
         if self.running.lock().unwrap_or_else(PoisonError::into_inner).is_none() {
-            return Some(Some(Trouble::no_consent(self.kind)));
+            return Some(Some(Scope::of_source(self.kind).missing(extension).into()));
         }
         match &*self.state.borrow() {
             SourceState::Ended(trouble) => Some(trouble.clone()),
@@ -69,6 +69,13 @@ impl HeldSource {
     }
 }
 
+impl From<NoConsent> for Failure {
+    fn from(missing: NoConsent) -> Self {
+        let failure = Self::new(ErrorKind::PermissionDenied, missing.advice);
+        failure.with("reason", "no_consent").with("scope", missing.scope)
+    }
+}
+
 impl Session {
     /// May this session do that, as the user has it now?
     pub(super) fn may(&self, scope: Scope) -> Result<(), Failure> {
@@ -76,13 +83,7 @@ impl Session {
         if self.hub.access().grants().allow(extension, scope) {
             return Ok(());
         }
-        let failure = Failure::new(ErrorKind::PermissionDenied, scope.advice(extension));
-        Err(failure.with("reason", "no_consent").with("scope", scope.as_str()))
-    }
-
-    /// May it open that source?
-    pub(super) fn may_open(&self, spec: Option<&SourceSpec>) -> Result<(), Failure> {
-        self.may(spec.map_or(Scope::Frames, |spec| Scope::of_source(spec.kind())))
+        Err(scope.missing(extension).into())
     }
 
     /// Does something go on that the user can take back? Sources look after themselves.
@@ -104,8 +105,9 @@ impl Session {
         if self.may(Scope::Frames).is_ok() {
             return;
         }
+        let missing = Scope::Frames.missing(self.extension.as_deref()).into();
         for id in self.fed().cloned().collect::<Vec<_>>() {
-            self.end_stream(&id, Some(&Trouble::no_consent(Scope::Frames.as_str()))).await;
+            self.end_stream(&id, Some(&missing)).await;
         }
     }
 }

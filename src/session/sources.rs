@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::Session;
 use crate::{
+    access::Scope,
     frame::{Format, PixelFormat},
     message::{Failure, MessageError},
     source::{
@@ -80,6 +81,17 @@ pub(super) struct FileRequest {
     end_frame: Option<u64>,
     format: Option<String>,
     realtime: Option<bool>,
+}
+
+impl SourceRequest {
+    /// What has to be allowed to whoever asks for it.
+    pub(super) const fn scope(&self) -> Scope {
+        match self {
+            Self::Camera(_) => Scope::Camera,
+            Self::Screen(_) => Scope::Screen,
+            Self::Extension | Self::Synthetic(_) | Self::File(_) => Scope::Frames,
+        }
+    }
 }
 
 impl Session {
@@ -205,11 +217,13 @@ pub(super) struct TroubleFields<'a> {
 #[derive(serde::Serialize)]
 struct Reason {
     reason: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<&'static str>,
 }
 
 impl<'a> From<&'a Trouble> for TroubleFields<'a> {
     fn from(trouble: &'a Trouble) -> Self {
-        let details = Reason { reason: trouble.reason };
+        let details = Reason { reason: trouble.reason, scope: trouble.scope };
         Self { code: trouble.kind.as_str(), message: &trouble.message, details }
     }
 }

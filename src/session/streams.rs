@@ -119,9 +119,10 @@ impl Session {
             Some(_) => stream_id(request)?,
             None => self.unused_stream_id()?,
         };
-        let source = self.source(request.required::<SourceRequest>("source")?)?;
-        self.may_open(source.as_ref())?;
-        match source {
+        let source = request.required::<SourceRequest>("source")?;
+        // Before a file is looked for: whether there is one is told to nobody else.
+        self.may(source.scope())?;
+        match self.source(source)? {
             Some(spec) => self.open_source(request, id, spec).await,
             None => self.open_extension(&id),
         }
@@ -182,7 +183,7 @@ impl Session {
     pub(super) async fn end_finished_sources(&mut self) {
         let ended = |stream: &OpenStream| match &stream.feed {
             Feed::Extension { .. } => None,
-            Feed::Source(source) => source.ended(),
+            Feed::Source(source) => source.ended(self.extension.as_deref()),
         };
         let finished: Vec<(StreamId, Option<Trouble>)> =
             self.streams.iter().filter_map(|(id, stream)| Some((id.clone(), ended(stream)?))).collect();
@@ -286,7 +287,10 @@ async fn carry_state(id: StreamId, mut state: watch::Receiver<SourceState>, fini
 
 impl From<StreamError> for Failure {
     fn from(error: StreamError) -> Self {
-        Self::new(error.kind(), error)
+        match error {
+            StreamError::NoConsent(missing) => missing.into(),
+            error => Self::new(error.kind(), error),
+        }
     }
 }
 

@@ -34,7 +34,7 @@ pub enum SourceState {
 
 impl From<&SourceError> for Trouble {
     fn from(error: &SourceError) -> Self {
-        Self { kind: error.kind(), reason: error.reason(), message: error.to_string() }
+        Self { kind: error.kind(), reason: error.reason(), scope: None, message: error.to_string() }
     }
 }
 

@@ -34,7 +34,7 @@ pub use self::{
     intake::{Intake, OpenIntake, PictureFields},
     publisher::{Origin, Publisher},
     queue::{MAX_FIFO_DEPTH, Notice, Queue, QueueError},
-    sight::Sight,
+    sight::{NoConsent, Sight},
     subscription::{Delivered, Event, Subscription},
     table::Streams,
     wish::{Wish, WishError},
@@ -109,15 +109,16 @@ pub struct Trouble {
     pub kind: ErrorKind,
     /// The word for programs: `device_lost`.
     pub reason: &'static str,
+    /// What the user has to allow for it to go on, where that is it: `camera`.
+    pub scope: Option<&'static str>,
     /// For people.
     pub message: String,
 }
 
-impl Trouble {
-    /// The user has not allowed an extension pictures of a source of this kind, or does not any more.
-    pub fn no_consent(source_kind: &'static str) -> Self {
-        let error = StreamError::NoConsent { source_kind };
-        Self { kind: error.kind(), reason: "no_consent", message: error.to_string() }
+impl From<NoConsent> for Trouble {
+    fn from(missing: NoConsent) -> Self {
+        let (kind, scope) = (ErrorKind::PermissionDenied, Some(missing.scope));
+        Self { kind, reason: "no_consent", scope, message: missing.advice }
     }
 }
 
@@ -135,8 +136,8 @@ pub enum StreamError {
     NotFound { id: String },
 
     /// The user has not said that the extension may have pictures of such a source.
-    #[error("the user has not allowed this extension the {source_kind}: framehost allow EXTENSION_ID {source_kind}")]
-    NoConsent { source_kind: &'static str },
+    #[error("{}", .0.advice)]
+    NoConsent(NoConsent),
 
     /// It has a publisher already.
     #[error("stream {id:?} is open already")]
@@ -161,7 +162,7 @@ impl StreamError {
         match self {
             Self::BadId { .. } => ErrorKind::InvalidArgument,
             Self::NotFound { .. } => ErrorKind::NotFound,
-            Self::NoConsent { .. } => ErrorKind::PermissionDenied,
+            Self::NoConsent(_) => ErrorKind::PermissionDenied,
             Self::AlreadyOpen { .. } => ErrorKind::AlreadyExists,
             Self::TooManyStreams { .. } | Self::TooManySubscribers { .. } | Self::TooManyViews { .. } => {
                 ErrorKind::ResourceExhausted

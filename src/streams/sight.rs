@@ -7,11 +7,20 @@ use std::{fmt, sync::Arc};
 /// It is asked for each picture: what was allowed may be taken back, and a stream that is waited for may turn out to be
 /// of anything.
 #[derive(Clone, Default)]
-pub struct Sight(Option<Arc<dyn Fn(&'static str) -> bool + Send + Sync>>);
+pub struct Sight(Option<Arc<dyn Fn(&'static str) -> Result<(), NoConsent> + Send + Sync>>);
+
+/// What the user has not allowed an extension, or does not any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoConsent {
+    /// The word for it: `camera`.
+    pub scope: &'static str,
+    /// What to do about it, for people.
+    pub advice: String,
+}
 
 impl Sight {
     /// As far as `may_see` says so.
-    pub fn new(may_see: impl Fn(&'static str) -> bool + Send + Sync + 'static) -> Self {
+    pub fn new(may_see: impl Fn(&'static str) -> Result<(), NoConsent> + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(may_see)))
     }
 
@@ -19,8 +28,8 @@ impl Sight {
         self.0.is_none()
     }
 
-    pub(super) fn covers(&self, source: &'static str) -> bool {
-        self.0.as_ref().is_none_or(|may_see| may_see(source))
+    pub(super) fn covers(&self, source: &'static str) -> Result<(), NoConsent> {
+        self.0.as_ref().map_or(Ok(()), |may_see| may_see(source))
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 use serde_json::value::RawValue;
 
 use super::{
-    MAX_SUBSCRIBERS, MAX_VIEWS, Origin, Publisher, Queue, Sight, StreamError, StreamId, StreamSnapshot,
+    MAX_SUBSCRIBERS, MAX_VIEWS, NoConsent, Origin, Publisher, Queue, Sight, StreamError, StreamId, StreamSnapshot,
     SubscribeOptions, Subscription, Trouble, Wish,
     counters::Counters,
     feedback::{FeedbackQueue, ResultEvent, ResultFate},
@@ -95,9 +95,9 @@ impl Stream {
     }
 
     /// A kind of source since that publisher's generation that is not to be seen; the present one's if `None`.
-    pub(super) fn hidden(&self, sight: &Sight, since: Option<u64>) -> Option<&'static str> {
+    pub(super) fn may_be_seen(&self, sight: &Sight, since: Option<u64>) -> Result<(), NoConsent> {
         if sight.is_all() {
-            return None;
+            return Ok(());
         }
         // Who may see what is for a file to say: nobody publishes meanwhile if that is asked under the lock.
         let seen: Vec<_> = {
@@ -105,7 +105,7 @@ impl Stream {
             let since = since.unwrap_or(state.generation);
             state.sources.iter().filter(|(_, last)| **last >= since).map(|(source, _)| *source).collect()
         };
-        seen.into_iter().find(|source| !sight.covers(source))
+        seen.into_iter().try_for_each(|source| sight.covers(source))
     }
 
     pub(super) fn has_subscribers(&self) -> bool {

@@ -89,8 +89,8 @@ impl Subscription {
         loop {
             match self.queue.next().await {
                 Item::Frame { frame, dropped, .. } => {
-                    if let Some(hidden) = self.stream.hidden(&self.sight, Some(self.since)) {
-                        return Event::End(Some(Trouble::no_consent(hidden)));
+                    if let Err(missing) = self.stream.may_be_seen(&self.sight, Some(self.since)) {
+                        return Event::End(Some(missing.into()));
                     }
                     return Event::Frame(Delivered { frame, dropped, source: self.stream.state().source });
                 }

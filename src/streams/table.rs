@@ -93,8 +93,8 @@ impl Streams {
     /// [`StreamError::TooManySubscribers`], [`StreamError::TooManyViews`].
     pub fn subscribe(&self, id: &StreamId, options: SubscribeOptions) -> Result<Subscription, StreamError> {
         let present = self.by_id().get(id).filter(|stream| stream.has_publisher()).cloned();
-        if let Some(source_kind) = present.and_then(|stream| stream.hidden(&options.sight, None)) {
-            return Err(StreamError::NoConsent { source_kind });
+        if let Some(stream) = present {
+            stream.may_be_seen(&options.sight, None).map_err(StreamError::NoConsent)?;
         }
         let mut by_id = self.by_id();
         let stream = if options.wait {

@@ -54,7 +54,7 @@ impl Drop for EndedAtLast<'_> {
         if std::thread::panicking() {
             let message = "a conversion has failed; the log says where".to_owned();
             self.0.input.close(None);
-            self.0.close_all(Some(&Trouble { kind: ErrorKind::Internal, reason: "internal", message }));
+            self.0.close_all(Some(&Trouble { kind: ErrorKind::Internal, reason: "internal", scope: None, message }));
         }
     }
 }
@@ -118,7 +118,12 @@ impl View {
         {
             let message = format!("cannot start a thread for conversions: {error}");
             self.has_thread.store(false, Ordering::Release);
-            self.close_all(Some(&Trouble { kind: ErrorKind::ResourceExhausted, reason: "no_thread", message }));
+            self.close_all(Some(&Trouble {
+                kind: ErrorKind::ResourceExhausted,
+                reason: "no_thread",
+                scope: None,
+                message,
+            }));
             return;
         }
         self.pending.fetch_add(1, Ordering::AcqRel);
@@ -203,7 +208,8 @@ impl View {
         }
         match made.error {
             Some(error) if error.is_lasting() => {
-                let trouble = Trouble { kind: error.kind(), reason: error.reason(), message: error.to_string() };
+                let trouble =
+                    Trouble { kind: error.kind(), reason: error.reason(), scope: None, message: error.to_string() };
                 self.close_all(Some(&trouble));
             }
             Some(error) => tracing::debug!(%error, "a picture could not be converted"),

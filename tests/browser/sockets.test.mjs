@@ -1,9 +1,11 @@
 // Pictures through the loopback port's WebSocket in a real browser, and what happens when it is gone.
 
 import assert from 'node:assert/strict';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { test } from 'node:test';
 
-import { TEST_TIMEOUT, World, evaluate } from './harness.mjs';
+import { TEST_TIMEOUT, World, evaluate, poll } from './harness.mjs';
 
 const options = { timeout: TEST_TIMEOUT };
 
@@ -104,4 +106,30 @@ test('a socket of a page of the web is refused, even with the token', options, a
   const stranger = await browser.newPage();
   await stranger.goto(`${http}/healthz`);
   assert.equal(await evaluate(stranger, open, { ws, token }), 'closed');
+});
+
+test('a socket of a content script is its page\'s, and refused, even with the token', options, async (t) => {
+  const world = await World.forTest(t);
+  const extension = await world.extensionWith({});
+  const manifest = JSON.parse(await readFile(join(extension, 'manifest.json'), 'utf8'));
+  manifest.content_scripts = [{ matches: ['http://127.0.0.1/*'], js: ['content.js'] }];
+  await writeFile(join(extension, 'manifest.json'), JSON.stringify(manifest));
+  await writeFile(join(extension, 'content.js'), `addEventListener('try', ({ detail }) => {
+    const { ws, token } = JSON.parse(detail);
+    const socket = new WebSocket(ws + '/v1/streams/tab?role=publish', ['framehost', 'framehost.token.' + token]);
+    const tell = ({ type }) => { document.documentElement.dataset.got ??= type; };
+    socket.onopen = tell;
+    socket.onclose = tell;
+  });`);
+  const browser = await world.launch('p1', { extension });
+  const page = await browser.openPage();
+  const { ws, http, token } = await connectWatched(page);
+  await evaluate(page, () => globalThis.host.openStream({ streamId: 'tab' }).then(() => {}));
+  const stranger = await browser.newPage();
+  await stranger.goto(`${http}/healthz`);
+  const got = await poll('the content script says what it got', () => evaluate(stranger, (detail) => {
+    dispatchEvent(new CustomEvent('try', { detail }));
+    return document.documentElement.dataset.got;
+  }, JSON.stringify({ ws, token })));
+  assert.equal(got, 'close');
 });

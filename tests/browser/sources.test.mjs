@@ -123,6 +123,14 @@ test('a tab in which the button was pressed is captured, until it is closed', op
   });
   checkTabColour(colourAt(coded, 150, 150), AREAS[0][4]);
 
+  // The session is the offscreen document's; the page says what its user has taken back from it.
+  await world.framehost('revoke', world.extensionId, 'frames');
+  const { problem } = await pollSummary(page, 'the tab is not sent any more', (now) => !now.running && now.problem);
+  assert.deepEqual([problem.code, problem.message], ['permission_denied', 'the user has taken back what this extension was allowed: frames']);
+  await world.framehost('allow', world.extensionId, 'frames');
+  await press(page, 'Start');
+  await pollSummary(page, 'pictures of the tab are sent again', ({ acked, problem }) => acked >= 5 && problem === null);
+
   await site.close();
   await pollSummary(page, 'the stream ends with the tab', ({ running, note }) => !running && /tab was closed/.test(note));
   await onlyStreams(world, []);
@@ -257,8 +265,8 @@ test('this machine\'s screen is exact in the preview and at a worker; the browse
   assert.equal(refused.problem.code, 'permission_denied');
   assert.match(refused.problem.message, new RegExp(`framehost allow ${world.extensionId} screen`));
   assert.deepEqual(await streamIds(world), []);
+  // It starts by itself then.
   await world.framehost('allow', world.extensionId, 'screen');
-  await press(page, 'Start');
   const { about } = await pollSummary(page, 'the preview shows it', ({ preview }) => preview.stream_id === 'host-screen' && preview.shown >= 3 && preview.format === 'png');
   assert.match(about, /1280 × 720, 10 fps, rgb$/);
 

@@ -70,14 +70,18 @@ class NativeClient:
         """Sends a request and waits for its answer."""
         self._last_id += 1
         self.send({"id": self._last_id, "type": kind, **fields})
-        deadline = time.monotonic() + timeout
-        while self._last_id not in self._answers:
-            if not self._receive(deadline):
-                raise ConnectionError(f"the host closed before it answered {kind}")
-        answer = self._answers.pop(self._last_id)
+        answer = self.wait_answer(self._last_id, timeout)
         if "error" in answer:
             raise HostError(answer["error"])
         return answer["ok"]
+
+    def wait_answer(self, id, timeout=20):
+        """Waits for the answer to what was sent with this id."""
+        deadline = time.monotonic() + timeout
+        while id not in self._answers:
+            if not self._receive(deadline):
+                raise ConnectionError(f"the host closed before it answered {id!r}")
+        return self._answers.pop(id)
 
     def wait_events(self, name, count=1, timeout=20):
         """Waits until `count` events of that name have come since the start, and answers with all of them."""

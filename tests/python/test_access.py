@@ -1,5 +1,7 @@
 """Who may call: processes of this user, and whoever holds the token. Not other users, not web pages."""
 
+import ipaddress
+import os
 import stat
 import subprocess
 
@@ -39,6 +41,19 @@ def test_the_runtime_files_are_for_the_user_alone(hub):
     for path in hub.runtime_dir.iterdir():
         mode = path.lstat().st_mode
         assert stat.S_ISLNK(mode) or stat.S_IMODE(mode) & 0o077 == 0, f"{path.name}: {stat.filemode(mode)}"
+
+
+def test_the_hub_listens_on_loopback_alone(hub):
+    descriptors = [os.readlink(f"/proc/{hub.process.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{hub.process.pid}/fd")]
+    found = []
+    for table in ("tcp", "tcp6"):
+        with open(f"/proc/{hub.process.pid}/net/{table}") as sockets:
+            for fields in map(str.split, list(sockets)[1:]):
+                if f"socket:[{fields[9]}]" in descriptors:
+                    words = bytes.fromhex(fields[1].split(":")[0])
+                    # Words in the machine's order, which is the other way round on every machine of ours.
+                    found.append(ipaddress.ip_address(b"".join(words[at:at + 4][::-1] for at in range(0, len(words), 4))))
+    assert found and all(address.is_loopback for address in found), found
 
 
 def test_the_token_is_not_in_the_log_or_an_answer(hub):
@@ -180,6 +195,20 @@ def test_another_user_who_gets_to_the_local_socket_is_not_served(hub):
     assert hub.call("unix", str(path))["is_served"]
     answer = hub.call("unix", str(path), other_user=True)
     assert answer["error"] in (None, "ConnectionResetError") and not answer.get("is_served"), answer
+
+
+def test_a_hub_in_a_directory_of_another_user_is_not_asked(hub, tmp_path):
+    """He would say where models come from, and be shown the user's own token for them."""
+    assert hub.run("env").returncode == hub.run("status").returncode == 0
+    own = hub.runtime_dir.stat().st_uid
+    try:
+        subprocess.run([*other_user_prefix(), "chown", "nobody", str(hub.runtime_dir)], check=True)
+        for command in (["env"], ["status"], ["record", "cam", str(tmp_path / "out.mkv")]):
+            done = hub.run(*command, timeout=20)
+            assert done.returncode == 1 and "has to be the user's own" in done.stderr, (command, done)
+            assert hub.address not in done.stdout
+    finally:
+        subprocess.run([*other_user_prefix(), "chown", str(own), str(hub.runtime_dir)], check=True)
 
 
 def test_a_runtime_directory_of_another_user_is_not_used(make_hub):

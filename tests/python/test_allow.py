@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import os
+import shutil
 import struct
 import subprocess
 import threading
@@ -14,8 +15,10 @@ import pytest
 
 import client
 from native import HostError, NativeClient
+from recording import wait_for
 from stubs import pb, pb_grpc
 from test_screen import Display
+from web_socket import BINARY, WebSocket
 
 ID = "abcdefghijklmnopabcdefghijklmnop"
 FIREFOX_ID = "sample@framehost.example"
@@ -75,6 +78,12 @@ def test_what_is_said_is_shown_and_kept(hub):
     for wrong in (["allow", ID, "everything"], ["allow", "abc"], ["revoke"], ["allow", "no id@"]):
         assert hub.run(*wrong).returncode != 0, wrong
     assert "expected one of frames, models" in hub.run("allow", ID, "everything").stderr
+
+
+def test_what_is_said_can_be_read_and_kept_from_being_said_by_nobody_else(hub):
+    told(hub, "allow", ID, "camera")
+    files = {path.name: path.stat().st_mode & 0o077 for path in hub.config_dir.iterdir() if path.is_file()}
+    assert files == {"config.json": 0, "config.json.lock": 0}
 
 
 def test_a_session_says_what_its_extension_may(hub):
@@ -140,6 +149,17 @@ def test_what_is_captured_ends_when_it_is_taken_back(desktop):
         assert [stream["stream_id"] for stream in native.request("stream.list")["streams"]] == ["pattern"]
 
 
+def test_a_pattern_that_ends_says_what_to_allow(hub):
+    with extension(hub) as native:
+        native.request("stream.open", stream_id="pattern", source={"kind": "synthetic"})
+        native.request("stream.subscribe", stream_id="pattern")
+        told(hub, "revoke", ID, "frames")
+        for name in ("stream_ended", "subscription_ended"):
+            error = HostError(native.wait_events(name)[0]["error"])
+            assert error.details == {"reason": "no_consent", "scope": "frames"}, name
+            assert f"framehost allow {ID} frames" in str(error), name
+
+
 def test_what_others_capture_is_not_shown_to_an_extension_that_may_not(desktop):
     """Neither a stream that is open, nor one that is waited for, nor one that it was allowed before."""
     with extension(desktop) as native, desktop.native() as program:
@@ -150,13 +170,20 @@ def test_what_others_capture_is_not_shown_to_an_extension_that_may_not(desktop):
         assert not [event for event in native.events if event["event"] == "frame"]
         with pytest.raises(HostError) as refused:
             native.request("stream.subscribe", stream_id="later")
-        assert refused.value.code == "permission_denied"
+        for error in (refused.value, HostError(ended["error"])):
+            assert error.code == "permission_denied" and f"framehost allow {ID} screen" in str(error)
+            assert error.details == {"reason": "no_consent", "scope": "screen"}
 
         told(desktop, "allow", ID, "screen")
         native.request("stream.subscribe", stream_id="later")
         native.wait_events("frame")
-        told(desktop, "revoke", ID, "screen")
-        assert native.wait_events("subscription_ended", 2)[1]["error"]["code"] == "permission_denied"
+        # Whoever may see no pictures may not see those of screens.
+        for number, scope in enumerate(("screen", "frames"), 2):
+            told(desktop, "revoke", ID, scope)
+            ended = native.wait_events("subscription_ended", number)[-1]
+            assert ended["error"]["details"]["reason"] == "no_consent"
+            told(desktop, "allow", ID, scope)
+            native.request("stream.subscribe", stream_id="later")
 
 
 def test_what_an_extension_sends_and_watches_ends_when_that_is_taken_back(hub, tmp_path):
@@ -166,11 +193,59 @@ def test_what_an_extension_sends_and_watches_ends_when_that_is_taken_back(hub, t
         native.wait_events("models.changed")
         told(hub, "revoke", ID, "frames", "models")
         (ended,) = native.wait_events("stream_ended")
-        assert ended["stream_id"] == "mine" and ended["error"]["details"]["reason"] == "no_consent"
+        assert ended["stream_id"] == "mine"
+        assert ended["error"]["details"] == {"reason": "no_consent", "scope": "frames"}
         told(hub, "allow", ID, "models")
         with pytest.raises(HostError) as gone:
             native.request("models.unwatch", watch=watch)
         assert gone.value.code == "not_found"
+
+
+def test_what_an_extension_watches_ends_when_pictures_are_taken_back(hub):
+    with extension(hub) as native, hub.native() as program:
+        token = native.request("hello", protocol=1)["token"]
+        program.request("stream.open", stream_id="pattern", source={"kind": "synthetic"})
+        native.request("stream.subscribe", stream_id="pattern")
+        with WebSocket(hub.port, "pattern", "role=subscribe", token) as socket:
+            assert socket.receive()[0] == BINARY
+            native.wait_events("frame")
+            told(hub, "revoke", ID, "frames")
+            assert native.wait_events("subscription_ended")[0]["error"]["details"]["reason"] == "no_consent"
+            assert socket.receive_event("subscription_ended")["error"]["details"]["reason"] == "no_consent"
+
+
+def test_what_is_taken_back_while_a_stream_is_being_opened_is_not_opened(make_hub):
+    """A dialogue may be open for long; here it is a file that is slow to be known."""
+    hub = make_hub(start=False)
+    programs, video = hub.root / "programs", hub.root / "video.mkv"
+    programs.mkdir()
+    made = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc2=s=64x48:r=25:d=1", "-c:v", "ffv1", str(video)]
+    subprocess.run(made, check=True, timeout=60)
+    (programs / "ffmpeg").symlink_to(shutil.which("ffmpeg"))
+    waits = f'#!/bin/sh\ntouch "$0.begun"; while [ ! -e "$0.go" ]; do sleep 0.02; done; exec {shutil.which("ffprobe")} "$@"\n'
+    (programs / "ffprobe").write_text(waits)
+    (programs / "ffprobe").chmod(0o755)
+    config = {"video_dirs": [str(hub.root)], "ffmpeg": str(programs / "ffmpeg")}
+    (hub.config_dir / "config.json").write_text(json.dumps(config))
+    hub.start()
+    with extension(hub) as native:
+        native.send({"id": "open", "type": "stream.open", "stream_id": "s", "source": {"kind": "file", "path": str(video)}})
+        wait_for((programs / "ffprobe.begun").exists, "the file is being opened")
+        told(hub, "revoke", ID)
+        (programs / "ffprobe.go").touch()
+        answer = native.wait_answer("open")
+        assert answer["error"]["details"]["reason"] == "no_consent", answer
+
+
+def test_whether_there_is_a_file_is_not_told_to_whom_pictures_are_not_allowed(make_hub):
+    hub = make_hub(start=False)
+    (hub.config_dir / "config.json").write_text(json.dumps({"video_dirs": [str(hub.root)]}))
+    (hub.root / "there.mkv").write_text("")
+    hub.start()
+    told(hub, "revoke", ID)
+    with extension(hub) as native:
+        for path in ("there.mkv", "gone.mkv", "../elsewhere.mkv"):
+            refusal(native, "stream.open", source={"kind": "file", "path": str(hub.root / path)})
 
 
 def test_a_client_that_does_not_read_captures_no_longer_than_others(desktop):
@@ -278,6 +353,9 @@ def test_a_session_token_opens_no_other_door(desktop, tmp_path):
         told(desktop, "revoke", ID)
         assert [get(desktop, path, token) for path in (file, info, "/healthz")] == [403, 403, 200]
         assert websocket(desktop, "/v1/streams/pattern?role=subscribe", token) == 403
+        # Before anything is asked about a stream, too.
+        for path in ("/v1/streams/none?role=subscribe&wait=true", "/v1/streams/none?role=publish"):
+            assert websocket(desktop, path, token) == 403
 
 
 def test_a_token_with_another_extensions_origin_is_nobodys(hub):

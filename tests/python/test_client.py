@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 import stubs
+from conftest import other_user_prefix
 
 def test_both_wheels_have_the_programs_version(binary, python_client):
     program = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True).stdout.split()[-1]
@@ -68,6 +69,18 @@ def test_a_hub_is_found_and_used_with_its_token(hub, python_client):
     assert python_client.run(token, env=named) == []
     shown = "import framehost, json; print(json.dumps(repr(framehost.find())))"
     assert hub.token not in python_client.run(shown, env=hub.env)
+
+
+def test_a_file_of_another_user_tells_of_no_hub(hub, python_client):
+    file = hub.runtime_dir / "hub.json"
+    code = "import json; from framehost import hub; print(json.dumps(hub.running() is not None))"
+    assert python_client.run(code, env=hub.env) is True
+    own = file.stat()
+    try:
+        subprocess.run([*other_user_prefix(), "sh", "-c", f"chown nobody {file} && chmod 644 {file}"], check=True)
+        assert python_client.run(code, env=hub.env) is False
+    finally:
+        subprocess.run([*other_user_prefix(), "sh", "-c", f"chown {own.st_uid} {file} && chmod 600 {file}"], check=True)
 
 
 def test_a_client_starts_the_hub_that_it_needs_and_shares_it(python_client, startable):

@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 import urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import grpc
 import pytest
@@ -221,6 +222,27 @@ def test_a_token_goes_to_upstream_and_into_no_log(make_hub, upstream):
     assert done.returncode == 0
     assert set(upstream.tokens) == {"Bearer hf_secret"}
     assert "hf_secret" not in done.stdout + done.stderr
+
+
+def test_a_token_goes_nowhere_in_the_clear(make_hub):
+    asked = []
+
+    class Proxy(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append((self.path, self.headers.get("Authorization")))
+            self.send_error(404)
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as proxy:
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        hub = make_hub(start=False, upstream="http://models.example")
+        hub.env |= {"HF_TOKEN": "hf_secret", "http_proxy": f"http://127.0.0.1:{proxy.server_port}"}
+        assert pull(hub).returncode == 1
+        proxy.shutdown()
+    assert asked and {token for _, token in asked} == {None}, asked
+    assert all(path.startswith("http://models.example/") for path, _ in asked)
 
 
 def test_many_who_want_one_cold_file_cause_one_download(make_hub, upstream):

@@ -48,8 +48,8 @@ class Sample(NamedTuple):
             for entry in (process / folder).iterdir():
                 try:
                     kinds[read(entry)] += 1
-                except FileNotFoundError:
-                    continue
+                except (FileNotFoundError, ProcessLookupError):
+                    continue  # It has ended since the folder was listed.
         memory_mib = int(rollup["Anonymous"].split()[0]) / 1024
         return cls(time.monotonic() - began, memory_mib, digests.stat().st_size / (1 << 20), descriptors, threads)
 

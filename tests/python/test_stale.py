@@ -126,10 +126,14 @@ def refusal(hub):
     """What a hub says at its start, and an extension at its."""
     done = hub.run("hub", timeout=30)
     assert done.returncode == 1
-    command = [*hub.prefix, f"{hub.binary}-relay"]
-    with NativeClient(command[0], hub.env, command[1:]) as session:
-        (error,) = session.wait_events("error", timeout=30)
-        assert session.close() == 1
+    errors = []
+    for host in ([f"{hub.binary}-relay"], [hub.binary, "--embedded"]):
+        command = [*hub.prefix, *host]
+        with NativeClient(command[0], hub.env, command[1:]) as session:
+            errors += session.wait_events("error", timeout=30)
+            assert session.close() == 1
+    error, embedded = errors
+    assert embedded["message"] == error["message"] and embedded["code"] == error["code"], errors
     return done.stderr, error
 
 

@@ -26,7 +26,11 @@ const HEADER_BYTES: usize = 16;
 const REQUEST_BYTES: usize = 56;
 
 pub(super) fn look_up(peer: SocketAddr, local: SocketAddr) -> Peer {
-    match owner(peer, local) {
+    whose(owner(peer, local))
+}
+
+fn whose(owner: io::Result<Option<u32>>) -> Peer {
+    match owner {
         Ok(Some(uid)) if uid == rustix::process::geteuid().as_raw() => Peer::SameUser,
         Ok(Some(_)) => Peer::OtherUser,
         Ok(None) => Peer::Unknown,
@@ -136,6 +140,15 @@ mod tests {
             }
         }
         assert_eq!(ours, 1, "{dead} dead connections");
+    }
+
+    #[test]
+    fn whom_the_kernel_does_not_name_is_nobody() {
+        let own = rustix::process::geteuid().as_raw();
+        assert_eq!(whose(Ok(Some(own))), Peer::SameUser);
+        assert_eq!(whose(Ok(Some(own + 1))), Peer::OtherUser);
+        assert_eq!(whose(Ok(None)), Peer::Unknown);
+        assert_eq!(whose(Err(io::ErrorKind::PermissionDenied.into())), Peer::Unknown);
     }
 
     #[test]

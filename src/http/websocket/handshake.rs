@@ -35,7 +35,7 @@ impl Refused {
     }
 
     pub(super) fn not_allowed(extension: Option<&str>, scope: Scope) -> Self {
-        Self::new(StatusCode::FORBIDDEN, scope.advice(extension))
+        Self::new(StatusCode::FORBIDDEN, scope.missing(extension).advice)
     }
 
     pub(super) fn too_many() -> Self {
