@@ -186,8 +186,10 @@ pub(super) fn lock_for_publishing(cache_dir: &Path, model_folder: &str, etag: &s
     lock(cache_dir, model_folder, etag, LOCK_TIMEOUT)
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
     use super::*;
 
     #[test]
@@ -199,7 +201,7 @@ mod tests {
         let check = |expected: &Path| assert_eq!(find_partial_dir(&cache, &model).unwrap(), expected);
         check(&beside);
         for (mode, is_own) in [(0o755, true), (0o775, false), (0o702, false), (0o700, true)] {
-            fs::set_permissions(&beside, Permissions::from_mode(mode)).unwrap();
+            fs::set_permissions(&beside, fs::Permissions::from_mode(mode)).unwrap();
             check(if is_own { beside.clone() } else { partial_dir_inside(&model) }.as_path());
         }
         fs::rename(&beside, dir.path().join("moved")).unwrap();
