@@ -151,8 +151,11 @@ async fn a_subscriber_may_come_first() {
 #[tokio::test]
 async fn what_a_source_left_waiting_is_not_shown_for_the_next_ones_sake() {
     let streams = Streams::default();
-    let sight = Sight::new(|source| source != "camera");
-    let options = SubscribeOptions { sight, ..waiting(Queue::fifo(9).unwrap()) };
+    let no_camera = |source| {
+        let missing = NoConsent { scope: "camera", advice: "allow it".to_owned() };
+        if source == "camera" { Err(missing) } else { Ok(()) }
+    };
+    let options = SubscribeOptions { sight: Sight::new(no_camera), ..waiting(Queue::fifo(9).unwrap()) };
     let subscription = streams.subscribe(&id("s"), options).unwrap();
     let camera = streams.open(&id("s"), from("camera")).unwrap();
     camera.publish(frame(1), None);
@@ -160,7 +163,7 @@ async fn what_a_source_left_waiting_is_not_shown_for_the_next_ones_sake() {
     let next = streams.open(&id("s"), from("extension")).unwrap();
     next.publish(frame(2), None);
     assert_eq!(subscription.next().await.unwrap_err().reason, "no_consent");
-    let late = SubscribeOptions { sight: Sight::new(|source| source != "camera"), ..waiting(Queue::Latest) };
+    let late = SubscribeOptions { sight: Sight::new(no_camera), ..waiting(Queue::Latest) };
     let late = streams.subscribe(&id("s"), late).unwrap();
     next.publish(frame(3), None);
     assert_eq!(late.next().await.unwrap().unwrap().frame.timestamp_ms(), 3, "a camera that was there before it came");

@@ -321,7 +321,7 @@ impl Downloads {
         .await
     }
 
-    fn running(&self) -> MutexGuard<'_, BTreeMap<Key, Arc<Download>>> {
+    fn running(&self) -> MutexGuard<'_, BTreeMap<Key, Download>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
