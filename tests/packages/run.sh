@@ -78,6 +78,11 @@ say "Arch Linux's package() lays out the same"
 listed "$work/arch" >"$work/arch-listed"
 same "$work/deb-listed" "$work/arch-listed" "PKGBUILD's files are not the .deb's"
 
+say "Both hold the licence texts of what is compiled in"
+notices=$work/deb/usr/share/doc/framehost/THIRD-PARTY-NOTICES
+cmp "$notices" "$work/rpm/usr/share/licenses/framehost/THIRD-PARTY-NOTICES"
+within python3 tests/packages/check_notices.py "$notices"
+
 say "Completions, pages, unit and LaunchAgent are what their readers take"
 share=$work/deb/usr/share
 bash -n "$share/bash-completion/completions/framehost"
