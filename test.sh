@@ -40,7 +40,7 @@ stage camera 900 vivid build "cameras, by the kernel's own virtual one in a virt
 stage browser 1800 browser build "a real Chromium with the sample extension, a real Firefox with an add-on"
 stage bench 2400 bench build "benchmarks run (their numbers are not judged)"
 stage demo 600 demo build "the demo"
-stage packages 900 packages build "the .deb and the .rpm, installed and removed in a fresh Debian"
+stage packages 900 packages build "the .deb and the .rpm, installed and removed in a fresh Debian; recipes for others"
 stage windows 3600 windows "" "the library on Windows: built with mingw, run in Wine; the installer"
 stage macos 1800 macos "" "the library on macOS: type-checked"
 stage kills 3600 browser build "200 pulls and imports killed at random moments"

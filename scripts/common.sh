@@ -436,6 +436,8 @@ need_packages() {
     need_command ip iproute2
     need_command unshare util-linux
     need_command systemd-analyze systemd
+    need_command ruby ruby
+    need_command nix-instantiate nix-bin
 
     release=$(. /etc/os-release && printf '%s\n' "${VERSION_CODENAME:-}")
     debian_root=$repo/target/debian-root/$release
