@@ -192,9 +192,10 @@ key='HKCU\Software\Google\Chrome'
 "$wine" reg add "$key" /f >/dev/null
 msiexec works /i "$(windows_path "$work/real.msi")"
 files_are real
-manifest=$(registry "$key\\NativeMessagingHosts\\com.framehost.host" | sed -n 's/.*REG_SZ *C:\(.*\)$/\1/p')
-[ -n "$manifest" ] || die "Chrome's key names no manifest: $(registry "$key")"
-python3 - "$WINEPREFIX/drive_c${manifest//\\//}" "$windows_users\\Programs\\framehost\\framehost-relay.exe" "$sample" <<'END' || die "the manifest"
+registry "$key\\NativeMessagingHosts\\com.framehost.host" | grep -aq 'com\.framehost\.host\.json$' ||
+    die "Chrome's key names no manifest: $(registry "$key")"
+manifest=$(find "$users" -name com.framehost.host.json)
+python3 - "$manifest" "$windows_users\\Programs\\framehost\\framehost-relay.exe" "$sample" <<'END' || die "the manifest"
 import json, sys
 manifest = json.load(open(sys.argv[1], encoding="utf-8"))
 assert manifest["path"] == sys.argv[2] and manifest["allowed_origins"] == [f"chrome-extension://{sys.argv[3]}/"], manifest
