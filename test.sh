@@ -40,8 +40,8 @@ stage camera 900 vivid build "cameras, by the kernel's own virtual one in a virt
 stage browser 1800 browser build "a real Chromium with the sample extension, a real Firefox with an add-on"
 stage bench 2400 bench build "benchmarks run (their numbers are not judged)"
 stage demo 600 demo build "the demo"
-stage packages 900 packages build "the .deb and the .rpm, installed and removed in a fresh Debian"
-stage windows 3600 windows "" "the library on Windows: built with mingw, run in Wine"
+stage packages 900 packages build "the .deb and the .rpm, installed and removed in a fresh Debian; recipes for others"
+stage windows 3600 windows "" "the library on Windows: built with mingw, run in Wine; the installer"
 stage macos 1800 macos "" "the library on macOS: type-checked"
 stage kills 3600 browser build "200 pulls and imports killed at random moments"
 stage rounds 5400 browser build "200 rounds, in each of which a process of a world at work is killed"
@@ -106,7 +106,7 @@ need_demo() {
 stage_fmt() { cargo fmt --all --check; }
 stage_docs() {
     python3 scripts/check-docs.py && shellcheck --external-sources --severity=style test.sh demo.sh .ci/run scripts/*.sh \
-        installer/{,rpm/}*.sh installer/debian/prerm installer/arch/{PKGBUILD,*.install} \
+        installer/{,rpm/,windows/}*.sh installer/debian/prerm installer/arch/{PKGBUILD,*.install} \
         tests/camera/run.sh tests/{packages,windows,macos}/*.sh benches/peers/*.sh
 }
 stage_clippy() { cargo clippy --locked --workspace --all-targets --all-features -- -D warnings; }
@@ -134,7 +134,7 @@ stage_soak() { FRAMEHOST_SOAK=3600 "$python" -m pytest -s tests/python/test_soak
 stage_suspend() { FRAMEHOST_SUSPEND=60 "$python" -m pytest --timeout 300 tests/python/test_suspended.py; }
 stage_demo() { ./demo.sh; }
 stage_packages() { tests/packages/run.sh; }
-stage_windows() { tests/windows/run.sh; }
+stage_windows() { tests/windows/run.sh && tests/windows/installer.sh; }
 stage_macos() { tests/macos/check.sh; }
 stage_proptest() { PROPTEST_CASES=50000 cargo test --locked --release; }
 stage_repeat() {

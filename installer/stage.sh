@@ -2,6 +2,8 @@
 # Lays out below DIR what a package of framehost holds, as it will lie below /. For packages of every kind.
 #
 #   installer/stage.sh PROGRAMS DIR    PROGRAMS: the folder with framehost and framehost-relay, which must run here
+#
+# Takes python3 and the cargo that built them, whose crates' licence texts go along.
 set -eu
 LC_ALL=C
 export LC_ALL
@@ -41,5 +43,7 @@ sed -i "s/^\.TH \([^ ]*\) 1 .*/.TH \1 1 $title/" "$share"/man/man1/*.1
 gzip -9n "$share"/man/man1/*.1
 
 put 644 "$repo/installer/systemd/framehost.service" usr/lib/systemd/user/framehost.service
+mkdir -p "$share/doc/framehost"
+"$repo/installer/notices.py" >"$share/doc/framehost/THIRD-PARTY-NOTICES"
 put 644 "$repo/README.md" usr/share/doc/framehost/README.md
 for page in "$repo"/docs/*.md; do put 644 "$page" "usr/share/doc/framehost/docs/${page##*/}"; done

@@ -309,17 +309,33 @@ need_rust_source() {
     printf '%s\n' 1.89 "$version" | sort -VC || die "needs the distribution's Rust to be 1.89 or newer, this is $version"
 }
 
-# What builds programs for Windows and runs them: mingw, Wine, an X server for it, and a Windows ffmpeg (of the Python
-# package imageio-ffmpeg) and ffprobe (of an npm package). Sets windows_tools to the folder with what has to be in PATH.
-need_windows() {
-    windows_tools=$repo/target/windows-tools
+# mingw, Wine, and an X server for it.
+need_wine() {
     [ "$(uname -m)" = x86_64 ] || die "the tests for Windows need an x86_64 machine"
-    need_rust_source
-    need_python
-    need_npm_command
     need_command x86_64-w64-mingw32-g++ mingw-w64
     [ -x /usr/lib/wine/wine64 ] || need_command wine64 wine wine64
     need_command Xvfb xvfb
+}
+
+# What programs that mingw has built load, and what old Wines lack, into the folder $1.
+windows_libraries() {
+    local name
+    for name in libstdc++-6.dll libgcc_s_seh-1.dll libwinpthread-1.dll; do
+        cp "$(x86_64-w64-mingw32-g++ -print-file-name="$name")" "$1/" || die "mingw has no $name"
+    done
+    x86_64-w64-mingw32-gcc -shared -o "$1/bcryptprimitives.dll" tests/windows/bcryptprimitives.{c,def} -ladvapi32 ||
+        die "bcryptprimitives.dll could not be built"
+}
+
+# What builds programs for Windows and runs them, what makes installers of them, and a Windows ffmpeg (of the Python package
+# imageio-ffmpeg) and ffprobe (of an npm package). Sets windows_tools to the folder with what has to be in PATH.
+need_windows() {
+    windows_tools=$repo/target/windows-tools
+    need_wine
+    need_msi_tools
+    need_rust_source
+    need_python
+    need_npm_command
     [ ! -e "$windows_tools/.done" ] || return 0
 
     say "Getting a Windows ffmpeg from PyPI and npm, into target/windows-tools (60 MB)"
@@ -335,14 +351,16 @@ need_windows() {
     ) || die "a Windows ffmpeg could not be had"
     rm -rf "$windows_tools/new"
 
-    # What programs that mingw has built load, and what old Wines lack.
-    local name
-    for name in libstdc++-6.dll libgcc_s_seh-1.dll libwinpthread-1.dll; do
-        cp "$(x86_64-w64-mingw32-g++ -print-file-name="$name")" "$windows_tools/" || die "mingw has no $name"
-    done
-    x86_64-w64-mingw32-gcc -shared -o "$windows_tools/bcryptprimitives.dll" tests/windows/bcryptprimitives.{c,def} \
-        -ladvapi32 || die "bcryptprimitives.dll could not be built"
+    windows_libraries "$windows_tools"
     touch "$windows_tools/.done"
+}
+
+# What makes installers for Windows, and what looks into them.
+need_msi_tools() {
+    need_rust
+    need_command python3 python3
+    need_command wixl wixl
+    need_command msiinfo msitools
 }
 
 need_macos() { need_rust_source; }
@@ -418,6 +436,8 @@ need_packages() {
     need_command ip iproute2
     need_command unshare util-linux
     need_command systemd-analyze systemd
+    need_command ruby ruby
+    need_command nix-instantiate nix-bin
 
     release=$(. /etc/os-release && printf '%s\n' "${VERSION_CODENAME:-}")
     debian_root=$repo/target/debian-root/$release

@@ -78,6 +78,19 @@ say "Arch Linux's package() lays out the same"
 listed "$work/arch" >"$work/arch-listed"
 same "$work/deb-listed" "$work/arch-listed" "PKGBUILD's files are not the .deb's"
 
+say "Both hold the licence texts of what is compiled in"
+notices=$work/deb/usr/share/doc/framehost/THIRD-PARTY-NOTICES
+cmp "$notices" "$work/rpm/usr/share/licenses/framehost/THIRD-PARTY-NOTICES"
+within python3 tests/packages/check_notices.py "$notices"
+
+say "Homebrew's formula is Ruby; Nix's expression is for this version"
+ruby -wc installer/homebrew/framehost.rb >/dev/null
+# Their own tools would fetch compilers to build with; these only read. Nix asks for its store, which nothing is in.
+found=$(nix-instantiate --store dummy:// --eval --expr \
+    'import ./installer/nix { pkgs = { rustPlatform.buildRustPackage = made: made.version; }; }' 2>"$work/nix") ||
+    die "Nix: $(cat "$work/nix")"
+grep -qxF "version = $found" Cargo.toml || die "Nix's expression is for another version: $found"
+
 say "Completions, pages, unit and LaunchAgent are what their readers take"
 share=$work/deb/usr/share
 bash -n "$share/bash-completion/completions/framehost"
