@@ -21,8 +21,8 @@ END
 # The stages, the quick ones first. For each: how long it may take (seconds), what it needs, what must have passed
 # before it, what it is. How it is done: the function stage_NAME below, run from here with no input and no terminal.
 unit=(fmt docs clippy clippy_bare doc test js)
-full=("${unit[@]}" build python portal camera browser bench demo)
-long=("${full[@]}" packages windows macos kills rounds soak suspend proptest repeat)
+full=("${unit[@]}" fuzz build python portal camera browser bench demo)
+long=("${full[@]}" deny packages windows macos kills rounds soak suspend proptest repeat)
 
 declare -A limit=() needs=() after=() about=()
 stage() { limit[$1]=$2 needs[$1]=$3 after[$1]=$4 about[$1]=$5; }
@@ -33,6 +33,7 @@ stage clippy_bare 900 rust_tools "" "lints, no features"
 stage doc 600 rust "" "the Rust documentation builds without warnings"
 stage test 1500 rust_tests "" "Rust tests"
 stage js 300 node "" "tests of the extension's code without a browser"
+stage fuzz 1800 fuzzing "" "every fuzz target for a minute (FUZZ_SECONDS), from its kept inputs on"
 stage build 1500 rust "" "the program, as it is released"
 stage python 1800 devices build "the Python client; stock ones: gRPC, huggingface_hub, transformers; other users; video files; screens"
 stage portal 1500 portal "build test" "screens through the desktop portal, of a real Wayland desktop without a screen"
@@ -41,7 +42,8 @@ stage browser 1800 browser build "a real Chromium with the sample extension, a r
 stage bench 2400 bench build "benchmarks run (their numbers are not judged)"
 stage demo 600 demo build "the demo"
 stage packages 900 packages build "the .deb and the .rpm, installed and removed in a fresh Debian; recipes for others"
-stage windows 3600 windows "" "the library on Windows: built with mingw, run in Wine; the installer"
+stage deny 900 deny "" "licences, sources and versions of the dependencies; advisories where their database can be had"
+stage windows 3600 windows "" "the library and the programs on Windows: built with mingw, run in Wine; the installer"
 stage macos 1800 macos "" "the library on macOS: type-checked"
 stage kills 3600 browser build "200 pulls and imports killed at random moments"
 stage rounds 5400 browser build "200 rounds, in each of which a process of a world at work is killed"
@@ -78,6 +80,10 @@ need_portal() {
     need_pipewire_headers
     need_wayland_desktop
 }
+need_deny() {
+    need_rust
+    need_cargo_tool cargo-deny
+}
 need_devices() {
     need_python
     need_ffmpeg
@@ -107,7 +113,7 @@ stage_fmt() { cargo fmt --all --check; }
 stage_docs() {
     python3 scripts/check-docs.py && shellcheck --external-sources --severity=style test.sh demo.sh .ci/run scripts/*.sh \
         installer/{,rpm/,windows/}*.sh installer/debian/prerm installer/arch/{PKGBUILD,*.install} \
-        tests/camera/run.sh tests/{packages,windows,macos}/*.sh benches/peers/*.sh
+        tests/camera/run.sh tests/{packages,windows,macos}/*.sh fuzz/run.sh benches/peers/*.sh
 }
 stage_clippy() { cargo clippy --locked --workspace --all-targets --all-features -- -D warnings; }
 stage_clippy_bare() { cargo clippy --locked --workspace --all-targets --no-default-features -- -D warnings; }
@@ -134,6 +140,16 @@ stage_soak() { FRAMEHOST_SOAK=3600 "$python" -m pytest -s tests/python/test_soak
 stage_suspend() { FRAMEHOST_SUSPEND=60 "$python" -m pytest --timeout 300 tests/python/test_suspended.py; }
 stage_demo() { ./demo.sh; }
 stage_packages() { tests/packages/run.sh; }
+# Advisories are fetched from where only some machines get to; all else needs nothing from outside.
+stage_deny() {
+    cargo deny --locked check licenses bans sources || return
+    if cargo deny --locked fetch db; then
+        cargo deny --locked check advisories
+    else
+        say "The database of advisories cannot be had here: they were not looked at"
+    fi
+}
+stage_fuzz() { fuzz/run.sh; }
 stage_windows() { tests/windows/run.sh && tests/windows/installer.sh; }
 stage_macos() { tests/macos/check.sh; }
 stage_proptest() { PROPTEST_CASES=50000 cargo test --locked --release; }

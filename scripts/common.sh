@@ -125,6 +125,24 @@ need_rust_tools() {
     done
 }
 
+# need_cargo_tool NAME: a subcommand of cargo's, compiled here unless it is there.
+need_cargo_tool() {
+    command -v "$1" >/dev/null && return
+    say "Compiling $1"
+    timeout --foreground 1800 cargo install --locked --quiet "$1" || die "cargo install $1 failed"
+}
+
+# A compiler that builds with sanitizers, cargo-fuzz, and a C++ compiler for libFuzzer.
+need_fuzzing() {
+    need_rust
+    need_command c++ g++
+    need_cargo_tool cargo-fuzz
+    cargo +nightly --version >/dev/null 2>&1 && return
+    command -v rustup >/dev/null || die "needs rustup, for a nightly Rust"
+    say "Installing a nightly Rust"
+    timeout --foreground 900 rustup toolchain install nightly --profile minimal || die "rustup toolchain install nightly failed"
+}
+
 node_is_new() { [ "$(node -p 'process.versions.node.split(".")[0] >= 20' 2>/dev/null)" = true ]; }
 
 # Node.js 20 or newer. Where the distribution's is older (Debian 12), the one in the Python package of that name.
