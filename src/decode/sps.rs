@@ -235,7 +235,7 @@ mod tests {
     /// A parameter set of so many bits, written as words of ones and zeros.
     fn packet(profile: u8, rest: &str) -> Vec<u8> {
         let bits: Vec<u8> = rest.bytes().filter(|bit| *bit != b' ').map(|bit| bit - b'0').collect();
-        let bytes = bits.chunks(8).map(|byte| byte.iter().enumerate().map(|(at, bit)| bit << (7 - at)).sum());
+        let bytes = bits.chunks(8).map(|byte| byte.iter().enumerate().map(|(at, bit)| bit << (7 - at)).sum::<u8>());
         [&[0, 0, 0, 1, 0x67, profile, 0, 30][..], &bytes.collect::<Vec<u8>>()].concat()
     }
 
