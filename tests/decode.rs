@@ -209,7 +209,7 @@ fn without_usability(packet: &Bytes) -> Bytes {
         (0..4).for_each(|_| number(&mut at));
     }
     let kept = bits[..at].iter().copied().chain([0, 1]).collect::<Vec<u8>>();
-    let set = kept.chunks(8).map(|byte| byte.iter().enumerate().map(|(at, bit)| bit << (7 - at)).sum());
+    let set = kept.chunks(8).map(|byte| byte.iter().enumerate().map(|(at, bit)| bit << (7 - at)).sum::<u8>());
     [&packet[..begin], &set.collect::<Vec<u8>>(), &packet[begin + len..]].concat().into()
 }
 
