@@ -65,7 +65,7 @@ fn assert_painted(frame: &VideoFrame, left: u32, top: u32) {
 
 #[tokio::test]
 async fn a_screen_is_listed_and_read_in_its_own_pixels() {
-    let screen = primary(&devices::list());
+    let screen = primary(&devices::list(&SourceOptions::default()));
     assert!(screen.is_primary && screen.width > 0 && screen.scale >= 0.5, "{screen:?}");
     let captured = capture(ScreenOptions { fps: 20.0, ..Default::default() }).await;
     let granted = captured.granted();
@@ -93,7 +93,7 @@ async fn a_screen_is_listed_and_read_in_its_own_pixels() {
 
 #[tokio::test]
 async fn a_part_of_a_screen_comes_pixel_by_pixel_in_every_layout() {
-    let ScreenInfo { id, width, height, .. } = primary(&devices::list());
+    let ScreenInfo { id, width, height, .. } = primary(&devices::list(&SourceOptions::default()));
     let region = Some(Region { x: 301, y: 7, width: 259, height: 33 });
     let target = ScreenTarget::Screen(id);
     let options = ScreenOptions { target, region, ..Default::default() };
@@ -141,7 +141,7 @@ async fn a_window_is_found_followed_and_lost_with_its_program() {
     let mut notepad = Program(Command::new("notepad.exe").spawn().unwrap());
     let began = Instant::now();
     let window = loop {
-        let windows = devices::list().windows;
+        let windows = devices::list(&SourceOptions::default()).windows;
         if let Some(window) = windows.iter().find(|window| window.title.contains("Notepad")) {
             break window.clone();
         }
@@ -174,7 +174,12 @@ async fn a_camera_that_is_not_there_is_refused_by_name() {
     // Wine 8 does not know the version of Media Foundation that nokhwa asks for (MF_E_BAD_STARTUP_VERSION).
     if cfg!(windows) && std::env::var_os("WINEPREFIX").is_some() {
         assert!(error.to_string().to_ascii_uppercase().contains("C00D36E3"), "{error}");
-        assert!(devices::list().missing.iter().any(|part| part.what == "camera" && !part.problem.is_empty()));
+        assert!(
+            devices::list(&SourceOptions::default())
+                .missing
+                .iter()
+                .any(|part| part.what == "camera" && !part.problem.is_empty())
+        );
     } else {
         assert_eq!(error.reason(), "no_such_device", "{error}");
     }
