@@ -201,7 +201,8 @@ async fn unwatched(running: &Running) {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::source::hanging::Hanging;

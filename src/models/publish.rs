@@ -186,7 +186,8 @@ pub(super) fn lock_for_publishing(cache_dir: &Path, model_folder: &str, etag: &s
     lock(cache_dir, model_folder, etag, LOCK_TIMEOUT)
 }
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 

@@ -19,7 +19,8 @@ mod clock;
 pub mod devices;
 mod error;
 pub mod file;
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 pub(crate) mod hanging;
 mod running;
 pub mod screen;

@@ -223,7 +223,8 @@ impl Drop for Lease {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::source::hanging::Hanging;

@@ -7,7 +7,10 @@ use std::{fmt, sync::Arc};
 /// It is asked for each picture: what was allowed may be taken back, and a stream that is waited for may turn out to be
 /// of anything.
 #[derive(Clone, Default)]
-pub struct Sight(Option<Arc<dyn Fn(&'static str) -> Result<(), NoConsent> + Send + Sync>>);
+pub struct Sight(Option<Arc<MaySee>>);
+
+/// Asked with the kind of a source.
+type MaySee = dyn Fn(&'static str) -> Result<(), NoConsent> + Send + Sync;
 
 /// What the user has not allowed an extension, or does not any more.
 #[derive(Debug, Clone, PartialEq, Eq)]

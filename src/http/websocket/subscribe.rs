@@ -129,10 +129,10 @@ async fn send_frame(
 
 async fn end(socket: &mut Socket, subscription: &Subscription, trouble: Option<&Trouble>) -> Result<(), Ended> {
     let error = trouble.map(|trouble| {
-        let mut details = serde_json::json!({"reason": trouble.reason});
-        if let Some(scope) = trouble.scope {
-            details["scope"] = scope.into();
-        }
+        let details = match trouble.scope {
+            Some(scope) => serde_json::json!({"reason": trouble.reason, "scope": scope}),
+            None => serde_json::json!({"reason": trouble.reason}),
+        };
         serde_json::json!({"code": trouble.kind.as_str(), "message": trouble.message, "details": details})
     });
     let reason = if trouble.is_some() { "failed" } else { "finished" };

@@ -81,7 +81,8 @@ fn give_up(hub: &mut Option<Stream>) {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests {
     use std::{fs::File, os::fd::OwnedFd, thread};
 
