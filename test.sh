@@ -21,8 +21,8 @@ END
 # The stages, the quick ones first. For each: how long it may take (seconds), what it needs, what must have passed
 # before it, what it is. How it is done: the function stage_NAME below, run from here with no input and no terminal.
 unit=(fmt docs clippy clippy_bare doc test js)
-full=("${unit[@]}" fuzz build python portal camera browser bench demo)
-long=("${full[@]}" deny packages windows macos kills rounds soak suspend proptest repeat)
+full=("${unit[@]}" build python portal camera browser bench demo)
+long=("${full[@]}" fuzz deny packages windows macos kills rounds soak suspend proptest repeat)
 
 declare -A limit=() needs=() after=() about=()
 stage() { limit[$1]=$2 needs[$1]=$3 after[$1]=$4 about[$1]=$5; }
