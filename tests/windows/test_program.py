@@ -221,7 +221,7 @@ def test_the_token_is_the_users_alone_and_opens_the_port(world):
     assert get({}) in (401, 403)
     assert get({"authorization": "Bearer " + "0" * 64}) in (401, 403)
     assert get({"authorization": f"Bearer {hub['token']}"}) == 404
-    for token, expected in ((None, grpc.StatusCode.UNAUTHENTICATED), (hub["token"], grpc.StatusCode.NOT_FOUND)):
+    for token, expected in ((None, grpc.StatusCode.PERMISSION_DENIED), (hub["token"], grpc.StatusCode.NOT_FOUND)):
         with client.channel(hub["grpc"], local_subchannels=True) as channel:
             with pytest.raises(grpc.RpcError) as refused:
                 client.fetch_model(channel, "org/tiny", "config.json", timeout=TIMEOUT, token=token)
