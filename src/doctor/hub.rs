@@ -72,18 +72,20 @@ pub fn check_hub(facts: &HubFacts) -> Vec<Finding> {
         HubState::None { leftovers } => {
             let problem = format!("no hub is running, and one that ended badly has left {}", leftovers.join(", "));
             let files: Vec<String> = leftovers.iter().map(|name| quoted(&facts.runtime_dir.join(name))).collect();
-            let advice = format!("rm -f {}; or leave them: the next hub replaces them", files.join(" "));
+            let remove = system::remove(&files.join(" "));
+            let advice = format!("{remove}; or leave them: the next hub replaces them");
             vec![Finding::warning("stale_runtime_files", subject, problem, advice)]
         }
         HubState::Silent { problem, process } => {
             let (who, advice) = match process {
                 Some(HubProcess { pid, name, is_stopped: true }) => {
-                    let advice = format!("kill -CONT {pid}; or, to be rid of it, kill -9 {pid}");
+                    let advice = format!("kill -CONT {pid}; or, to be rid of it, {}", system::end_at_once(*pid));
                     (format!(", as process {pid} ({name}) is stopped"), advice)
                 }
                 Some(HubProcess { pid, name, is_stopped: false }) => {
+                    let (end, at_once) = (system::end(*pid), system::end_at_once(*pid));
                     let advice = format!(
-                        "kill {pid}; if it is still there 10 s later: kill -9 {pid}; {RESTART}; framehost logs may say why"
+                        "{end}; if it is still there 10 s later: {at_once}; {RESTART}; framehost logs may say why"
                     );
                     (format!(" (process {pid}, {name})"), advice)
                 }
@@ -100,12 +102,18 @@ pub fn check_hub(facts: &HubFacts) -> Vec<Finding> {
             let mut findings = vec![Finding::ok("hub", &subject, message)];
             if version != facts.version {
                 let problem = format!("the hub that runs is framehost {version}, this program is {}", facts.version);
-                let advice = format!("kill {pid}; when nobody needs it: browsers then start the new one");
+                let end = system::end(*pid);
+                let advice = format!("{end}; when nobody needs it: browsers then start the new one");
                 findings.push(Finding::warning("hub_version", &subject, problem, advice));
             }
             if let Some(problem) = &facts.file_problem {
                 let problem = format!("hub.json {problem}: workers do not find the hub, or somebody else does");
-                findings.push(Finding::warning("hub_file", subject, problem, format!("kill {pid}; {RESTART}")));
+                findings.push(Finding::warning(
+                    "hub_file",
+                    subject,
+                    problem,
+                    format!("{}; {RESTART}", system::end(*pid)),
+                ));
             }
             if let Some(port) = port.filter(|port| facts.wanted_port != 0 && *port != facts.wanted_port) {
                 let wanted = facts.wanted_port;
@@ -159,11 +167,17 @@ mod tests {
     #[test]
     fn what_is_to_be_done_names_the_process_and_the_files() {
         let advice = |state| check_hub(&facts(state)).pop().unwrap().advice;
+        let (end, remove) = if cfg!(windows) {
+            ("taskkill /f /pid 7; ", r#"cmd /c del "/a run\hub.json" "/a run\hub.sock"; "#)
+        } else {
+            ("kill 7; ", "rm -f '/a run/hub.json' '/a run/hub.sock'; ")
+        };
         assert!(advice(silent(true)).starts_with("kill -CONT 7; "));
-        assert!(advice(silent(false)).starts_with("kill 7; "));
-        assert!(advice(answers("1", 50_052)).starts_with("kill 7; "));
+        assert!(advice(silent(false)).starts_with(end));
+        assert!(advice(answers("1", 50_052)).starts_with(end));
         let leftovers = vec!["hub.json".to_owned(), "hub.sock".to_owned()];
-        assert!(advice(HubState::None { leftovers }).starts_with("rm -f '/a run/hub.json' '/a run/hub.sock'; "));
+        let advised = advice(HubState::None { leftovers });
+        assert!(advised.starts_with(remove), "{advised}");
         let told_wrong = HubFacts { file_problem: Some("is missing".to_owned()), ..facts(answers("2", 50_052)) };
         assert_eq!(check_hub(&told_wrong).pop().unwrap().check, "hub_file");
     }

@@ -90,7 +90,7 @@ pub fn check_runtime_dir(paths: &Paths) -> Finding {
     if system::may(&lock, Access::Write).is_err_and(|error| error.kind() != io::ErrorKind::NotFound) {
         let owner = system::other_owner(&lock).unwrap_or_else(|| "its mode".to_owned());
         let problem = format!("no hub can take its lock: {owner}");
-        return Finding::error("lock_unusable", lock.display(), problem, format!("rm -f {}", quoted(&lock)));
+        return Finding::error("lock_unusable", lock.display(), problem, system::remove(&quoted(&lock)));
     }
     Finding::ok("runtime_dir", subject, "it is the user's alone")
 }

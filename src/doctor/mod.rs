@@ -100,14 +100,29 @@ impl Finding {
 /// `path` as one word of a shell.
 pub(crate) fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
-    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-+@%:,".contains(letter);
-    if !text.is_empty() && text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+    let plain = if cfg!(windows) { r"\._-+@:," } else { "/._-+@%:," };
+    if !text.is_empty() && text.chars().all(|letter| letter.is_ascii_alphanumeric() || plain.contains(letter)) {
+        text
+    } else if cfg!(windows) {
+        // cmd knows no others, and no name has one in it.
+        format!("\"{text}\"")
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    #[cfg(windows)]
+    #[test]
+    fn a_path_is_one_word_of_cmd() {
+        assert_eq!(quoted(Path::new(r"C:\bin\framehost.exe")), r"C:\bin\framehost.exe");
+        assert_eq!(quoted(Path::new(r"C:\it's a & b")), r#""C:\it's a & b""#);
+    }
+
+    #[cfg(unix)]
     #[test]
     fn a_path_is_one_word_of_a_shell() {
         assert_eq!(quoted(Path::new("/usr/bin/framehost-relay")), "/usr/bin/framehost-relay");

@@ -70,6 +70,8 @@ async fn a_head_that_drips_is_cut_on_a_connection_that_was_let_pass_too() {
     assert!(took < SILENCE_LIMIT * 2, "{took:?}");
 }
 
+// Wine does not always know whose a connection is.
+#[cfg_attr(windows, ignore = "needs a system that says whose each of two connections is")]
 #[tokio::test(start_paused = true)]
 async fn who_asks_only_for_what_he_may_not_have_is_cut() {
     let address = serve_nothing().await;

@@ -1,6 +1,7 @@
 //! Owners, modes and processes of Unix, and the commands that help there.
 
 use std::{
+    fmt::Display,
     fs::{self, Metadata},
     io,
     os::unix::fs::MetadataExt as _,
@@ -65,6 +66,21 @@ pub(super) fn other_owner(path: &Path) -> Option<String> {
         0 => Some("it belongs to root".to_owned()),
         _ => Some(format!("it belongs to another user (uid {uid})")),
     }
+}
+
+/// The command that lets a process end itself.
+pub(super) fn end(pid: impl Display) -> String {
+    format!("kill {pid}")
+}
+
+/// The command that ends a process that does not end itself.
+pub(super) fn end_at_once(pid: impl Display) -> String {
+    format!("kill -9 {pid}")
+}
+
+/// The command that removes these files, whose names are quoted.
+pub(super) fn remove(files: &str) -> String {
+    format!("rm -f {files}")
 }
 
 /// The command that gives `path`, with all that is in it, back to who runs it. The name is the shell's to find: with sudo

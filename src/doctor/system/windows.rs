@@ -1,6 +1,7 @@
 //! What is looked at on Windows, and the commands that help there.
 
 use std::{
+    fmt::Display,
     fs::{self, Metadata, OpenOptions},
     io,
     os::windows::fs::OpenOptionsExt as _,
@@ -64,6 +65,21 @@ pub(super) fn open_up(folder: &Path, _file: &Path) -> String {
 /// Who else owns what is at `path`. Access lists say who may what, and owners nothing.
 pub(super) const fn other_owner(_path: &Path) -> Option<String> {
     None
+}
+
+/// The command that ends a process. One without a window cannot be asked to end itself.
+pub(super) fn end(pid: impl Display) -> String {
+    format!("taskkill /f /pid {pid}")
+}
+
+/// The same.
+pub(super) fn end_at_once(pid: impl Display) -> String {
+    end(pid)
+}
+
+/// The command that removes these files, whose names are quoted; PowerShell has another `del` of its own.
+pub(super) fn remove(files: &str) -> String {
+    format!("cmd /c del {files}")
 }
 
 /// The command that gives `path`, with all that is in it, back to who runs it.

@@ -233,9 +233,10 @@ fn locked_byte() -> OVERLAPPED {
 /// Makes a link of that name to the file `target`, relative to the name's folder.
 pub(in crate::models) fn make_symlink(target: &Path, path: &Path) -> io::Result<()> {
     symlink_file(target, path)?;
-    // Wine says so without having done it.
+    // Wine says so without having done it, also where something else is in the way.
     match fs::symlink_metadata(path) {
-        Ok(_) => Ok(()),
+        Ok(made) if made.is_symlink() => Ok(()),
+        Ok(_) => Err(io::ErrorKind::Unsupported.into()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(io::ErrorKind::Unsupported.into()),
         Err(error) => Err(error),
     }

@@ -6,6 +6,15 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use super::*;
 
 #[test]
+fn a_name_that_is_a_device_of_windows_is_no_files() {
+    let world = World::new();
+    let odd = world.source(&[("aux.txt", b"2")]);
+    let error = world.store.import(&odd, &id(), &ImportOptions::default()).unwrap_err();
+    assert!(matches!(error, ModelError::NothingToImport { .. }));
+    assert!(!world.store.cache_dir().exists());
+}
+
+#[test]
 fn a_dangling_link_makes_a_model_incomplete() {
     let world = World::new();
     let (_, snapshot) = world.snapshot();
