@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # framehost on Windows: built for it with mingw, run in Wine. Its unit tests; cameras and screens as Wine has
 # them, on an X server with a painted background; files and live packets by a Windows ffmpeg; the programs themselves,
-# driven from Linux. Installs what it needs and says so; leaves nothing running.
+# driven from Linux; their installer. Installs what it needs and says so; leaves nothing running.
 #
 #   tests/windows/run.sh      30 minutes the first time, on 2 cores
 set -euo pipefail
@@ -61,3 +61,8 @@ cargo_for_windows test --test decode
 
 say "The programs, in Wine: relay and hub, the loopback port, models, browsers' keys in the registry"
 FRAMEHOST_WINDOWS_BIN=$CARGO_TARGET_DIR/$target/debug "$python" -m pytest -c tests/python/pytest.ini tests/windows/test_program.py
+
+say "Their installer, in Wine"
+mkdir "$work/programs"
+cp "$CARGO_TARGET_DIR/$target"/debug/framehost{,-relay}.exe "$windows_tools"/*.dll "$work/programs"
+FRAMEHOST_WINDOWS_BIN=$work/programs tests/windows/installer.sh
