@@ -22,7 +22,7 @@ END
 # before it, what it is. How it is done: the function stage_NAME below, run from here with no input and no terminal.
 unit=(fmt docs clippy clippy_bare doc test js)
 full=("${unit[@]}" build python portal camera browser bench demo)
-long=("${full[@]}" fuzz deny packages windows macos kills rounds soak suspend proptest repeat)
+long=("${full[@]}" fuzz deny packages windows macos kills rounds soak suspend speed proptest repeat)
 
 declare -A limit=() needs=() after=() about=()
 stage() { limit[$1]=$2 needs[$1]=$3 after[$1]=$4 about[$1]=$5; }
@@ -49,6 +49,7 @@ stage kills 3600 browser build "200 pulls and imports killed at random moments"
 stage rounds 5400 browser build "200 rounds, in each of which a process of a world at work is killed"
 stage soak 4500 devices build "an hour of work that has to leave a hub as it was"
 stage suspend 900 devices build "processes that are stopped for a minute"
+stage speed 900 rust_tests "" "times of the debug build on a machine that does nothing else"
 stage proptest 3600 rust_tests "" "Rust property tests, many more cases"
 stage repeat 5400 everything build "Python and browser tests five times, to find what fails now and then"
 
@@ -152,6 +153,7 @@ stage_deny() {
 stage_fuzz() { fuzz/run.sh; }
 stage_windows() { tests/windows/run.sh; }
 stage_macos() { tests/macos/check.sh; }
+stage_speed() { FRAMEHOST_JUDGE_SPEED=1 cargo test --locked --all-features --test speed; }
 stage_proptest() { PROPTEST_CASES=50000 cargo test --locked --release; }
 stage_repeat() {
     local round

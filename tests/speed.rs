@@ -1,8 +1,9 @@
 //! Figures that are wrong by a factor of ten, not by a noisy machine: `benches/` measures, this only notices.
 //!
-//! Where other programs may take the processor in between, the best of several tries counts. Tests are built without
-//! optimisation, so that bytes a second, and times beside those of other programs, are `benches/`' own business; what
-//! converts pixels is optimised here, too (`Cargo.toml`).
+//! Times are judged with `FRAMEHOST_JUDGE_SPEED` alone (`./test.sh speed`), on a machine that does nothing else; without it
+//! they are shown, and all else is judged. The best of several tries counts. Tests are built without optimisation, so that
+//! bytes a second, and times beside those of other programs, are `benches/`' own business; what converts pixels is optimised
+//! here, too (`Cargo.toml`).
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test panics")]
 
@@ -26,6 +27,12 @@ use support::{
 
 const TRIES: usize = 10;
 
+/// A figure, and whether it is as it should be on a machine that does nothing else.
+fn judge(is_right: bool, figure: &str) {
+    println!("{figure}");
+    assert!(is_right || std::env::var_os("FRAMEHOST_JUDGE_SPEED").is_none(), "{figure}");
+}
+
 fn best(what: impl FnMut() -> Duration) -> Duration {
     std::iter::repeat_with(what).take(TRIES).min().unwrap()
 }
@@ -40,11 +47,11 @@ fn time_to_hello(world: &World) -> (Duration, Host) {
 #[test]
 fn hello_is_answered_soon() {
     let without = best(|| time_to_hello(&World::new()).0);
-    assert!(without < Duration::from_millis(1500), "without a hub: {without:?}");
+    judge(without < Duration::from_millis(1500), &format!("without a hub: {without:?}"));
     let world = World::new();
     let (_, _keeper) = time_to_hello(&world);
     let with = best(|| time_to_hello(&world).0);
-    assert!(with < Duration::from_millis(300), "with a hub: {with:?}");
+    judge(with < Duration::from_millis(300), &format!("with a hub: {with:?}"));
 }
 
 #[test]
@@ -68,7 +75,8 @@ fn the_relay_adds_little_time() {
         host.ok(&json!({"type": "ping"}));
         began.elapsed()
     });
-    assert!(through.saturating_sub(direct) < Duration::from_millis(10), "{through:?} instead of {direct:?}");
+    let is_right = through.saturating_sub(direct) < Duration::from_millis(10);
+    judge(is_right, &format!("{through:?} instead of {direct:?}"));
 }
 
 #[test]
@@ -117,11 +125,11 @@ fn a_1080p_screen_is_read_soon_and_at_its_rate_and_closed_at_once() {
     assert_eq!(tries[0].0["width"], json!(1920));
     // From the request to the server to the published picture.
     let latency_ms = best(&|(counters, _)| counters["latency_ms"].as_f64().unwrap());
-    assert!(latency_ms < 25.0, "{latency_ms} ms for a picture");
+    judge(latency_ms < 25.0, &format!("{latency_ms} ms for a picture"));
     let deviation = best(&|(counters, _)| (counters["fps"].as_f64().unwrap() / 30.0 - 1.0).abs());
-    assert!(deviation < 0.2, "the rate is wrong by {deviation}");
+    judge(deviation < 0.2, &format!("the rate is wrong by {deviation}"));
     let closing = best(&|(_, closing)| closing.as_secs_f64());
-    assert!(closing < 2.0, "closed after {closing} s");
+    judge(closing < 2.0, &format!("closed after {closing} s"));
 }
 
 #[test]
@@ -140,7 +148,7 @@ fn pictures_are_young_when_they_reach_a_subscriber() {
             return;
         }
     }
-    panic!("p99 in ms, and pictures a second: {seen:?}");
+    judge(false, &format!("p99 in ms, and pictures a second: {seen:?}"));
 }
 
 #[test]
@@ -150,5 +158,5 @@ fn a_video_file_is_read_nearly_as_fast_as_ffmpeg_writes_it() {
     video::make(&path, 30, "ultrafast");
     let ours = best(|| video::read_by_framehost(&path, 30));
     let ffmpeg = best(|| video::read_by_ffmpeg(&path, 30));
-    assert!(ours < ffmpeg * 10, "{ours:?} instead of {ffmpeg:?}");
+    judge(ours < ffmpeg * 10, &format!("{ours:?} instead of {ffmpeg:?}"));
 }
