@@ -24,13 +24,17 @@ FILES = {
 BIG = "onnx/model.onnx"
 
 ASK_EVERYTHING = """
-import json, sys
+import json, sys, time
 import huggingface_hub as hub
 model = sys.argv[1]
 api = hub.HfApi()
 info = api.model_info(model, files_metadata=True)
 paths = api.get_paths_info(model, ["onnx", "config.json", "none"])
 folder = hub.snapshot_download(model)
+# The host names the commit when the last file is in the cache, which waits for the lock that this process had on it.
+deadline = time.monotonic() + 30
+while not (branches := api.list_repo_refs(model).branches) and time.monotonic() < deadline:
+    time.sleep(0.05)
 print(json.dumps({
     "sha": info.sha,
     "siblings": {file.rfilename: [file.size, file.blob_id, file.lfs and file.lfs.sha256] for file in info.siblings},
@@ -39,7 +43,7 @@ print(json.dumps({
     "below": sorted(entry.path for entry in api.list_repo_tree(model, "onnx")),
     "files": sorted(api.list_repo_files(model)),
     "paths": sorted(entry.path for entry in paths),
-    "branches": [[ref.name, ref.target_commit] for ref in api.list_repo_refs(model).branches],
+    "branches": [[ref.name, ref.target_commit] for ref in branches],
     "exists": [api.file_exists(model, "config.json"), api.file_exists(model, "none"), api.repo_exists("org/none")],
     "big": hub.hf_hub_download(model, "onnx/model.onnx"),
     "url": hub.get_hf_file_metadata(hub.hf_hub_url(model, "config.json")).etag,
