@@ -14,14 +14,16 @@ need_fuzzing
 
 out=$repo/target/fuzz
 # cargo-fuzz knows no --locked.
-cargo +nightly fetch --locked --manifest-path fuzz/Cargo.toml
+cargo fetch --locked --manifest-path fuzz/Cargo.toml
+# Sanitizers are not for every compiler: this one is told that it may.
+export RUSTC_BOOTSTRAP=1
 # libFuzzer is C++, and the program's way of linking that library (.cargo/config.toml) is not for it.
 CXXSTDLIB_x86_64_unknown_linux_gnu=stdc++ CXXSTDLIB_aarch64_unknown_linux_gnu=stdc++ \
-    cargo +nightly fuzz build --target-dir "$out"
-host=$(rustc +nightly -vV | sed -n 's/^host: //p')
+    cargo fuzz build --target-dir "$out"
+host=$(rustc -vV | sed -n 's/^host: //p')
 
 targets=("$@")
-[ $# -gt 0 ] || readarray -t targets < <(cargo +nightly fuzz list)
+[ $# -gt 0 ] || readarray -t targets < <(cargo fuzz list)
 [ "${#targets[@]}" -gt 0 ] || die "no fuzz targets"
 
 fuzz_one() {

@@ -132,15 +132,11 @@ need_cargo_tool() {
     timeout --foreground 1800 cargo install --locked --quiet "$1" || die "cargo install $1 failed"
 }
 
-# A compiler that builds with sanitizers, cargo-fuzz, and a C++ compiler for libFuzzer.
+# cargo-fuzz, and a C++ compiler for libFuzzer.
 need_fuzzing() {
     need_rust
     need_command c++ g++
     need_cargo_tool cargo-fuzz
-    cargo +nightly --version >/dev/null 2>&1 && return
-    command -v rustup >/dev/null || die "needs rustup, for a nightly Rust"
-    say "Installing a nightly Rust"
-    timeout --foreground 900 rustup toolchain install nightly --profile minimal || die "rustup toolchain install nightly failed"
 }
 
 node_is_new() { [ "$(node -p 'process.versions.node.split(".")[0] >= 20' 2>/dev/null)" = true ]; }
