@@ -6,6 +6,7 @@
 //! here, too (`Cargo.toml`).
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test panics")]
+#![allow(clippy::print_stdout, reason = "what was measured is shown")]
 
 #[path = "../benches/support/mod.rs"]
 mod support;
