@@ -269,6 +269,8 @@ impl SharedModels {
         let mut ending = reader.ending();
         let mut counted = 0;
         let mut count = |ready: u64| {
+            // A download that goes on elsewhere may begin with less than had arrived.
+            let ready = ready.max(counted);
             progress.send_modify(|progress| {
                 progress.bytes_done += ready - counted;
                 progress.file_path = name.file_path.as_str().to_owned();
