@@ -150,20 +150,21 @@ impl Downloads {
         let _in_use = blocking(move || Ok(store.uses.begin(&model_id))).await;
         let fetched = loop {
             match self.fetch_while_wanted(&key, &wanted, &progress, &interest).await {
-                Err(ModelError::Upstream(error)) => match self.other(&key, &wanted) {
+                Err(ModelError::Upstream(error)) => match self.other_or_end(&key, &wanted) {
                     Some(other) => wanted = other,
                     None => break Err(error.into()),
                 },
                 fetched => break fetched,
             }
         };
-        let was_abandoned = matches!(fetched, Err(ModelError::Abandoned { .. }));
+        // Then the table has no entry of it any more: one that is there is of whoever has begun anew.
+        let is_gone = matches!(fetched, Err(ModelError::Abandoned { .. } | ModelError::Upstream(_)));
         // Whoever comes from here on finds it in the cache, or tries anew.
         let finished = match fetched {
             Ok(part) => self.publish(&wanted, part).await,
             Err(error) => Err(error),
         };
-        if !was_abandoned {
+        if !is_gone {
             self.running().remove(&key);
         }
         if let Err(error) = &finished {
@@ -172,12 +173,17 @@ impl Downloads {
         progress.send_modify(|progress| progress.end = Some(finished.map_err(Arc::new)));
     }
 
-    /// Where else the same bytes are wanted from. A download that has failed goes on from there with what has arrived.
-    fn other(&self, key: &Key, tried: &Wanted) -> Option<Wanted> {
+    /// Where else the same bytes are wanted from: a download that has failed goes on from there with what has arrived.
+    /// Where there is none it leaves the table in the same moment, so that nobody joins what has failed.
+    fn other_or_end(&self, key: &Key, tried: &Wanted) -> Option<Wanted> {
         let mut running = self.running();
         let others = &mut running.get_mut(key)?.others;
         others.retain(|other| !is_same(other, tried));
-        others.pop()
+        let other = others.pop();
+        if other.is_none() {
+            running.remove(key);
+        }
+        other
     }
 
     /// Fetches and checks a file, as long as anybody waits for it; as [`Downloads::fetch`].
