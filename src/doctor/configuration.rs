@@ -8,10 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    Finding, quoted,
-    system::{self, Access},
-};
+use super::{Access, Finding, quoted, system};
 use crate::{
     access::Scope,
     config::{Config, Paths},

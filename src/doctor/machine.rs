@@ -6,13 +6,7 @@ use std::{
     path::Path,
 };
 
-use super::{
-    Finding,
-    hub::port_taken,
-    manifest::executable,
-    quoted,
-    system::{self, Access},
-};
+use super::{Access, Finding, hub::port_taken, manifest::executable, quoted, system};
 use crate::{
     config::Paths,
     hub::{RUNTIME_FILE, lock::LOCK_FILE},

@@ -7,10 +7,7 @@ use std::{fs, io, path::Path};
 
 use serde_json::{Map, Value};
 
-use super::{
-    Finding, quoted,
-    system::{self, Access},
-};
+use super::{Access, Finding, quoted, system};
 use crate::install::{
     Allowed, ExtensionId, Family, FirefoxId, Found, HostBinary, InstallError, Scope, Target, allow_list, host_name,
 };

@@ -57,6 +57,21 @@ impl Level {
     }
 }
 
+/// What the user wants to do with a file or a folder.
+#[derive(Debug, Clone, Copy)]
+enum Access {
+    /// Go on to what is in a folder.
+    Enter,
+    /// See what is in a folder.
+    List,
+    /// Change a file, or what is in a folder.
+    Write,
+    /// Put something into a folder.
+    Into,
+    /// Use a device.
+    Device,
+}
+
 /// What was looked at, and how it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {

@@ -16,7 +16,6 @@ use crate::{
         screen::{Region, ScreenOptions, ScreenTarget},
         synthetic::SyntheticOptions,
     },
-    streams::Trouble,
 };
 
 /// `source` in `stream.open`.
@@ -203,28 +202,6 @@ impl From<OpenError> for Failure {
             OpenError::Source(error) => error.into(),
             OpenError::Stream(error) => error.into(),
         }
-    }
-}
-
-/// What is wrong with a source, as errors are told in events.
-#[derive(serde::Serialize)]
-pub(super) struct TroubleFields<'a> {
-    code: &'static str,
-    message: &'a str,
-    details: Reason,
-}
-
-#[derive(serde::Serialize)]
-struct Reason {
-    reason: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    scope: Option<&'static str>,
-}
-
-impl<'a> From<&'a Trouble> for TroubleFields<'a> {
-    fn from(trouble: &'a Trouble) -> Self {
-        let details = Reason { reason: trouble.reason, scope: trouble.scope };
-        Self { code: trouble.kind.as_str(), message: &trouble.message, details }
     }
 }
 

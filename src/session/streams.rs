@@ -9,14 +9,8 @@ use tokio::sync::{Notify, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    FRAME_CREDITS, Reply, Session,
-    frames::no_stream,
-    grants::HeldSource,
-    ok,
-    openings::Opened,
-    outbound::Outbound,
-    sources::{SourceRequest, TroubleFields},
-    stream_id,
+    FRAME_CREDITS, Reply, Session, frames::no_stream, grants::HeldSource, ok, openings::Opened, outbound::Outbound,
+    sources::SourceRequest, stream_id,
 };
 use crate::{
     access::Scope,
@@ -90,7 +84,7 @@ struct StreamEnded<'a> {
     stream_id: &'a str,
     reason: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<TroubleFields<'a>>,
+    error: Option<&'a Trouble>,
 }
 
 #[derive(Serialize)]
@@ -98,7 +92,7 @@ struct StreamState<'a> {
     stream_id: &'a str,
     state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<TroubleFields<'a>>,
+    error: Option<&'a Trouble>,
 }
 
 #[derive(Serialize)]
@@ -193,13 +187,12 @@ impl Session {
     }
 
     /// Closes a stream and tells the client.
-    pub(super) async fn end_stream(&mut self, id: &StreamId, trouble: Option<&Trouble>) {
+    pub(super) async fn end_stream(&mut self, id: &StreamId, error: Option<&Trouble>) {
         if let Some(stream) = self.streams.remove(id) {
             stream.close().await;
         }
         self.registration.set_streams(self.streams.len());
-        let reason = if trouble.is_some() { "failed" } else { "finished" };
-        let error = trouble.map(TroubleFields::from);
+        let reason = if error.is_some() { "failed" } else { "finished" };
         self.out.event("stream_ended", StreamEnded { stream_id: id.as_str(), reason, error }).await;
     }
 
@@ -274,7 +267,7 @@ async fn carry_state(id: StreamId, mut state: watch::Receiver<SourceState>, fini
             SourceState::Live => {}
             SourceState::Lost(trouble) => {
                 is_lost = true;
-                let error = Some(TroubleFields::from(&trouble));
+                let error = Some(&trouble);
                 out.event("stream_state", StreamState { stream_id: id.as_str(), state: "lost", error }).await;
             }
             SourceState::Ended(_) => return finished.notify_one(),

@@ -5,14 +5,14 @@ use std::{collections::hash_map::Entry, sync::Arc};
 use serde::Serialize;
 use tokio::task::AbortHandle;
 
-use super::{Reply, Session, ok, outbound::Outbound, sources::TroubleFields, stream_id};
+use super::{Reply, Session, ok, outbound::Outbound, stream_id};
 use crate::{
     access::Scope,
     error::ErrorKind,
     frame::{Codec, Format, Metadata},
     framing::MAX_OUTBOUND_BODY,
     message::{Failure, MessageError, Request},
-    streams::{Delivered, Event, Queue, StreamId, SubscribeOptions, Subscription, Wish, WishError},
+    streams::{Delivered, Event, Queue, StreamId, SubscribeOptions, Subscription, Trouble, Wish, WishError},
 };
 
 /// Subscriptions of one session.
@@ -58,7 +58,7 @@ struct SubscriptionEnded<'a> {
     stream_id: &'a str,
     reason: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<TroubleFields<'a>>,
+    error: Option<&'a Trouble>,
 }
 
 impl Session {
@@ -118,7 +118,7 @@ async fn carry_frames(subscription: Arc<Subscription>, out: Outbound) {
         }
     };
     let reason = if trouble.is_some() { "failed" } else { "finished" };
-    let error = trouble.as_ref().map(TroubleFields::from);
+    let error = trouble.as_ref();
     out.event("subscription_ended", SubscriptionEnded { stream_id: id.as_str(), reason, error }).await;
 }
 

@@ -23,6 +23,7 @@ mod sight;
 mod stream;
 mod subscription;
 mod table;
+mod trouble;
 mod view;
 mod wish;
 
@@ -37,6 +38,7 @@ pub use self::{
     sight::{NoConsent, Sight},
     subscription::{Delivered, Event, Subscription},
     table::Streams,
+    trouble::Trouble,
     wish::{Wish, WishError},
 };
 use crate::error::ErrorKind;
@@ -100,26 +102,6 @@ pub struct SubscribeOptions {
     pub wish: Wish,
     /// Which sources may be seen; any unless set.
     pub sight: Sight,
-}
-
-/// What is wrong with a stream's source, or with what a subscriber wants of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trouble {
-    /// Class reported to peers.
-    pub kind: ErrorKind,
-    /// The word for programs: `device_lost`.
-    pub reason: &'static str,
-    /// What the user has to allow for it to go on, where that is it: `camera`.
-    pub scope: Option<&'static str>,
-    /// For people.
-    pub message: String,
-}
-
-impl From<NoConsent> for Trouble {
-    fn from(missing: NoConsent) -> Self {
-        let (kind, scope) = (ErrorKind::PermissionDenied, Some(missing.scope));
-        Self { kind, reason: "no_consent", scope, message: missing.advice }
-    }
 }
 
 /// Why a stream cannot be opened, found or subscribed to.

@@ -11,25 +11,10 @@ use std::{
 
 use rustix::fs::Access as Rights;
 
-use super::{HubProcess, quoted};
+use super::{Access, HubProcess, quoted};
 
 /// How to get ffmpeg.
 pub(super) const GET_FFMPEG: &str = "sudo apt install ffmpeg";
-
-/// What the user wants to do with a file or a folder.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Access {
-    /// Go on to what is in a folder.
-    Enter,
-    /// See what is in a folder.
-    List,
-    /// Change a file, or what is in a folder.
-    Write,
-    /// Put something into a folder.
-    Into,
-    /// Use a device.
-    Device,
-}
 
 /// May the user do that? Nothing is changed.
 pub(super) fn may(path: &Path, access: Access) -> io::Result<()> {

@@ -10,26 +10,11 @@ use std::{
 
 use windows_sys::Win32::Storage::FileSystem::{FILE_ADD_FILE, FILE_ADD_SUBDIRECTORY, FILE_FLAG_BACKUP_SEMANTICS};
 
-use super::HubProcess;
+use super::{Access, HubProcess};
 use crate::user;
 
 /// How to get ffmpeg.
 pub(super) const GET_FFMPEG: &str = "winget install Gyan.FFmpeg";
-
-/// What the user wants to do with a file or a folder.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Access {
-    /// Go on to what is in a folder.
-    Enter,
-    /// See what is in a folder.
-    List,
-    /// Change a file, or what is in a folder.
-    Write,
-    /// Put something into a folder.
-    Into,
-    /// Use a device.
-    Device,
-}
 
 /// May the user do that? Nothing is changed: a file is only opened for it.
 pub(super) fn may(path: &Path, access: Access) -> io::Result<()> {

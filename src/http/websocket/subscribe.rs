@@ -38,7 +38,7 @@ struct SubscriptionEnded<'a> {
     stream_id: &'a str,
     reason: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<serde_json::Value>,
+    error: Option<&'a Trouble>,
 }
 
 impl SubscribeQuery {
@@ -127,15 +127,8 @@ async fn send_frame(
     socket.binary(packet).await
 }
 
-async fn end(socket: &mut Socket, subscription: &Subscription, trouble: Option<&Trouble>) -> Result<(), Ended> {
-    let error = trouble.map(|trouble| {
-        let details = match trouble.scope {
-            Some(scope) => serde_json::json!({"reason": trouble.reason, "scope": scope}),
-            None => serde_json::json!({"reason": trouble.reason}),
-        };
-        serde_json::json!({"code": trouble.kind.as_str(), "message": trouble.message, "details": details})
-    });
-    let reason = if trouble.is_some() { "failed" } else { "finished" };
+async fn end(socket: &mut Socket, subscription: &Subscription, error: Option<&Trouble>) -> Result<(), Ended> {
+    let reason = if error.is_some() { "failed" } else { "finished" };
     let stream_id = subscription.stream_id().as_str();
     socket.text(event("subscription_ended", SubscriptionEnded { stream_id, reason, error })).await
 }
