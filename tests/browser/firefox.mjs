@@ -72,7 +72,7 @@ async function makeAddOn(directory, more) {
   };
   await mkdir(directory);
   for (const [name, text] of Object.entries(files)) await writeFile(join(directory, name), text);
-  await cp(join(EXTENSION, 'framehost.js'), join(directory, 'framehost.js'));
+  for (const name of ['framehost.js', 'framehost']) await cp(join(EXTENSION, name), join(directory, name), { recursive: true });
   return directory;
 }
 

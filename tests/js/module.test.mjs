@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
 import { readFileSync, readdirSync } from 'node:fs';
+import { posix } from 'node:path';
 import { test } from 'node:test';
 
 import * as video from '../../extension-sample/framehost-video.js';
@@ -12,7 +13,14 @@ import { FakeHost } from './fake-host.mjs';
 const read = (name) => readFileSync(new URL(`../../extension-sample/${name}`, import.meta.url), 'utf8');
 const declarations = read('framehost.d.ts');
 const videoDeclarations = read('framehost-video.d.ts');
-const scripts = readdirSync(new URL('../../extension-sample/', import.meta.url)).filter((name) => name.endsWith('.js'));
+const files = readdirSync(new URL('../../extension-sample/', import.meta.url), { recursive: true });
+const scripts = files.filter((name) => name.endsWith('.js'));
+
+/** The scripts that a script imports. */
+function imported(name) {
+  const paths = [...read(name).matchAll(/^(?:import|export) [^']*? from '(.*)';$|^\} from '(.*)';$/gm)];
+  return paths.map(([, one, other]) => posix.join(posix.dirname(name), one ?? other));
+}
 
 /** The text of an exported class or interface in a file of declarations. */
 function declared(name, text = declarations) {
@@ -66,11 +74,14 @@ test('Host and Stream are not made by hand', () => {
   assert.throws(() => new framehost.Stream(), TypeError);
 });
 
-test('the module imports nothing, and the one for video its own two files', () => {
-  assert.doesNotMatch(read('framehost.js'), /^\s*import\b|\bimport\(|\brequire\(|^export .* from '/m);
+test('the client needs its own folder alone, and the one for video its own two files besides', () => {
+  const own = scripts.filter((name) => name.startsWith('framehost/'));
+  assert.ok(own.length > 10);
+  // Each of them is used, and nothing else is.
+  assert.deepEqual([...new Set(['framehost.js', ...own].flatMap(imported))].sort(), own.sort());
+  for (const name of ['framehost.js', ...own]) assert.doesNotMatch(read(name), /\bimport\(|\brequire\(/, name);
   for (const name of ['framehost-video.js', 'framehost-encoder.js']) {
-    const from = [...read(name).matchAll(/^import .* from '(.*)';$/gm)].map(([, path]) => path);
-    assert.ok(from.every((path) => ['./framehost.js', './framehost-encoder.js'].includes(path)), `${name}: ${from}`);
+    assert.ok(imported(name).every((path) => ['framehost.js', 'framehost-encoder.js'].includes(path)), name);
   }
 });
 
@@ -80,9 +91,7 @@ test('every file that a script or the manifest names is there', () => {
   // Offscreen documents take a tab's stream from the worker since 116; so does runtime.getContexts.
   assert.ok(Number(minimum_chrome_version) >= 116);
   for (const name of scripts) {
-    for (const [, path] of read(name).matchAll(/^import .* from '\.\/(.*)';$|^\} from '\.\/(.*)';$/gm)) {
-      if (path) assert.ok(scripts.includes(path), `${name}: ${path}`);
-    }
+    for (const path of imported(name)) assert.ok(scripts.includes(path), `${name}: ${path}`);
   }
 });
 
