@@ -8,10 +8,14 @@ use std::{
     fmt, io,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use super::version::{self, Version};
 use crate::streams::{NoConsent, Sight};
+
+/// How often what goes on is asked about again.
+pub const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Words of [`Scope`], by extension. Whoever is not in it may what is usual.
 pub type Allowed = BTreeMap<String, Vec<String>>;
@@ -116,6 +120,13 @@ impl Grants {
     /// May it? `extension`: its id; a caller without one is a program of the user's own, and may.
     pub fn allow(&self, extension: Option<&str>, scope: Scope) -> bool {
         extension.is_none_or(|extension| self.of(extension).contains(&scope))
+    }
+
+    /// Waits until the user takes it back; for ever, where nobody can.
+    pub async fn revoked(&self, extension: Option<&str>, scope: Scope) {
+        while self.allow(extension, scope) {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
     }
 
     /// Which sources it may watch, now and later.

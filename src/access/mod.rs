@@ -8,8 +8,8 @@
 //! 1. `Host` or `:authority` is 127.0.0.1, `[::1]` or localhost, with our port (against rebound names).
 //! 2. An `Origin`, where there is one, is a connected extension's. A Firefox extension's (`moz-extension://UUID`) is another
 //!    one in every profile, and nobody tells it to hosts: it is that of the first request with its session's token.
-//! 3. The request bears a valid token; or the peer is a process of our own user and no browser (neither `Origin` nor
-//!    `Sec-Fetch-*`). A foreign bearer from such a peer is ignored: Python clients send their hub token everywhere.
+//! 3. The request bears a valid token; or the peer is a process of our own user and no browser: it has neither `Origin` nor
+//!    `Sec-Fetch-*`, which an extension can take out, and is not a browser's program ([`Peer::or_browser`]). A foreign bearer from such a peer is ignored: Python clients send their hub token everywhere.
 //!
 //! A session's token makes its bearer that session, and no more: with another origin than its own it is denied.
 //!
@@ -33,7 +33,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
-    grants::{Allowed, Grants, Scope, Unread},
+    grants::{Allowed, Grants, LOOK_AGAIN, Scope, Unread},
     peer::Peer,
     token::Token,
 };

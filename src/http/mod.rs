@@ -8,13 +8,14 @@
 //! - A connection that does not begin, or begins a request and does not end its head, is closed after `SILENCE_LIMIT`;
 //!   one that never asks for anything it may have, after `UNKNOWN_LIMIT`.
 //!
-//! Data path: accept -> `Peer::of` -> preface -> hyper -> `Access::check` -> gRPC routes, `websocket`, `hub_protocol`, or
-//! `/healthz`.
+//! Data path: accept -> `Peer::of` -> preface -> hyper -> `Peer::or_browser` -> `Access::check` -> gRPC routes, `websocket`,
+//! `hub_protocol`, or `/healthz`.
 
 mod gathered;
 mod hub_protocol;
 mod preface;
 mod websocket;
+mod while_allowed;
 
 use std::{
     convert::Infallible,
@@ -30,7 +31,7 @@ use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{OnceCell, OwnedSemaphorePermit, Semaphore},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{body::Body, codegen::Service as _, service::Routes};
@@ -39,7 +40,7 @@ use tonic::{body::Body, codegen::Service as _, service::Routes};
 pub(crate) use self::hub_protocol::fuzz;
 use self::preface::{Protocol, Rewound};
 use crate::{
-    access::{Access, Peer, Scope},
+    access::{Access, Asker, Peer, Scope},
     activity::{Activity, ActivityGuard},
     models::SharedModels,
     streams::Streams,
@@ -105,7 +106,7 @@ impl Places {
     /// A place for a connection, if one is left.
     fn take(&self, peer: Peer) -> Option<OwnedSemaphorePermit> {
         let places = match peer {
-            Peer::SameUser => &self.own,
+            Peer::SameUser | Peer::Browser => &self.own,
             Peer::OtherUser | Peer::Unknown => &self.strangers,
         };
         Arc::clone(places).try_acquire_owned().ok()
@@ -157,7 +158,10 @@ pub async fn serve(listener: TcpListener, service: Service) {
 /// One connection, as far as its requests care.
 struct Connection {
     local: SocketAddr,
+    remote: SocketAddr,
     peer: Peer,
+    /// The same, and whether it is a browser: looked at with the first request.
+    caller: OnceCell<Peer>,
     /// Set by the first request that was let pass.
     authenticated: OnceLock<ActivityGuard>,
     /// What an HTTP/1.1 connection goes on with when its last answer is sent. It stays in the connection's task, and so
@@ -168,6 +172,10 @@ struct Connection {
 type Conversation = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Connection {
+    async fn caller(&self) -> Peer {
+        *self.caller.get_or_init(|| self.peer.or_browser(self.remote, self.local)).await
+    }
+
     fn go_on_with(&self, conversation: impl Future<Output = ()> + Send + 'static) {
         *self.upgraded.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::pin(conversation));
     }
@@ -179,9 +187,17 @@ impl Connection {
 ///
 /// What ended it before a protocol was known.
 async fn serve_connection(stream: TcpStream, peer: io::Result<Peer>, service: Service) -> io::Result<()> {
-    let (peer, local) = (peer?, stream.local_addr()?);
+    let (peer, local, remote) = (peer?, stream.local_addr()?, stream.peer_addr()?);
     stream.set_nodelay(true)?;
-    let connection = Arc::new(Connection { local, peer, authenticated: OnceLock::new(), upgraded: Mutex::default() });
+    let connection = Connection {
+        local,
+        remote,
+        peer,
+        caller: OnceCell::new(),
+        authenticated: OnceLock::new(),
+        upgraded: Mutex::default(),
+    };
+    let connection = Arc::new(connection);
     let stop = service.shutdown.clone();
     let conversation = async {
         let (protocol, stream) = tokio::time::timeout(SILENCE_LIMIT, preface::read(stream)).await??;
@@ -251,11 +267,12 @@ async fn answer(
 ) -> Result<Response<Body>, Infallible> {
     let (mut parts, body) = request.into_parts();
     let is_grpc = is_grpc(parts.headers.get(header::CONTENT_TYPE));
-    let asker = match service.access.check(connection.local, connection.peer, &parts) {
+    let peer = connection.caller().await;
+    let asker = match service.access.check(connection.local, peer, &parts) {
         Ok(asker) => asker,
         Err(denied) => {
             // Not louder: a web page could fill the log with it.
-            tracing::debug!(%denied, peer = ?connection.peer, "request denied");
+            tracing::debug!(%denied, ?peer, "request denied");
             return Ok(if is_grpc {
                 denied_grpc()
             } else {
@@ -265,8 +282,8 @@ async fn answer(
     };
     connection.authenticated.get_or_init(|| service.activity.enter());
     if is_grpc {
-        // What an extension may is asked nowhere there.
-        if asker.extension().is_some() {
+        // What an extension may is asked nowhere there. Browsers speak HTTP/1.1 to this port, gRPC's clients HTTP/2.
+        if asker.extension().is_some() || parts.version < http::Version::HTTP_2 {
             return Ok(denied_grpc());
         }
         return service.routes.call(Request::from_parts(parts, body)).await;
@@ -278,7 +295,13 @@ async fn answer(
         return Ok(json(StatusCode::FORBIDDEN, r#"{"error":"permission_denied"}"#));
     }
     if let Some(response) = hub_protocol::answer(&service.models, &parts, body).await {
-        return Ok(response);
+        return Ok(match asker {
+            Asker::User => response,
+            Asker::Session(session) => {
+                let grants = service.access.grants().clone();
+                response.map(|body| while_allowed::body(body, session, grants))
+            }
+        });
     }
     Ok(match (&parts.method, parts.uri.path()) {
         (&Method::GET | &Method::HEAD, "/healthz") => json(StatusCode::OK, r#"{"status":"ok"}"#),

@@ -1,9 +1,6 @@
 //! What the user has allowed the extension, asked for where it is needed, and again as long as something goes on.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Notify, watch};
 
@@ -18,9 +15,6 @@ use crate::{
     source::{Running, SourceState},
     streams::{NoConsent, StreamId, Trouble},
 };
-
-/// How often what goes on is asked about again.
-pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// A source of a session, until it is closed or the user takes it back.
 #[derive(Clone)]
@@ -59,9 +53,7 @@ impl HeldSource {
     /// Closes the source when the user takes it back, whether the session has time for it or waits for a client that does
     /// not read.
     pub(super) async fn close_when_revoked(self, grants: Grants, extension: String, finished: Arc<Notify>) {
-        while grants.allow(Some(&extension), Scope::of_source(self.kind)) {
-            tokio::time::sleep(LOOK_AGAIN).await;
-        }
+        grants.revoked(Some(&extension), Scope::of_source(self.kind)).await;
         if let Some(running) = self.take() {
             close_source(running).await;
             finished.notify_one();

@@ -47,6 +47,7 @@ use self::{
     watches::Watches,
 };
 use crate::{
+    access::LOOK_AGAIN,
     error::ErrorKind,
     framing::{Decoder, FramingError, MAX_INBOUND_BODY},
     hub::{Hub, Registration},
@@ -210,7 +211,7 @@ impl Session {
         let mut decoder = Decoder::new(MAX_INBOUND_BODY);
         // The turn of acknowledgements among all that waits for the client, kept from one round to the next: chunks of
         // models wait there, too, and must not keep credits from coming back.
-        let mut look_again = tokio::time::interval(grants::LOOK_AGAIN);
+        let mut look_again = tokio::time::interval(LOOK_AGAIN);
         look_again.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut place: Option<Pin<Box<dyn Future<Output = Option<Place>> + Send>>> = None;
         loop {

@@ -18,7 +18,7 @@ from native import HostError, NativeClient
 from recording import wait_for
 from stubs import pb, pb_grpc
 from test_screen import Display
-from web_socket import BINARY, WebSocket
+from web_socket import BINARY, CLOSE, WebSocket
 
 ID = "abcdefghijklmnopabcdefghijklmnop"
 FIREFOX_ID = "sample@framehost.example"
@@ -248,32 +248,52 @@ def test_whether_there_is_a_file_is_not_told_to_whom_pictures_are_not_allowed(ma
             refusal(native, "stream.open", source={"kind": "file", "path": str(hub.root / path)})
 
 
+@contextlib.contextmanager
+def that_does_not_read(hub, source):
+    """A session with the stream "mine" that stands still, as nobody reads its answers, and its token."""
+    host = subprocess.Popen(
+        [f"{hub.binary}-relay", f"chrome-extension://{ID}/"], env=hub.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+
+    def answer():
+        (length,) = struct.unpack("=I", host.stdout.read(4))
+        return json.loads(host.stdout.read(length))["ok"]
+
+    written = [0]
+
+    def flood():
+        requests = framed(id="x" * 1000, type="status") * 100
+        with contextlib.suppress(OSError):
+            while True:
+                written[0] += os.write(host.stdin.fileno(), requests)
+
+    try:
+        host.stdin.write(framed(id=1, type="hello", protocol=1))
+        host.stdin.write(framed(id=2, type="stream.open", stream_id="mine", source=source))
+        host.stdin.flush()
+        token = answer()["token"]
+        answer()
+        yield token, flood, written
+    finally:
+        host.kill()
+        host.wait(10)
+
+
+def stand_still(flood, written):
+    # In a thread, as it comes to a stand inside of a write.
+    threading.Thread(target=flood, daemon=True).start()
+    patience, before = time.monotonic() + 30, -1
+    while written[0] != before:
+        assert time.monotonic() < patience, "the session goes on"
+        before = written[0]
+        time.sleep(1)
+
+
 def test_a_client_that_does_not_read_captures_no_longer_than_others(desktop):
     """Its session waits for it, and cannot be what closes the screen."""
     told(desktop, "allow", ID, "screen")
-    command = [f"{desktop.binary}-relay", f"chrome-extension://{ID}/"]
-    host = subprocess.Popen(command, env=desktop.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    try:
-        host.stdin.write(framed(id=1, type="stream.open", stream_id="mine", source={"kind": "screen"}))
-        host.stdin.flush()
-        (length,) = struct.unpack("=I", host.stdout.read(4))
-        assert "ok" in json.loads(host.stdout.read(length))
-        # From here on nobody reads: answers fill the pipes, and the session stands still.
-        written = [0]
-
-        def flood():
-            requests = framed(id="x" * 1000, type="status") * 100
-            with contextlib.suppress(OSError):
-                while True:
-                    written[0] += os.write(host.stdin.fileno(), requests)
-
-        # In a thread, as it comes to a stand inside of a write.
-        threading.Thread(target=flood, daemon=True).start()
-        patience, before = time.monotonic() + 30, -1
-        while written[0] != before:
-            assert time.monotonic() < patience, "the session goes on"
-            before = written[0]
-            time.sleep(1)
+    with that_does_not_read(desktop, {"kind": "screen"}) as (_, flood, written):
+        stand_still(flood, written)
         told(desktop, "revoke", ID, "screen")
         with client.channel(desktop.address, local_subchannels=True) as channel:
             streams = pb_grpc.StreamServiceStub(channel)
@@ -283,9 +303,49 @@ def test_a_client_that_does_not_read_captures_no_longer_than_others(desktop):
                 assert time.monotonic() < patience, "it captures on"
                 before = published
                 time.sleep(1)
+
+
+def test_a_client_that_does_not_read_sends_no_longer_than_others(hub):
+    """The same for pictures that come by a WebSocket, which needs nothing of the session that stands still."""
+    with that_does_not_read(hub, {"kind": "extension"}) as (token, flood, written):
+        with WebSocket(hub.port, "mine", "role=publish", token) as socket:
+            stand_still(flood, written)
+            picture = struct.pack("<QIIB", 1, 1, 1, 0) + bytes(3)
+            socket.send(BINARY, picture)
+            assert json.loads(socket.receive()[1])["event"] == "frame_ack"
+            told(hub, "revoke", ID, "frames")
+            assert socket.receive()[0] == CLOSE
+
+
+@pytest.mark.parametrize("end", ["revoked", "left"])
+def test_a_model_on_its_way_is_cut_when_it_is_taken_back(make_hub, tmp_path, end):
+    hub = make_hub()
+    size = 160 << 20
+    (tmp_path / "big").mkdir()
+    with (tmp_path / "big/big.bin").open("wb") as file:
+        file.truncate(size)
+    assert hub.run("models", "import", str(tmp_path / "big"), MODEL).returncode == 0
+    native = extension(hub)
+    connection = http.client.HTTPConnection("127.0.0.1", hub.port, timeout=30)
+    try:
+        token = native.request("hello", protocol=1)["token"]
+        url = native.request("models.open", model_id=MODEL, file_path="big.bin")["url"]
+        connection.request("GET", url.split(str(hub.port), 1)[1], headers={"Authorization": f"Bearer {token}"})
+        answer = connection.getresponse()
+        assert answer.status == 200 and len(answer.read(1 << 20)) == 1 << 20
+        if end == "revoked":
+            told(hub, "revoke", ID, "models")
+        else:
+            native.close()
+        time.sleep(2)
+        came = 0
+        with contextlib.suppress(ConnectionError):
+            while got := len(answer.read(1 << 20)):
+                came += got
+        assert came < size // 2
     finally:
-        host.kill()
-        host.wait(10)
+        connection.close()
+        native.close()
 
 
 def counted(streams):

@@ -11,6 +11,7 @@ import pytest
 import client
 import hf_cache
 from stubs import pb, pb_grpc
+from web_socket import PING, WebSocket
 
 MODEL = "org/name"
 SIZE = 8 << 20
@@ -225,3 +226,41 @@ def test_one_reader_too_many_is_told_to_come_again(served):
         calls.close()
         eventually("the places stay taken", lambda: get(served, PATH)[0] == 200)
         assert client.fetch_model(channel, MODEL, "model.bin")[1] == bytes(SIZE)
+
+
+def test_a_socket_whose_peer_reads_no_answers_to_its_pings_keeps_no_memory(hub):
+    with hub.native() as native:
+        token = native.request("hello", protocol=1)["token"]
+        native.request("stream.open", stream_id="mine", source={"kind": "extension"})
+        with WebSocket(hub.port, "mine", "role=publish", token, timeout=3) as flood:
+            before = resident_mib(hub)
+            pings = (bytes([0x80 | PING, 0x80 | 125]) + bytes(4 + 125)) * 2000
+            with pytest.raises(TimeoutError):
+                # 250 MiB: far more than what lies between the two ends.
+                for _ in range(1000):
+                    flood.flood(pings)
+            assert resident_mib(hub) - before < 32
+        assert native.request("ping") == {}
+
+
+def test_what_a_stranger_breaks_is_no_line_of_the_log(hub):
+    """A connection of HTTP/2 that takes back its requests is worth a warning to the library that serves it."""
+    def frame(kind, flags, stream, payload):
+        return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+
+    def field(name, value):
+        return b"\0" + bytes([len(name)]) + name + bytes([len(value)]) + value
+
+    head = b"".join(map(field, (b":method", b":scheme", b":authority", b":path"), (b"GET", b"http", b"evil", b"/")))
+    resets = b"".join(frame(1, 5, 2 * n + 1, head) + frame(3, 0, 2 * n + 1, b"\0\0\0\x08") for n in range(2000))
+    for _ in range(5):
+        with connect(hub) as stranger:
+            stranger.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b""))
+            try:
+                stranger.sendall(resets)
+                while stranger.recv(1 << 16):
+                    pass
+            except OSError:
+                pass
+    assert get(hub)[0] == 404
+    assert "WARN" not in hub.output()

@@ -50,6 +50,10 @@ class WebSocket:
         masked = (int.from_bytes(payload, "big") ^ whole).to_bytes(length, "big")
         self._socket.sendall(header + mask + masked)
 
+    def flood(self, frames):
+        """Bytes as they are."""
+        self._socket.sendall(frames)
+
     def receive(self):
         """The next message, as opcode and payload; pings are answered."""
         while True:

@@ -13,7 +13,7 @@ use rustix::net::{
     netlink::{SOCK_DIAG, SocketAddrNetlink},
 };
 
-use super::Peer;
+use super::{Peer, browser};
 
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const NLM_F_REQUEST: u16 = 1;
@@ -29,9 +29,24 @@ pub(super) fn look_up(peer: SocketAddr, local: SocketAddr) -> Peer {
     whose(owner(peer, local))
 }
 
-fn whose(owner: io::Result<Option<u32>>) -> Peer {
+/// Is it a browser's? So is what nobody holds any more: nothing vouches for it.
+pub(super) fn is_browser(peer: SocketAddr, local: SocketAddr) -> bool {
+    match owner(peer, local) {
+        Ok(Some(Owner { inode, .. })) => browser::holds(inode),
+        Ok(None) | Err(_) => true,
+    }
+}
+
+/// Whose a socket is, and which.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Owner {
+    uid: u32,
+    inode: u32,
+}
+
+fn whose(owner: io::Result<Option<Owner>>) -> Peer {
     match owner {
-        Ok(Some(uid)) if uid == rustix::process::geteuid().as_raw() => Peer::SameUser,
+        Ok(Some(Owner { uid, .. })) if uid == rustix::process::geteuid().as_raw() => Peer::SameUser,
         Ok(Some(_)) => Peer::OtherUser,
         Ok(None) => Peer::Unknown,
         Err(error) => {
@@ -41,8 +56,8 @@ fn whose(owner: io::Result<Option<u32>>) -> Peer {
     }
 }
 
-/// The uid of the established socket whose own address is `socket` and whose peer is `remote`.
-fn owner(socket: SocketAddr, remote: SocketAddr) -> io::Result<Option<u32>> {
+/// The established socket whose own address is `socket` and whose peer is `remote`.
+fn owner(socket: SocketAddr, remote: SocketAddr) -> io::Result<Option<Owner>> {
     let netlink = rustix::net::socket_with(
         AddressFamily::NETLINK,
         SocketType::DGRAM,
@@ -53,7 +68,7 @@ fn owner(socket: SocketAddr, remote: SocketAddr) -> io::Result<Option<u32>> {
     // The kernel answers within `sendto`, so the answer is there or there is none.
     let mut answer = [0; 512];
     let (len, _) = rustix::net::recv(&netlink, &mut answer, RecvFlags::empty())?;
-    Ok(answer.get(..len).and_then(uid_in))
+    Ok(answer.get(..len).and_then(owner_in))
 }
 
 fn request(socket: SocketAddr, remote: SocketAddr) -> Vec<u8> {
@@ -90,14 +105,14 @@ fn address(ip: IpAddr) -> [u8; 16] {
     }
 }
 
-/// The uid in an answer, if that is an established socket that still has an inode: of one whose process is gone the
+/// The owner in an answer, if that is an established socket that still has an inode: of one whose process is gone the
 /// kernel says uid 0, which would be root.
-fn uid_in(answer: &[u8]) -> Option<u32> {
+fn owner_in(answer: &[u8]) -> Option<Owner> {
     let u32_at = |at: usize| answer.get(at..at + 4)?.try_into().ok().map(u32::from_ne_bytes);
     let kind = answer.get(4..6)?.try_into().ok().map(u16::from_ne_bytes)?;
     let state = *answer.get(HEADER_BYTES + 1)?;
     let (uid, inode) = (u32_at(HEADER_BYTES + 64)?, u32_at(HEADER_BYTES + 68)?);
-    (kind == SOCK_DIAG_BY_FAMILY && state == TCP_ESTABLISHED && inode != 0).then_some(uid)
+    (kind == SOCK_DIAG_BY_FAMILY && state == TCP_ESTABLISHED && inode != 0).then_some(Owner { uid, inode })
 }
 
 #[cfg(test)]
@@ -145,8 +160,9 @@ mod tests {
     #[test]
     fn whom_the_kernel_does_not_name_is_nobody() {
         let own = rustix::process::geteuid().as_raw();
-        assert_eq!(whose(Ok(Some(own))), Peer::SameUser);
-        assert_eq!(whose(Ok(Some(own + 1))), Peer::OtherUser);
+        let owner = |uid| Ok(Some(Owner { uid, inode: 7 }));
+        assert_eq!(whose(owner(own)), Peer::SameUser);
+        assert_eq!(whose(owner(own + 1)), Peer::OtherUser);
         assert_eq!(whose(Ok(None)), Peer::Unknown);
         assert_eq!(whose(Err(io::ErrorKind::PermissionDenied.into())), Peer::Unknown);
     }
@@ -161,17 +177,17 @@ mod tests {
             answer[HEADER_BYTES + 68..].copy_from_slice(&inode.to_ne_bytes());
             answer
         };
-        assert_eq!(uid_in(&answer(SOCK_DIAG_BY_FAMILY, TCP_ESTABLISHED, 7)), Some(1000));
-        assert_eq!(uid_in(&answer(SOCK_DIAG_BY_FAMILY, TCP_ESTABLISHED, 0)), None);
-        assert_eq!(uid_in(&answer(SOCK_DIAG_BY_FAMILY, 6, 7)), None);
-        assert_eq!(uid_in(&answer(2, TCP_ESTABLISHED, 7)), None);
-        assert_eq!(uid_in(&answer(SOCK_DIAG_BY_FAMILY, TCP_ESTABLISHED, 7)[..80]), None);
+        assert_eq!(owner_in(&answer(SOCK_DIAG_BY_FAMILY, TCP_ESTABLISHED, 7)), Some(Owner { uid: 1000, inode: 7 }));
+        assert_eq!(owner_in(&answer(SOCK_DIAG_BY_FAMILY, TCP_ESTABLISHED, 0)), None);
+        assert_eq!(owner_in(&answer(SOCK_DIAG_BY_FAMILY, 6, 7)), None);
+        assert_eq!(owner_in(&answer(2, TCP_ESTABLISHED, 7)), None);
+        assert_eq!(owner_in(&answer(SOCK_DIAG_BY_FAMILY, TCP_ESTABLISHED, 7)[..80]), None);
     }
 
     proptest::proptest! {
         #[test]
         fn junk_never_panics(junk in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..120)) {
-            let _ = uid_in(&junk);
+            let _ = owner_in(&junk);
         }
     }
 }

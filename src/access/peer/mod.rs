@@ -5,7 +5,10 @@
 #[cfg_attr(not(any(target_os = "linux", windows)), path = "unknown.rs")]
 mod system;
 
-use std::io;
+#[cfg(target_os = "linux")]
+mod browser;
+
+use std::{io, net::SocketAddr};
 
 use tokio::net::TcpStream;
 
@@ -14,6 +17,8 @@ use tokio::net::TcpStream;
 pub enum Peer {
     /// Our own user.
     SameUser,
+    /// A browser of our own user.
+    Browser,
     /// Somebody else.
     OtherUser,
     /// The system did not tell, or the peer is gone: it has to show a token.
@@ -36,5 +41,15 @@ impl Peer {
         // the port that the peer left. What the peer had sent can still be read, and must not pass as theirs.
         stream.peer_addr()?;
         Ok(owner)
+    }
+
+    /// Whether it is a browser, where it is our own user: that takes a look at this user's processes. `remote`, `local`: the
+    /// connection's two addresses.
+    pub async fn or_browser(self, remote: SocketAddr, local: SocketAddr) -> Self {
+        if self != Self::SameUser {
+            return self;
+        }
+        let asked = tokio::task::spawn_blocking(move || system::is_browser(remote, local)).await;
+        if asked.unwrap_or(true) { Self::Browser } else { self }
     }
 }

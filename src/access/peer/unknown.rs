@@ -7,3 +7,8 @@ use super::Peer;
 pub(super) fn look_up(_peer: SocketAddr, _local: SocketAddr) -> Peer {
     Peer::Unknown
 }
+
+/// Is it a browser's? Of nobody it is known whose they are.
+pub(super) const fn is_browser(_peer: SocketAddr, _local: SocketAddr) -> bool {
+    false
+}

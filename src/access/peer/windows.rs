@@ -39,6 +39,11 @@ pub(super) fn look_up(peer: SocketAddr, local: SocketAddr) -> Peer {
     }
 }
 
+/// Is it a browser's? The process is known, and not looked at.
+pub(super) const fn is_browser(_peer: SocketAddr, _local: SocketAddr) -> bool {
+    false
+}
+
 /// Is the established connection whose own address is `socket` and whose peer is `remote` ours?
 fn owner(socket: SocketAddr, remote: SocketAddr) -> io::Result<bool> {
     let (socket, remote) = (canonical(socket), canonical(remote));

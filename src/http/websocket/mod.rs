@@ -76,9 +76,10 @@ fn open(
             let intake = service.streams.intake(&id, session.id);
             let intake =
                 intake.ok_or_else(|| Refused::new(StatusCode::NOT_FOUND, "this session has no such stream"))?;
+            let grants = service.access.grants().clone();
             connection.go_on_with(async move {
                 let Some(socket) = Socket::of(upgrade, publish::MAX_MESSAGE_BYTES).await else { return };
-                publish::serve(socket, &intake, &session.over).await;
+                publish::serve(socket, &intake, &session, &grants).await;
                 drop(place);
             });
         }

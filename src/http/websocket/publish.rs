@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use serde::Serialize;
-use tokio_util::sync::CancellationToken;
 
 use super::socket::{Ended, Received, Socket, Why};
 use crate::{
+    access::{BearerSession, Grants, Scope},
     error::ErrorKind,
     frame::{FrameError, MAX_FRAME_BYTES, packet},
     message::{Failure, Rejected, Request, event, failure_event},
@@ -24,10 +24,12 @@ struct FrameAck<'a> {
 }
 
 /// Serves a socket to its end.
-pub(super) async fn serve(mut socket: Socket, intake: &Intake, session_over: &CancellationToken) {
+pub(super) async fn serve(mut socket: Socket, intake: &Intake, session: &BearerSession, grants: &Grants) {
     let why = tokio::select! {
         biased;
-        () = session_over.cancelled() => Why::SessionOver,
+        () = session.over.cancelled() => Why::SessionOver,
+        // The session ends its stream, when it has time for that: it may wait for a client that does not read.
+        () = grants.revoked(session.extension.as_deref(), Scope::Frames) => Why::Done,
         () = intake.closed().cancelled() => Why::Done,
         ended = take_pictures(&mut socket, intake) => match ended {
             Ended::Gone => Why::Done,

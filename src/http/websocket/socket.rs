@@ -94,7 +94,15 @@ impl Socket {
             match message {
                 Some(Ok(Message::Text(text))) => return Ok(Received::Text(text)),
                 Some(Ok(Message::Binary(bytes))) => return Ok(Received::Binary(bytes)),
-                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
+                // Its answer waits to be sent: nothing more is taken from a peer that does not read it.
+                Some(Ok(Message::Ping(_))) => {
+                    let answered = timeout(WRITE_LIMIT, self.stream.flush()).await;
+                    if !matches!(answered, Ok(Ok(()))) {
+                        tracing::debug!("a WebSocket's peer does not read");
+                        return Err(Ended::Gone);
+                    }
+                }
+                Some(Ok(Message::Pong(_) | Message::Frame(_))) => {}
                 Some(Err(Error::Capacity(_))) => return Err(Ended::TooLong),
                 Some(Err(error)) => {
                     tracing::debug!(%error, "a WebSocket broke");
