@@ -9,7 +9,7 @@ use super::{arguments::HubArguments, system};
 use crate::{
     config::{self, Config, ConfigError, Paths},
     hub::{
-        self, HubOptions, HubSettings, RuntimeFile,
+        self, HubOptions, HubSettings, RuntimeFile, VideoDirs,
         lock::{self, HubLock},
     },
     models::SharedModels,
@@ -90,7 +90,11 @@ fn serve(arguments: &HubArguments, paths: &Paths) -> anyhow::Result<ExitCode> {
 pub(super) fn settings(paths: &Paths, embedded: bool) -> Result<HubSettings, ConfigError> {
     let config = Config::read(paths)?;
     let sources = SourceOptions { ffmpeg: config.ffmpeg, state_dir: Some(paths.state_dir.clone()) };
-    Ok(HubSettings { embedded, sources, video_dirs: config.video_dirs, grants: config::grants(paths) })
+    let read_from = paths.clone();
+    // What cannot be read allows nothing.
+    let video_dirs =
+        VideoDirs::new(move || Config::read(&read_from).map(|config| config.video_dirs).unwrap_or_default());
+    Ok(HubSettings { embedded, sources, video_dirs, grants: config::grants(paths) })
 }
 
 /// Runs a hub to its end on this thread and the workers it brings.

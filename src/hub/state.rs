@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     net::SocketAddr,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -36,9 +37,31 @@ pub struct HubSettings {
     /// What sources and conversions may use.
     pub sources: SourceOptions,
     /// Directories whose video files extensions may open.
-    pub video_dirs: Vec<PathBuf>,
+    pub video_dirs: VideoDirs,
     /// What else extensions may do.
     pub grants: Grants,
+}
+
+/// Tells which directories they are, whenever it is asked.
+pub struct VideoDirs(Box<dyn Fn() -> Vec<PathBuf> + Send + Sync>);
+
+impl VideoDirs {
+    /// `read`: what the user has it now.
+    pub fn new(read: impl Fn() -> Vec<PathBuf> + Send + Sync + 'static) -> Self {
+        Self(Box::new(read))
+    }
+}
+
+impl Default for VideoDirs {
+    fn default() -> Self {
+        Self::new(Vec::new)
+    }
+}
+
+impl fmt::Debug for VideoDirs {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_list().entries((self.0)()).finish()
+    }
 }
 
 /// The state of one hub.
@@ -46,7 +69,7 @@ pub struct HubSettings {
 pub struct Hub {
     streams: Streams,
     sources: Sources,
-    video_dirs: Vec<PathBuf>,
+    video_dirs: VideoDirs,
     models: SharedModels,
     access: Access,
     activity: Activity,
@@ -130,8 +153,8 @@ impl Hub {
     }
 
     /// Directories whose video files extensions may open.
-    pub fn video_dirs(&self) -> &[PathBuf] {
-        &self.video_dirs
+    pub fn video_dirs(&self) -> Vec<PathBuf> {
+        (self.video_dirs.0)()
     }
 
     /// The model cache.

@@ -31,6 +31,13 @@ const MAX_HANDLES: usize = 64;
 /// Files in one entry of a list; a model with more has several entries, which a client joins by model and revision.
 const FILES_PER_ENTRY: usize = 200;
 
+/// Patterns of one pull, and their bytes in the message.
+const MAX_PATTERNS: usize = 256;
+const MAX_PATTERNS_BYTES: usize = 64 << 10;
+
+/// Longest token of a page, in bytes; those of answers are far shorter.
+const MAX_PAGE_TOKEN_BYTES: usize = 1024;
+
 /// How often a client hears how far its pull is.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 
@@ -104,10 +111,32 @@ struct Chunk {
     is_last: bool,
 }
 
+/// Patterns of a pull. Each is compared with every file of the model.
+fn patterns(request: &Request<'_>, field: &'static str) -> Result<Vec<String>, MessageError> {
+    let given = request.optional::<&RawValue>(field)?;
+    if given.map_or(0, |given| given.get().len()) > MAX_PATTERNS_BYTES {
+        return Err(MessageError::field(field, format!("at most {MAX_PATTERNS_BYTES} bytes of patterns")));
+    }
+    let patterns = request.optional::<Vec<String>>(field)?.unwrap_or_default();
+    if patterns.len() > MAX_PATTERNS {
+        return Err(MessageError::field(field, format!("at most {MAX_PATTERNS} patterns")));
+    }
+    Ok(patterns)
+}
+
+/// Where a list goes on, as an answer has told. Requests that wait keep it.
+pub(super) fn page_token(request: &Request<'_>) -> Result<Option<String>, MessageError> {
+    let token = request.optional::<String>("page_token")?;
+    if token.as_ref().is_some_and(|token| token.len() > MAX_PAGE_TOKEN_BYTES) {
+        return Err(MessageError::field("page_token", "it is none that an answer has told"));
+    }
+    Ok(token)
+}
+
 impl Session {
     pub(super) fn models_list(&mut self, request: &Request<'_>) -> Result<Reply, Failure> {
         let model_id = request.optional::<String>("model_id")?.map(|id| ModelId::parse(&id)).transpose()?;
-        let page_token = request.optional::<String>("page_token")?;
+        let page_token = page_token(request)?;
         let models = self.hub.models().clone();
         let work = async move {
             let listed = models.list(model_id).await?;
@@ -156,8 +185,7 @@ impl Session {
         let model_id = ModelId::parse(&request.text("model_id")?)?;
         let revision = request.optional::<String>("revision")?.map(|name| Revision::parse(&name)).transpose()?;
         let revision = revision.unwrap_or_default();
-        let list = |field| request.optional::<Vec<String>>(field).map(Option::unwrap_or_default);
-        let options = PullOptions { include: list("include")?, exclude: list("exclude")? };
+        let options = PullOptions { include: patterns(request, "include")?, exclude: patterns(request, "exclude")? };
         let (models, out) = (self.hub.models().clone(), self.out.clone());
         let work = async move {
             let (progress, news) = watch::channel(PullProgress::default());

@@ -120,7 +120,9 @@ impl Session {
             return Err(Failure::from(MessageError::field("protocol", problem)).with("supported", vec![PROTOCOL]));
         }
         if let Some(client) = request.optional::<String>("client")? {
-            self.registration.name_client(client.chars().take(MAX_CLIENT_CHARS).collect());
+            // It is shown in terminals, which take other characters for orders.
+            let shown = |letter: char| if letter.is_control() { char::REPLACEMENT_CHARACTER } else { letter };
+            self.registration.name_client(client.chars().take(MAX_CLIENT_CHARS).map(shown).collect());
         }
         self.epoch += 1;
         self.give_up_openings().await;

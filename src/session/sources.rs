@@ -102,7 +102,7 @@ impl Session {
             SourceRequest::Camera(wish) => SourceSpec::Camera(camera(wish)?),
             SourceRequest::Screen(wish) => SourceSpec::Screen(screen(wish)?),
             SourceRequest::File(wish) => {
-                let unset = FileOptions::new(file::resolve_allowed(&wish.path, self.hub.video_dirs())?);
+                let unset = FileOptions::new(file::resolve_allowed(&wish.path, &self.hub.video_dirs())?);
                 SourceSpec::File(FileOptions {
                     start_frame: wish.start_frame.unwrap_or_default(),
                     end_frame: wish.end_frame,

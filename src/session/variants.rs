@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{
     Reply, Session,
-    models::{FileEntry, Listing},
+    models::{FileEntry, Listing, page_token},
     ok,
 };
 use crate::{
@@ -60,7 +60,7 @@ impl Session {
         if revision.is_some() && model_id.is_none() {
             return Err(MessageError::field("model_id", "needed with a revision").into());
         }
-        let page_token = request.optional::<String>("page_token")?;
+        let page_token = page_token(request)?;
         let models = self.hub.models().clone();
         let work = async move {
             let described = models.variants(model_id, revision).await?;

@@ -13,7 +13,11 @@ pub mod log_file;
 
 use std::{io, path::Path, sync::Mutex};
 
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
 use self::log_file::LogFile;
 
@@ -30,6 +34,9 @@ pub enum Output<'a> {
 /// cannot be opened, logs go to stderr: that is no reason not to run.
 pub fn start(output: Output<'_>, level: Option<&str>, usual: LevelFilter) {
     let level = level.and_then(|level| level.parse::<LevelFilter>().ok()).unwrap_or(usual);
+    // What strangers do wrong it says as warnings, one for each connection: they could fill the log with them.
+    let of_http2 = if level >= LevelFilter::DEBUG { level } else { level.min(LevelFilter::ERROR) };
+    let targets = Targets::new().with_default(level).with_target("h2", of_http2);
     let builder = tracing_subscriber::fmt().with_max_level(level).with_target(false);
     let builder = builder.with_ansi(false);
     let file = match output {
@@ -38,10 +45,10 @@ pub fn start(output: Output<'_>, level: Option<&str>, usual: LevelFilter) {
     };
     // The only error is that logging has been started before, and then it goes there.
     match file {
-        Some(Ok(file)) => drop(builder.with_writer(Mutex::new(file)).try_init()),
-        None => drop(builder.with_writer(io::stderr).try_init()),
+        Some(Ok(file)) => drop(builder.with_writer(Mutex::new(file)).finish().with(targets).try_init()),
+        None => drop(builder.with_writer(io::stderr).finish().with(targets).try_init()),
         Some(Err(error)) => {
-            drop(builder.with_writer(io::stderr).try_init());
+            drop(builder.with_writer(io::stderr).finish().with(targets).try_init());
             tracing::warn!(%error, "no log file");
         }
     }

@@ -300,3 +300,7 @@ def test_an_extension_opens_only_what_the_user_has_allowed(make_hub, media):
             with pytest.raises(HostError) as refused:
                 open_file(path)
             assert (refused.value.code, refused.value.details["reason"]) == ("permission_denied", "not_allowed")
+        # What the user has said since counts as well.
+        (hub.config_dir / "config.json").write_text("{}")
+        with pytest.raises(HostError, match="video_dirs"):
+            open_file(media / "vp8.webm")

@@ -256,3 +256,29 @@ def test_every_request_is_answered_where_no_thread_can_be_started(ordinary):
             assert get(ordinary, connection, f"/{MODEL}/resolve/main/a.bin")[0] in (200, 503)
             connection.close()
         assert session.request("models.open", model_id=MODEL, file_path="a.bin")["size_bytes"] == 1000
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "names"),
+    [
+        ("models.pull", {"model_id": "org/name", "include": ["a" * (1 << 20)]}, "include"),
+        ("models.pull", {"model_id": "org/name", "exclude": ["a"] * 300}, "exclude"),
+        ("models.pull", {"model_id": "org/name", "include": [""] * 100_000}, "include"),
+        ("models.list", {"page_token": "p" * (1 << 20)}, "page_token"),
+        ("models.status", {"page_token": "p" * 2000}, "page_token"),
+    ],
+)
+def test_a_request_that_waits_holds_no_long_words(hub, kind, fields, names):
+    with hub.native() as native:
+        with pytest.raises(HostError) as refused:
+            native.request(kind, **fields)
+        assert (refused.value.code, refused.value.details["field"]) == ("invalid_argument", names)
+        assert native.request("ping") == {}
+
+
+def test_a_clients_name_gives_terminals_no_orders(hub):
+    with hub.native() as native:
+        native.request("hello", protocol=1, client="\x1b]0;pwned\x07evil\nmay: everything\r")
+        shown = hub.run("status").stdout
+        assert "evil" in shown and not set("\x1b\x07\r") & set(shown)
+        assert not any(line.startswith("may:") for line in shown.splitlines())

@@ -6,11 +6,13 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
+    time::Instant,
 };
 use tokio_stream::StreamExt;
 
@@ -29,6 +31,12 @@ const PART_BYTES: u64 = 16 << 20;
 
 /// Parts that are fetched at once.
 const PARTS_AT_ONCE: usize = 4;
+
+/// How many bytes have to come in [`ENOUGH_TIME`], from whoever is worth waiting for (64 KiB).
+const ENOUGH_BYTES: usize = 64 << 10;
+
+/// How long they may take: a line of 10 kbit/s brings them.
+const ENOUGH_TIME: Duration = Duration::from_secs(60);
 
 /// Chunks between the connections and the disk.
 const CHUNKS_AHEAD: usize = 64;
@@ -193,10 +201,15 @@ impl Fetcher {
         backoff: &mut Backoff,
     ) -> Result<(), UpstreamError> {
         let mut offset = answer.offset;
+        let mut slow = Slowness::new();
         while *at < part.end
             && let Some(bytes) = answer.bytes.next().await
         {
             let bytes = bytes?;
+            if slow.is_too_slow(bytes.len()) {
+                let problem = format!("it sends less than {ENOUGH_BYTES} bytes in {ENOUGH_TIME:?}");
+                return Err(UpstreamError::Unreachable { problem, url: self.upstream.to_string() });
+            }
             let start = offset;
             offset += bytes.len() as u64;
             // From a server that knows no ranges comes first what is there already.
@@ -212,8 +225,66 @@ impl Fetcher {
                 return Ok(());
             }
             *at += length;
+            if slow.is_enough() {
+                backoff.progress();
+            }
+        }
+        if *at == part.end {
             backoff.progress();
         }
         Ok(())
+    }
+}
+
+/// Whether an upstream sends at all, or drips: each byte of a file could take as long as silence may.
+struct Slowness {
+    since: Instant,
+    bytes: usize,
+}
+
+impl Slowness {
+    fn new() -> Self {
+        Self { since: Instant::now(), bytes: 0 }
+    }
+
+    /// Some bytes have come.
+    fn is_too_slow(&mut self, bytes: usize) -> bool {
+        let is_over = self.since.elapsed() > ENOUGH_TIME;
+        if is_over && !self.is_enough() {
+            return true;
+        }
+        if is_over {
+            *self = Self::new();
+        }
+        self.bytes += bytes;
+        false
+    }
+
+    /// As much as makes a try a success.
+    const fn is_enough(&self) -> bool {
+        self.bytes >= ENOUGH_BYTES
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upstream_that_drips_is_too_slow_and_one_that_is_slow_is_not() {
+        let check = async |bytes: usize, every: Duration| {
+            let mut slow = Slowness::new();
+            for _ in 0..30 {
+                tokio::time::advance(every).await;
+                if slow.is_too_slow(bytes) {
+                    return true;
+                }
+            }
+            false
+        };
+        assert!(check(1, Duration::from_secs(6)).await);
+        assert!(check(ENOUGH_BYTES / 20, Duration::from_secs(6)).await);
+        assert!(!check(ENOUGH_BYTES / 9, Duration::from_secs(6)).await);
+        assert!(!check(1 << 20, Duration::from_secs(59)).await);
     }
 }

@@ -1,11 +1,15 @@
 //! Openings that nobody waits for any more, of a file whose ffprobe is a script.
 
 use super::*;
-use crate::source::hanging::{Begun, Hanging};
+use crate::{
+    hub::VideoDirs,
+    source::hanging::{Begun, Hanging},
+};
 
 /// A client that waits for a device which does not open.
 async fn opening(hanging: &Hanging) -> (World, Client, Begun) {
     let video_dirs = vec![hanging.path().parent().unwrap().to_owned()];
+    let video_dirs = VideoDirs::new(move || video_dirs.clone());
     let world = World::with(HubSettings { sources: hanging.options(), video_dirs, ..HubSettings::default() });
     let mut client = world.client(16);
     let source = json!({"kind": "file", "path": hanging.path()});

@@ -2,6 +2,8 @@
 
 use std::{
     ffi::OsString,
+    fs::{self, File},
+    io::Read as _,
     path::Path,
     time::{Duration, Instant},
 };
@@ -21,6 +23,24 @@ const MAX_ANSWER_BYTES: usize = 256 << 20;
 
 /// Containers that only name other files: those would be read without having been asked for.
 const LISTS: [&str; 6] = ["hls", "applehttp", "concat", "dash", "imf", "sdp"];
+
+/// How far into a file it is looked for what makes a list of it.
+const HEAD_BYTES: u64 = 64 << 10;
+
+/// What kind of list a file is that begins with this. ffprobe opens what one names before it says so.
+///
+/// Source: FFmpeg, the probe functions of `hls.c`, `concatdec.c`, `dashdec.c`, `imfdec.c` and `rtsp.c` (sdp).
+fn kind_of_list(head: &[u8]) -> Option<&'static str> {
+    let contains = |word: &[u8]| head.windows(word.len()).any(|window| window == word);
+    let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
+    let begins = [(&b"#EXTM3U"[..], "hls"), (b"ffconcat", "concat"), (b"v=0", "sdp")];
+    let first = begins.iter().find(|(word, _)| text.starts_with(word)).map(|(_, kind)| *kind);
+    first.or_else(|| {
+        let in_xml = [(&b"<MPD"[..], "dash"), (b"<CompositionPlaylist", "imf")];
+        let is_xml = text.starts_with(b"<");
+        in_xml.iter().find(|(word, _)| is_xml && contains(word)).map(|(_, kind)| *kind)
+    })
+}
 
 /// A file's first video stream.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -95,8 +115,18 @@ pub(super) fn input(path: &Path) -> [OsString; 4] {
 pub(super) fn probe(tools: &Tools, path: &Path, stop: &Stop) -> Result<VideoInfo, SourceError> {
     let entries = "stream=codec_name,pix_fmt,width,height,color_space,color_range,avg_frame_rate,time_base,\
                    sample_aspect_ratio:stream_side_data=rotation:format=format_name";
-    let json = ask(tools, path, &["-select_streams", "v:0", "-show_entries", entries, "-of", "json"], stop)?;
     let not_a_video = |problem: String| SourceError::NotAVideo { problem, path: path.to_owned() };
+    let mut head = Vec::new();
+    // What cannot be read ffprobe has words for; what is read from a pipe is gone.
+    if fs::metadata(path).is_ok_and(|metadata| metadata.is_file())
+        && let Ok(file) = File::open(path)
+    {
+        let _ = file.take(HEAD_BYTES).read_to_end(&mut head);
+    }
+    if let Some(kind) = kind_of_list(&head) {
+        return Err(not_a_video(format!("a list of other files ({kind})")));
+    }
+    let json = ask(tools, path, &["-select_streams", "v:0", "-show_entries", entries, "-of", "json"], stop)?;
     let answer: Answer = serde_json::from_slice(&json).map_err(|error| not_a_video(error.to_string()))?;
     let container = answer.format.map(|format| format.format_name).unwrap_or_default();
     if container.split(',').any(|name| LISTS.contains(&name)) {
@@ -143,5 +173,27 @@ pub(super) fn ask(tools: &Tools, path: &Path, what: &[&str], stop: &Stop) -> Res
         // What it says of a file is the file's fault.
         Err(FfmpegError::Failed { problem, .. }) => Err(SourceError::NotAVideo { problem, path: path.to_owned() }),
         Err(other) => Err(other.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_known_before_anything_opens_what_they_name() {
+        for (head, kind) in [
+            (&b"#EXTM3U\n#EXT-X-VERSION:3"[..], "hls"),
+            (b"\xef\xbb\xbf\n #EXTM3U", "hls"),
+            (b"ffconcat version 1.0\n", "concat"),
+            (b"v=0\no=- 0 0 IN IP4 127.0.0.1", "sdp"),
+            (b"<?xml version=\"1.0\"?>\n<!-- a --><MPD xmlns=\"urn:mpeg:dash\">", "dash"),
+            (b"<CompositionPlaylist>", "imf"),
+        ] {
+            assert_eq!(kind_of_list(head), Some(kind), "{kind}");
+        }
+        for head in [&b"\x1aE\xdf\xa3 <MPD"[..], b"\0\0\0\x20ftypisom", b"", b"RIFF"] {
+            assert_eq!(kind_of_list(head), None);
+        }
     }
 }
