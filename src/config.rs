@@ -146,6 +146,11 @@ impl Paths {
         self.config_dir.join("config.json")
     }
 
+    /// Whoever changes the configuration holds its lock.
+    pub fn config_lock(&self) -> PathBuf {
+        self.config_dir.join("config.json.lock")
+    }
+
     /// Makes the runtime directory, and makes sure that it is private and that a socket's name fits.
     ///
     /// # Errors
@@ -199,9 +204,10 @@ impl Config {
     ///
     /// [`ConfigError`].
     pub fn update(paths: &Paths, change: impl FnOnce(&mut Self)) -> Result<Self, ConfigError> {
-        let path = paths.config_dir.join("config.json.lock");
-        let failed = |source| ConfigError::Directory { source, path: path.clone() };
-        fs::create_dir_all(&paths.config_dir).map_err(failed)?;
+        let path = paths.config_lock();
+        let no_directory = |source| ConfigError::Directory { source, path: paths.config_dir.clone() };
+        fs::create_dir_all(&paths.config_dir).map_err(no_directory)?;
+        let failed = |source| ConfigError::Unwritable { source, path: path.clone() };
         let lock = user::open_lock_file(&path).map_err(failed)?;
         lock.lock().map_err(failed)?;
         let mut config = Self::read(paths)?;

@@ -10,6 +10,7 @@ use crate::{
     doctor::{
         self, Finding, HubFacts, HubState, Level, Wanted, check_browsers, check_cache, check_config, check_crashes,
         check_devices, check_environment, check_hub, check_policies, check_relay, check_runtime_dir, check_sandboxes,
+        check_state_dir,
     },
     hub::{
         RUNTIME_FILE, RuntimeFile,
@@ -63,9 +64,12 @@ fn examine(arguments: &DoctorArguments) -> anyhow::Result<Vec<Finding>> {
     findings.push(check_runtime_dir(&paths));
     findings.extend(hub(&paths));
     if let Ok(cache_dir) = config::present_cache_dir(&paths, super::variable) {
-        findings.extend(check_cache(&cache_dir));
+        let is_configured = Config::read(&paths).is_ok_and(|config| config.cache_dir.as_ref() == Some(&cache_dir));
+        let config_file = paths.config_file();
+        findings.extend(check_cache(&cache_dir, is_configured.then_some(config_file.as_path())));
     }
-    findings.push(check_crashes(&paths.state_dir));
+    // Where nobody may look no report is seen.
+    findings.push(check_state_dir(&paths.state_dir).unwrap_or_else(|| check_crashes(&paths.state_dir)));
     let (ffmpeg, config_file) = (Config::read(&paths).unwrap_or_default().ffmpeg, paths.config_file());
     let options = SourceOptions { ffmpeg: ffmpeg.clone(), state_dir: Some(paths.state_dir) };
     let configured = ffmpeg.as_deref().map(|program| (program, config_file.as_path()));
@@ -83,10 +87,22 @@ fn name_program(program: &Path, findings: &mut [Finding]) {
         return;
     }
     for finding in findings {
-        if let Some(arguments) = finding.advice.strip_prefix("framehost ") {
-            finding.advice = format!("{} {arguments}", doctor::quoted(program));
-        }
+        finding.advice = with_program(&finding.advice, &doctor::quoted(program));
     }
+}
+
+/// The advice with another word for `framehost`, wherever that is one of its own: the program of a command.
+fn with_program(advice: &str, program: &str) -> String {
+    let mut parts = advice.split("framehost ");
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        // Not the end of a path, and not the name of something else.
+        let is_word = text.is_empty() || text.ends_with(' ') || text.ends_with('(');
+        text.push_str(if is_word { program } else { NAME });
+        text.push(' ');
+        text.push_str(part);
+    }
+    text
 }
 
 /// The user's places and the machine's.
@@ -105,6 +121,10 @@ fn hub(paths: &Paths) -> Vec<Finding> {
             return vec![Finding::error("port_unreadable", "FRAMEHOST_PORT", error, advice)];
         }
     };
+    if let Err(error) = super::idle_exit() {
+        let advice = "unset FRAMEHOST_IDLE_EXIT; or set it to a number: no hub starts with it";
+        return vec![Finding::error("idle_exit_unreadable", "FRAMEHOST_IDLE_EXIT", error, advice)];
+    }
     let state = state(paths);
     let is_free = matches!(state, HubState::None { .. });
     let file_problem = match &state {
@@ -166,5 +186,20 @@ fn answers(status: &Value) -> HubState {
         pid: status.get("pid").and_then(Value::as_u64).unwrap_or_default(),
         port: word("grpc").rsplit_once(':').and_then(|(_, port)| port.parse().ok()),
         sessions: status.get("sessions").and_then(Value::as_array).map_or(0, Vec::len),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_of_an_advice_name_the_program_that_is_meant() {
+        let check = |advice: &str| with_program(advice, "'/a b/framehost'");
+        assert_eq!(check("framehost gc; or framehost logs"), "'/a b/framehost' gc; or '/a b/framehost' logs");
+        assert_eq!(check("eval \"$(framehost env)\"; or"), "eval \"$('/a b/framehost' env)\"; or");
+        for other in ["/x/framehost install", "sudo /x/framehost install", "framehost", "set HOME"] {
+            assert_eq!(check(other), other);
+        }
     }
 }

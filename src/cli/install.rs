@@ -25,7 +25,11 @@ pub(super) fn install(arguments: &InstallArguments) -> anyhow::Result<ExitCode> 
     refuse_sudo(&arguments.target)?;
     let binary = match &arguments.binary {
         Some(path) => HostBinary::of_package(path)?,
-        None => HostBinary::beside(&env::current_exe()?)?,
+        None => {
+            let own = HostBinary::beside(&env::current_exe()?)?;
+            own.try_it()?;
+            own
+        }
     };
     let targets = survey(&selection(&arguments.target), &directories(&arguments.target.root)?)?;
     let done = carry_out(&plan_install(&targets, &allowed, &binary)?, &arguments.target)?;

@@ -26,6 +26,11 @@ pub(super) fn run(arguments: &LogsArguments) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let files = log_file::files(&state_dir);
+    if let Err(error) = fs::read_dir(&state_dir)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        bail!("cannot look into {}: {error}", state_dir.display());
+    }
     if files.is_empty() && !arguments.follow {
         bail!("no hub has written a log yet: {} is not there", newest.display());
     }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Access, Finding, quoted, system};
+use super::{Access, Finding, aside, quoted, system, unlocked};
 use crate::{
     access::Scope,
     config::{Config, Paths},
@@ -25,18 +25,18 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// The configuration file, and the directory that it is in.
 pub fn check_config(paths: &Paths) -> Vec<Finding> {
     let file = paths.config_file();
-    let (subject, word) = (file.display(), quoted(&file));
+    let subject = file.display();
     let mut findings = Vec::new();
     match Config::read(paths) {
         Ok(config) => check_members(&config, paths, &mut findings),
         Err(problem) => {
             let is_closed = fs::read(&file).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
+            let is_folder = fs::metadata(&paths.config_dir).is_ok_and(|metadata| metadata.is_dir());
             let advice = match system::other_owner(&file) {
                 Some(_) => system::take_over(&paths.config_dir),
                 None if is_closed => system::open_up(&paths.config_dir, &file),
-                None => {
-                    format!("mv {word} {}; or correct it: no hub starts with it", quoted(&file.with_extension("bad")))
-                }
+                None if !is_folder => format!("{}; it has to be a folder", aside(&paths.config_dir)),
+                None => format!("{}; or correct it: no hub starts with it", aside(&file)),
             };
             findings.push(Finding::error("config_unreadable", &subject, problem, advice));
         }
@@ -46,13 +46,23 @@ pub fn check_config(paths: &Paths) -> Vec<Finding> {
         findings.extend(wrong.map(|(problem, advice)| Finding::error("config_permissions", &subject, problem, advice)));
     }
     let folder = &paths.config_dir;
-    if folder.is_dir() && system::may(folder, Access::Into).is_err() && findings.is_empty() {
-        let problem = "framehost allow and revoke cannot write there, and no cache or upstream is remembered";
-        let advice = match system::other_owner(folder) {
-            Some(_) => system::take_over(folder),
-            None => system::chmod("u+rwx", folder),
-        };
+    let lock = paths.config_lock();
+    let is_there = |error: &io::Error| error.kind() != io::ErrorKind::NotFound;
+    if !folder.is_dir() || !findings.is_empty() {
+    } else if let Err(error) = system::may(folder, Access::Into) {
+        let problem =
+            format!("framehost allow and revoke cannot write there, and no cache or upstream is remembered: {error}");
+        let advice = unlocked(folder, "u+rwx", &error).unwrap_or_else(|| "let it be yours".to_owned());
         findings.push(Finding::warning("config_dir_unwritable", folder.display(), problem, advice));
+    } else if let Some(error) = system::may(&lock, Access::Write).err().filter(is_there) {
+        let problem =
+            format!("framehost allow and revoke cannot take it, and no cache or upstream is remembered: {error}");
+        findings.push(Finding::warning(
+            "config_lock_unusable",
+            lock.display(),
+            problem,
+            system::remove(&quoted(&lock)),
+        ));
     }
     if findings.is_empty() {
         findings.push(Finding::ok("config", subject, "it can be read, or there is none"));
@@ -71,6 +81,11 @@ fn check_members(config: &Config, paths: &Paths, findings: &mut Vec<Finding>) {
         let problem = format!("{name:?} means nothing to this framehost; it knows {MEMBERS}");
         let advice = format!("correct {name:?} there, or take it out");
         findings.push(Finding::warning("config_member_unknown", &subject, problem, advice));
+    }
+    if let Some(cache_dir) = config.cache_dir.as_deref().filter(|cache_dir| !cache_dir.is_absolute()) {
+        let problem = format!("\"cache_dir\" is {:?}, and has to be an absolute path", cache_dir.display());
+        let advice = format!("correct \"cache_dir\" in {}, or take it out", quoted(&file));
+        findings.push(Finding::error("config_cache_dir", &subject, problem, advice));
     }
     for folder in &config.video_dirs {
         if !folder.is_absolute() || !folder.is_dir() {
@@ -118,6 +133,7 @@ pub fn check_environment(paths: &Paths, lookup: impl Fn(&str) -> Option<OsString
         ["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME"].into_iter().find(|name| text(name).is_some());
     if let (Some(name), Ok(Config { cache_dir: Some(remembered), .. })) = (cache_variable, Config::read(paths))
         && let Ok(named) = crate::config::present_cache_dir(paths, &lookup)
+        && remembered.is_absolute()
         && is_another(&named, &remembered)
     {
         let problem = format!(

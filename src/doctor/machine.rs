@@ -6,24 +6,26 @@ use std::{
     path::Path,
 };
 
-use super::{Access, Finding, hub::port_taken, manifest::executable, quoted, system};
+use super::{Access, Finding, hub::port_taken, manifest::executable, quoted, system, unlocked};
 use crate::{
     config::Paths,
+    ffmpeg::Tools,
     hub::{RUNTIME_FILE, lock::LOCK_FILE},
-    install::{HostBinary, InstallError},
+    install::{self, HostBinary, InstallError},
     link::SOCKET_FILE,
     local, models,
     source::devices::Devices,
+    telemetry::log_file,
 };
 
-/// Less than this many bytes on the cache's disk (1 GiB) are not enough for the next model, as a rule.
-const LITTLE_SPACE: u64 = 1 << 30;
+/// Less than this many bytes (64 KiB) are no room for what a hub writes into its runtime directory.
+const RUNTIME_BYTES: u64 = 64 << 10;
 
 /// The relay that lies beside the program.
 pub fn check_relay(program: &Path) -> Finding {
     let relay = HostBinary::relay_of(program);
-    match HostBinary::check(&relay) {
-        Ok(_) => Finding::ok("relay", relay.display(), "it lies beside this program"),
+    match HostBinary::check(&relay).and_then(|found| tried(&found)) {
+        Ok(()) => Finding::ok("relay", relay.display(), "it lies beside this program"),
         Err(problem) => {
             let advice = match &problem {
                 InstallError::BinaryNotExecutable { .. } => executable(&relay),
@@ -34,6 +36,31 @@ pub fn check_relay(program: &Path) -> Finding {
             Finding::warning("relay_missing", relay.display(), problem, advice)
         }
     }
+}
+
+/// Starts a program of framehost's, if nobody else could have put something else into its place.
+pub(super) fn tried(program: &HostBinary) -> Result<(), InstallError> {
+    if system::is_trusted(program.path()) { program.try_it() } else { Ok(()) }
+}
+
+/// The directory of logs and reports of crashes, where it cannot be used.
+pub fn check_state_dir(state_dir: &Path) -> Option<Finding> {
+    let there = state_dir.ancestors().find(|path| fs::symlink_metadata(path).is_ok())?;
+    let log = log_file::newest(state_dir);
+    let (what, error) = if !there.is_dir() {
+        (there, io::Error::from(io::ErrorKind::NotADirectory))
+    } else if let Err(error) = system::may(there, Access::Into).and_then(|()| system::may(there, Access::List)) {
+        (there, error)
+    } else if let Err(error) = system::may(&log, Access::Write)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        (log.as_path(), error)
+    } else {
+        return None;
+    };
+    let problem = format!("no log is written there, and no report of a crash: {error}");
+    let advice = unlocked(what, "u+rwX", &error).unwrap_or_else(|| "let it be yours".to_owned());
+    Some(Finding::warning("state_dir_unusable", what.display(), problem, advice))
 }
 
 /// The runtime directory: whose it is, and whether a hub can keep its socket there.
@@ -86,6 +113,10 @@ pub fn check_runtime_dir(paths: &Paths) -> Finding {
         let problem = format!("no hub can take its lock: {owner}");
         return Finding::error("lock_unusable", lock.display(), problem, system::remove(&quoted(&lock)));
     }
+    if let Some(free) = models::free_bytes_in(path).filter(|free| *free < RUNTIME_BYTES) {
+        let problem = format!("no hub can start: its file system has {} KB left", free / 1000);
+        return Finding::error("runtime_dir_full", subject, problem, "make room there; a hub writes a few KB");
+    }
     Finding::ok("runtime_dir", subject, "it is the user's alone")
 }
 
@@ -102,83 +133,6 @@ pub fn check_port(port: u16) -> Finding {
             Finding::warning("port_refused", subject, error, "set FRAMEHOST_PORT to one that you may listen on")
         }
     }
-}
-
-/// The model cache.
-pub fn check_cache(cache_dir: &Path) -> Vec<Finding> {
-    let subject = cache_dir.display();
-    // What is not there yet is made in the first folder above it that is there.
-    let Some(there) = cache_dir.ancestors().find(|path| fs::symlink_metadata(path).is_ok()) else {
-        return vec![Finding::error("cache_dir", subject, "it is no path", "set HF_HUB_CACHE to an absolute path")];
-    };
-    let wrong = |check, problem: String, advice: String| {
-        let advice = format!("{advice}; or name another directory by HF_HUB_CACHE");
-        vec![Finding::error(check, &subject, problem, advice)]
-    };
-    let word = quoted(there);
-    if !there.is_dir() {
-        let problem = format!("{} is not a directory", there.display());
-        return wrong(
-            "cache_dir_not_a_directory",
-            problem,
-            format!("mv {word} {}", quoted(&there.with_extension("bad"))),
-        );
-    }
-    let open = || match system::other_owner(there) {
-        Some(_) => system::take_over(there),
-        None => system::chmod("u+rwx", there),
-    };
-    if let Err(error) = system::may(there, Access::List) {
-        return wrong("cache_dir_unreadable", format!("{} cannot be read: {error}", there.display()), open());
-    }
-    if let Err(error) = system::may(there, Access::Into) {
-        return wrong("cache_dir_unwritable", format!("{} cannot be written: {error}", there.display()), open());
-    }
-    let mut findings: Vec<Finding> = check_models(cache_dir).into_iter().collect();
-    if let Some(free) = models::free_bytes_in(there) {
-        findings.extend(check_space(cache_dir, free));
-    }
-    if findings.is_empty() {
-        let message = if there == cache_dir { "it can be read and written" } else { "it is made with the first model" };
-        findings.push(Finding::ok("cache_dir", subject, message));
-    }
-    findings
-}
-
-/// Models that somebody else fetched, as with sudo: they can be read, and nothing can be added to them.
-fn check_models(cache_dir: &Path) -> Option<Finding> {
-    let is_model = |name: &str| name.starts_with("models--");
-    let mut closed: Vec<String> = Vec::new();
-    for entry in fs::read_dir(cache_dir).ok()?.filter_map(Result::ok) {
-        let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
-        let is_closed = |path: &Path| {
-            path.is_dir() && (system::may(path, Access::List).is_err() || system::may(path, Access::Into).is_err())
-        };
-        let folders = ["", "blobs", "refs", "snapshots"].map(|folder| path.join(folder));
-        if is_model(&name) && folders.iter().any(|folder| is_closed(folder)) {
-            closed.push(name);
-        }
-    }
-    closed.sort();
-    let first = cache_dir.join(closed.first()?);
-    let others = match closed.len() {
-        1 => String::new(),
-        count => format!(" and {} others", count - 1),
-    };
-    let problem = format!("nothing can be added to {}{others}", first.display());
-    // A program that ran as root left them, as a rule; a mode that somebody has set is its owner's to change.
-    let is_foreign =
-        ["", "blobs", "refs", "snapshots"].iter().any(|folder| system::other_owner(&first.join(folder)).is_some());
-    let advice = if is_foreign { system::take_over(cache_dir) } else { system::chmod("-R u+rwX", &first) };
-    Some(Finding::warning("cache_models_unwritable", cache_dir.display(), problem, advice))
-}
-
-/// `free`: bytes that the user may still write.
-fn check_space(cache_dir: &Path, free: u64) -> Option<Finding> {
-    let problem = format!("its disk has {} MB left", free / 1_000_000);
-    let advice = "framehost models gc; that clears away what nobody can ask for any more; or make room, or name a \
-                  directory on another disk by HF_HUB_CACHE";
-    (free < LITTLE_SPACE).then(|| Finding::warning("cache_disk_full", cache_dir.display(), problem, advice))
 }
 
 /// Cameras, screens and ffmpeg. `ffmpeg`: what the configuration says, and where.
@@ -214,9 +168,19 @@ pub fn check_devices(devices: &Devices, ffmpeg: Option<(&Path, &Path)>) -> Vec<F
             let problem = format!("{} is not a program that can be started from everywhere", program.display());
             findings.push(Finding::warning("ffmpeg", "ffmpeg", problem, missing_ffmpeg(ffmpeg)));
         }
-        Some(_) | None => findings.push(Finding::ok("ffmpeg", "ffmpeg", "it is there")),
+        Some(_) | None => findings.push(match broken_ffmpeg(ffmpeg.map(|(program, _)| program)) {
+            Some(problem) => Finding::warning("ffmpeg", "ffmpeg", problem, missing_ffmpeg(ffmpeg)),
+            None => Finding::ok("ffmpeg", "ffmpeg", "it is there"),
+        }),
     }
     findings
+}
+
+/// Which of the programs does not start, and why: a library may be missing.
+fn broken_ffmpeg(configured: Option<&Path>) -> Option<String> {
+    let Tools { ffmpeg, ffprobe } = Tools::find(configured).ok()?;
+    let problem = |program: &Path| install::starts(program, "-version").err();
+    [ffmpeg, ffprobe].iter().find_map(|program| Some(format!("{} {}", program.display(), problem(program)?)))
 }
 
 fn missing_ffmpeg(configured: Option<(&Path, &Path)>) -> String {
@@ -237,18 +201,4 @@ fn check_camera(path: &Path) -> Option<Finding> {
     let advice = "sudo usermod -aG video \"$(id -un)\"; then log out and in again";
     let problem = format!("you may not open it: {error}");
     Some(Finding::warning("camera_permission", path.display(), problem, advice))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_disk_is_full_before_the_next_model_does_not_fit() {
-        let check = |free| check_space(Path::new("/cache"), free).map(|finding| finding.message);
-        assert_eq!(check(u64::MAX), None);
-        assert_eq!(check(LITTLE_SPACE), None);
-        assert_eq!(check(LITTLE_SPACE - 1).unwrap(), "its disk has 1073 MB left");
-        assert_eq!(check(0).unwrap(), "its disk has 0 MB left");
-    }
 }

@@ -7,7 +7,7 @@ use std::{fs, io, path::Path};
 
 use serde_json::{Map, Value};
 
-use super::{Access, Finding, quoted, system};
+use super::{Access, Finding, machine::tried, quoted, system, unlocked};
 use crate::install::{
     Allowed, ExtensionId, Family, FirefoxId, Found, HostBinary, InstallError, Scope, Target, allow_list, host_name,
 };
@@ -206,6 +206,10 @@ fn denied(manifest: &Path, scope: Scope) -> Finding {
     let owner = system::other_owner(closed);
     let advice = match (scope, &owner) {
         (Scope::System, _) => system::chmod_as_root("a+rX", closed),
+        // Somebody else's home, as with sudo -E.
+        (Scope::User, Some(_)) if system::holds_home(closed) => {
+            "set HOME to your own home directory, as a login does".to_owned()
+        }
         (Scope::User, Some(_)) => system::take_over(closed),
         (Scope::User, None) => system::chmod("u+rwX", closed),
     };
@@ -220,14 +224,16 @@ fn check_permissions(path: &Path, scope: Scope, repair: &str, findings: &mut Vec
     for (message, advice) in system::wrong_manifest(path, &metadata, scope == Scope::System, repair) {
         findings.push(Finding::error("manifest_permissions", path.display(), message, advice));
     }
+    if let Some(folder) = path.parent().filter(|folder| system::is_open_to_all(folder)) {
+        let problem = "everybody on this machine could put another manifest there, which starts something else";
+        findings.push(Finding::error("manifest_permissions", folder.display(), problem, executable(folder)));
+    }
     // What another user's folder holds, `framehost install` and `uninstall` cannot change: that of a sudo, as a rule.
     if let (Scope::User, Some(folder)) = (scope, path.parent())
-        && system::may(folder, Access::Write).is_err()
+        && let Err(error) = system::may(folder, Access::Write)
     {
-        let (why, advice) = match system::other_owner(folder) {
-            Some(owner) => (owner, system::take_over(folder)),
-            None => ("it may not be written to".to_owned(), system::chmod("u+rwx", folder)),
-        };
+        let why = system::other_owner(folder).unwrap_or_else(|| error.to_string());
+        let advice = unlocked(folder, "u+rwx", &error).unwrap_or_else(|| "let it be yours".to_owned());
         let problem = format!("{why}, so framehost install and uninstall can change nothing in it");
         findings.push(Finding::warning("manifest_folder_unwritable", folder.display(), problem, advice));
     }
@@ -288,12 +294,15 @@ fn check_program(manifest: &Path, path: &Path, wanted: Wanted<'_>, repair: &str,
         };
         return error(check, problem.to_string(), &advice);
     }
-    if system::is_open_to_all(path) {
-        let problem = format!("everybody on this machine could replace the program: {}", path.display());
-        error("host_permissions", problem, &executable(path));
+    let hub = HostBinary::hub_of(path);
+    let folders = [Some(path), hub.as_deref()].into_iter().flatten().filter_map(Path::parent);
+    let programs = [Some(path), hub.as_deref()].into_iter().flatten();
+    if let Some(open) = programs.chain(folders).find(|open| system::is_open_to_all(open)) {
+        let problem = format!("everybody on this machine could replace the program: {}", open.display());
+        error("host_permissions", problem, &executable(open));
     }
     // The relay does nothing by itself: it starts the hub from beside it, where it really is.
-    if let Some(hub) = HostBinary::hub_of(path)
+    if let Some(hub) = hub
         && let Err(problem) = HostBinary::check(&hub)
     {
         let advice = match &problem {
@@ -304,6 +313,12 @@ fn check_program(manifest: &Path, path: &Path, wanted: Wanted<'_>, repair: &str,
         return error("hub_program_missing", message, &advice);
     }
     let same = |one: &Path, other: &Path| fs::canonicalize(one).ok() == fs::canonicalize(other).ok();
+    if let Err(problem) = HostBinary::check(path).and_then(|program| tried(&program)) {
+        let is_own = wanted.host.is_some_and(|own| same(own.path(), path));
+        let again = "run installer/install.sh, or install the package, once more";
+        let advice = if is_own { again.to_owned() } else { format!("{repair}; or {again}") };
+        return error("host_broken", problem.to_string(), &advice);
+    }
     if let Some(own) = wanted.host.filter(|own| !same(own.path(), path)) {
         let problem = format!("it starts {}, and this framehost has {}", path.display(), own.path().display());
         let advice = format!("{repair}; if this one is meant");

@@ -6,8 +6,9 @@
 //! - Every finding has a name that stays the same ([`Finding::check`]), and one that is not [`Level::Ok`] ends with what to
 //!   do. Where a command does it, the advice begins with that command, whole and quoted, up to the first `; `: people copy
 //!   it, and tests run it.
-//! - Nothing is changed: no file is written, no hub is started.
+//! - Nothing is changed: no file is written, no hub is started. Programs are started to tell their version only.
 
+mod cache;
 mod configuration;
 mod crash;
 mod hub;
@@ -19,16 +20,17 @@ mod sandbox;
 #[cfg_attr(windows, path = "system/windows.rs")]
 mod system;
 
-use std::path::Path;
+use std::{io, path::Path};
 
 use serde::Serialize;
 
 pub(crate) use self::system::{process_of_lock, shown_to_others};
 pub use self::{
+    cache::check_cache,
     configuration::{check_config, check_environment},
     crash::check_crashes,
     hub::{HubFacts, HubProcess, HubState, check_hub},
-    machine::{check_cache, check_devices, check_port, check_relay, check_runtime_dir},
+    machine::{check_devices, check_port, check_relay, check_runtime_dir, check_state_dir},
     manifest::{Wanted, check_browsers},
     policy::check_policies,
     sandbox::check_sandboxes,
@@ -109,6 +111,26 @@ impl Finding {
         advice: impl ToString,
     ) -> Self {
         Self { level: Level::Error, advice: advice.to_string(), ..Self::ok(check, subject, message) }
+    }
+}
+
+/// The command that moves what is in the way aside, to a name that nothing has.
+fn aside(path: &Path) -> String {
+    let names = (1_u32..).map(|number| if number == 1 { "bad".to_owned() } else { format!("bad{number}") });
+    let mut places = names.map(|extension| path.with_extension(extension));
+    let free = places.find(|place| place.symlink_metadata().is_err()).unwrap_or_default();
+    format!("mv {} {}", quoted(path), quoted(&free))
+}
+
+/// What to do with a file or a folder that has to be the user's, and refuses with `error`; `mode`: what its owner lacks.
+/// `None` where only who looks after the machine can say.
+fn unlocked(path: &Path, mode: &str, error: &io::Error) -> Option<String> {
+    match error.kind() {
+        io::ErrorKind::ReadOnlyFilesystem => Some("mount its file system so that it can be written to".to_owned()),
+        io::ErrorKind::NotADirectory => Some(aside(path)),
+        _ if system::other_owner(path).is_none() => Some(system::chmod(mode, path)),
+        _ if system::is_in_own_home(path) || !system::holds_home(path) => Some(system::take_over(path)),
+        _ => None,
     }
 }
 

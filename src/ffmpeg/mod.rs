@@ -32,7 +32,7 @@ use crate::error::ErrorKind;
 #[expect(missing_docs, reason = "each field is named in its variant's message")]
 pub enum FfmpegError {
     /// It is not installed.
-    #[error("{program} was not found: install it ({}), or set \"ffmpeg\" in config.json", how_to_install())]
+    #[error("{program} was not found: install it ({}), or let \"ffmpeg\" in config.json name it", how_to_install())]
     NotFound { program: String },
 
     /// It cannot be started.

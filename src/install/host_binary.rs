@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{InstallError, Step, permissions};
+use super::{InstallError, Step, permissions, starts};
 
 /// The small program that does nothing but what browsers start it for.
 const RELAY_NAME: &str = "framehost-relay";
@@ -53,6 +53,24 @@ impl HostBinary {
     pub fn beside(program: &Path) -> Result<Self, InstallError> {
         let relay = Self::relay_of(program);
         Self::check(if relay.is_file() { &relay } else { program })
+    }
+
+    /// Whether it starts, where it is framehost's own. A relay becomes the program beside it for this, so that both are
+    /// tried.
+    ///
+    /// # Errors
+    ///
+    /// [`InstallError::BinaryBroken`].
+    pub fn try_it(&self) -> Result<(), InstallError> {
+        let own = [RELAY_NAME, HUB_NAME].map(|name| format!("{name}{}", env::consts::EXE_SUFFIX));
+        if !own.iter().any(|name| self.0.file_name().is_some_and(|found| found == name.as_str())) {
+            return Ok(());
+        }
+        let said = starts(&self.0, "--version").and_then(|said| match said.strip_prefix("framehost ") {
+            Some(_) => Ok(()),
+            None => Err("is another program".to_owned()),
+        });
+        said.map_err(|problem| InstallError::BinaryBroken { problem, path: self.0.clone() })
     }
 
     /// Where the relay of `program` is, if it has one.

@@ -6,7 +6,7 @@
 //! Invariants:
 //! - Where a browser looks is a pure function of the browser, the system, the scope and the directories ([`places`]), and
 //!   a plan is one of what [`survey`] found there, the extension ids and the program's path. Only `survey`,
-//!   [`HostBinary::check`] and [`Plan::execute`] touch the disk or the registry.
+//!   [`HostBinary`] and [`Plan::execute`] touch the disk or the registry.
 //! - Installing twice changes nothing the second time. Extensions that were allowed before stay allowed.
 //! - A file that framehost did not write is never lost: it is moved aside, and the plan says so.
 //! - A manifest appears whole or not at all (written beside its place, then renamed).
@@ -37,6 +37,7 @@ mod places;
 mod plan;
 mod registry;
 mod sandboxed;
+mod starts;
 mod survey;
 mod table;
 mod target;
@@ -51,6 +52,7 @@ pub use manifest::{Allowed, HostManifest, allow_list, host_name};
 pub use places::{BrowserPlace, Hive, InstallDirs, Place, RegistryKey, Scope, System, View, places};
 pub use plan::{Plan, plan_install, plan_uninstall, plan_uninstall_own};
 pub use sandboxed::{Sandbox, Sandboxed, sandboxed};
+pub(crate) use starts::starts;
 pub use survey::{Selection, survey};
 pub use table::{Browser, Family, browsers};
 pub use target::{Found, Target, targets};
@@ -178,6 +180,10 @@ pub enum InstallError {
     #[error("the host program is not executable (mode {mode:04o}); chmod +x it: {}", path.display())]
     BinaryNotExecutable { mode: u32, path: PathBuf },
 
+    /// A part of it was copied, for example.
+    #[error("the host program {} {problem}", path.display())]
+    BinaryBroken { problem: String, path: PathBuf },
+
     /// JSON, and so a manifest, carries UTF-8 only.
     #[error("a host manifest cannot hold a path that is not UTF-8: {}", path.display())]
     PathNotUtf8 { path: PathBuf },
@@ -210,9 +216,10 @@ impl InstallError {
             | Self::BinaryRelative { .. }
             | Self::PathNotUtf8 { .. } => ErrorKind::InvalidArgument,
             Self::BinaryMissing { .. } => ErrorKind::NotFound,
-            Self::BinaryNotAFile { .. } | Self::BinaryNotExecutable { .. } | Self::UserDataDirNotAFolder { .. } => {
-                ErrorKind::FailedPrecondition
-            }
+            Self::BinaryNotAFile { .. }
+            | Self::BinaryNotExecutable { .. }
+            | Self::BinaryBroken { .. }
+            | Self::UserDataDirNotAFolder { .. } => ErrorKind::FailedPrecondition,
             Self::Io { source, .. } | Self::Registry { source, .. } => match source.kind() {
                 std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
                     ErrorKind::PermissionDenied

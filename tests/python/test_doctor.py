@@ -178,6 +178,27 @@ def for_everybody(world):
     program.chmod(0o777)
 
 
+def half_a_relay(world):
+    folder = alone(world, "framehost", "framehost-relay")
+    relay = folder / "framehost-relay"
+    os.truncate(relay, 4096)
+    world.edit(path=str(relay))
+
+
+def half_a_program(world):
+    folder = alone(world, "framehost", "framehost-relay")
+    (folder / "framehost").write_text("")
+    world.edit(path=str(folder / "framehost-relay"))
+
+
+def broken_ffmpeg(world):
+    folder = world.hub.root / "ffmpeg"
+    folder.mkdir()
+    (folder / "ffmpeg").write_text("#!/bin/sh\nexit 127\n")
+    (folder / "ffmpeg").chmod(0o755)
+    world.configure({"ffmpeg": str(folder / "ffmpeg")})
+
+
 def relay_alone(world):
     world.edit(path=str(alone(world, "framehost-relay") / "framehost-relay"))
 
@@ -321,8 +342,31 @@ def config_that_everybody_writes(world):
 
 
 def config_dir_of_root(world):
+    state = world.hub.config_dir / "state"
+    state.mkdir(mode=0o700)
+    shutil.chown(state, "nobody")
     shutil.chown(world.hub.config_dir, "root")
     world.hub.config_dir.chmod(0o755)
+
+
+def config_lock_of_root(world):
+    lock = world.hub.config_dir / "config.json.lock"
+    lock.write_text("")
+    lock.chmod(0o600)
+
+
+def state_dir_of_root(world):
+    (world.hub.config_dir / "state").mkdir(mode=0o700)
+
+
+def cache_on_a_disk_that_is_away(world):
+    world.hub.cache.rmdir()
+    world.hub.cache.symlink_to("/nowhere/hub")
+
+
+def the_disk(world):
+    world.hub.cache.unlink()
+    world.hub.cache.mkdir()
 
 
 def cache_is_a_file(world):
@@ -386,10 +430,13 @@ CASES = [
     (edited(allowed_origins=[]), "no_extension_allowed", "error", ADVICE),
     (another_extension, "extension_not_allowed", "error", ADVICE),
     (lambda world: world.manifest.chmod(0o666), "manifest_permissions", "error", ADVICE),
+    (lambda world: world.manifest.parent.chmod(0o777), "manifest_permissions", "error", ADVICE),
     (edited(path="~/framehost"), "host_path_relative", "error", ADVICE),
     (program_that_moved, "host_missing", "error", ADVICE),
     (edited(path="/"), "host_not_a_file", "error", ADVICE),
     (not_executable, "host_not_executable", "error", {"other_program"}),
+    (half_a_relay, "host_broken", "error", ADVICE),
+    (half_a_program, "host_broken", "error", ADVICE),
     (relay_alone, "hub_program_missing", "error", ADVICE),
     (relay_beside_a_program_that_cannot_be_started, "hub_program_missing", "error", {"other_program"}),
     (edited(path="/bin/true"), "other_program", "warning", ADVICE),
@@ -405,6 +452,7 @@ CASES = [
     (lambda world: world.configure("{"), "config_unreadable", "error", ADVICE),
     (config_that_everybody_writes, "config_permissions", "error", ADVICE),
     (config(video_dir=["/"]), "config_member_unknown", "warning", config(video_dirs=["/"])),
+    (config(cache_dir="~/models"), "config_cache_dir", "error", config()),
     (config(video_dirs=["videos"]), "video_dirs", "warning", config()),
     (config(video_dirs=["/nowhere"]), "video_dirs", "warning", config()),
     (config(extensions={"zz": ["camera"]}), "config_extensions", "warning", config(extensions={ID: ["camera"]})),
@@ -422,10 +470,13 @@ CASES = [
     (hub_with_its_token_shown, "hub_file", "warning", ended_hub),
     (crash, "crash_report", "warning", without_crash),
     (variables(FRAMEHOST_PORT="many"), "port_unreadable", "error", port_that_is_none),
+    (variables(FRAMEHOST_IDLE_EXIT="never"), "idle_exit_unreadable", "error", variables(FRAMEHOST_IDLE_EXIT="60")),
+    (cache_on_a_disk_that_is_away, "cache_dir_dangling", "error", the_disk),
     (cache_is_a_file, "cache_dir_not_a_directory", "error", ADVICE),
     (two_caches, "cache_dir_differs", "warning", config()),
     (config(ffmpeg="/nowhere/ffmpeg"), "ffmpeg", "warning", config()),
     (config(ffmpeg="/etc/passwd"), "ffmpeg", "warning", config()),
+    (broken_ffmpeg, "ffmpeg", "warning", config()),
 ]
 
 # The same where files are another user's, or closed to their own.
@@ -442,13 +493,15 @@ ORDINARY_CASES = [
     (lock_of_root, "lock_unusable", "error", ADVICE),
     (config_of_root, "config_unreadable", "error", ADVICE),
     (config_dir_of_root, "config_dir_unwritable", "warning", ADVICE),
+    (config_lock_of_root, "config_lock_unusable", "warning", ADVICE),
+    (state_dir_of_root, "state_dir_unusable", "warning", ADVICE),
     (cache_of_root(0o755), "cache_dir_unwritable", "error", ADVICE),
     (cache_of_root(0o700), "cache_dir_unreadable", "error", ADVICE),
     (model_of_root, "cache_models_unwritable", "warning", ADVICE),
 ]
 
 # What has a test of its own below.
-OTHERS = {"port_taken", "port_refused", "hub_version", "host_permissions", "cache_disk_full", "camera_permission", "run_by_sudo"}
+OTHERS = {"runtime_dir_full", "port_taken", "port_refused", "hub_version", "host_permissions", "cache_disk_full", "camera_permission", "run_by_sudo"}
 
 
 def names(cases):
@@ -573,6 +626,61 @@ def test_a_program_that_everybody_may_replace_is_found(world):
     assert set(world.findings()) == {"other_program"}
 
 
+def test_a_folder_in_which_everybody_may_replace_the_program_is_found(world):
+    folder = alone(world, "framehost", "framehost-relay")
+    world.edit(path=str(folder / "framehost-relay"))
+    assert set(world.findings()) == {"other_program"}
+    for open_to_all in (folder, folder / "framehost"):
+        open_to_all.chmod(0o777)
+        found = world.findings()
+        assert set(found) == {"host_permissions", "other_program"} and str(open_to_all) in found["host_permissions"]["message"]
+        world.follow(found["host_permissions"]["advice"])
+        assert set(world.findings()) == {"other_program"}
+
+
+def test_what_is_not_the_users_to_change_is_not_advised_to_be(ordinary):
+    ordinary.hub.env["HF_HUB_CACHE"] = "/nowhere/hub"
+    found = ordinary.findings()["cache_dir_unwritable"]
+    assert "/ cannot be written" in found["message"] and found["advice"].startswith("mount the disk that it is to be on; ")
+    ordinary.hub.env["HF_HUB_CACHE"] = "/etc/passwd"
+    assert ordinary.findings()["cache_dir_not_a_directory"]["advice"].startswith("mount the disk that it is to be on; ")
+
+
+def test_the_home_of_somebody_else_is_not_advised_to_be_taken_over(ordinary):
+    home = ordinary.hub.root / "of root"
+    home.mkdir(mode=0o700)
+    ordinary.hub.env["HOME"] = str(home)
+    found = ordinary.findings()["manifest_unreadable"]
+    assert found["subject"] == str(home) and found["advice"].startswith("set HOME to your own ")
+
+
+def test_what_is_moved_aside_replaces_nothing(world):
+    for text in ("{", "[", "no"):
+        world.configure(text)
+        world.follow(world.findings()["config_unreadable"]["advice"])
+        assert world.findings() == {}
+    kept = sorted(world.hub.config_dir.glob("config.bad*"))
+    assert [path.read_text() for path in kept] == ["{", "[", "no"]
+
+
+def test_a_file_where_a_folder_has_to_be_is_moved_aside(world):
+    shutil.rmtree(world.hub.config_dir)
+    world.hub.config_dir.write_text("")
+    found = world.findings()
+    # The folder of the state is in it here.
+    assert set(found) == {"config_unreadable", "state_dir_unusable"}
+    world.follow(found["config_unreadable"]["advice"])
+    assert world.findings() == {}
+
+
+def test_half_a_relay_is_not_installed(world):
+    world.relay = world.program.with_name("framehost-relay")
+    world.program = alone(world, "framehost", "framehost-relay") / "framehost"
+    world.program.with_name("framehost-relay").write_text("")
+    done = world.run(world.program, "install", "--extension-id", ID, "--root", world.root)
+    assert done.returncode == 1 and "framehost-relay cannot be started" in done.stderr, done.stderr
+
+
 def test_a_profile_of_its_own_is_looked_at_when_it_is_named(world):
     profile = world.hub.root / "profile"
     assert world.hub.run("install", "--extension-id", ID, "--user-data-dir", str(profile)).returncode == 0
@@ -614,6 +722,19 @@ def test_a_full_disk_is_found_before_a_model_does_not_fit(ordinary):
     found = in_a_mount_namespace(ordinary, f"mount -t tmpfs -o size=4m,mode=777 tmpfs '{ordinary.hub.cache}'")
     assert "cache_dir" not in found and found["cache_disk_full"]["level"] == "warning"
     assert found["cache_disk_full"]["message"] == "its disk has 4 MB left"
+
+
+def test_a_full_runtime_directory_is_found(ordinary):
+    path = ordinary.hub.runtime_dir
+    full = f"mount -t tmpfs -o size=16k,mode=700,uid=$(id -u nobody) tmpfs '{path}'; head -c 16k /dev/zero > '{path}/full' || true"
+    found = in_a_mount_namespace(ordinary, full)
+    assert found["runtime_dir_full"]["level"] == "error" and "runtime_dir" not in found
+
+
+def test_a_file_system_that_may_not_be_written_to_is_not_helped_by_modes(ordinary):
+    cache = ordinary.hub.cache
+    found = in_a_mount_namespace(ordinary, f"mount --bind '{cache}' '{cache}'; mount -o remount,bind,ro '{cache}'")
+    assert found["cache_dir_unwritable"]["advice"].startswith("mount its file system so that it can be written to; ")
 
 
 def test_a_camera_that_may_not_be_opened_is_found(ordinary):

@@ -5,7 +5,7 @@ use std::{
     fs::{self, Metadata},
     io,
     os::unix::fs::MetadataExt as _,
-    path::Path,
+    path::{Path, PathBuf},
     process,
 };
 
@@ -38,9 +38,11 @@ pub(super) fn chmod_as_root(mode: &str, path: &Path) -> String {
     format!("sudo {}", chmod(mode, path))
 }
 
-/// The command that opens a folder and a file in it to their owner.
+/// The command that opens a folder, and a file in it, to their owner.
 pub(super) fn open_up(folder: &Path, file: &Path) -> String {
-    format!("{} {}", chmod("u+rwX", folder), quoted(file))
+    let open_folder = chmod("u+rwX", folder);
+    // Whether it is there a closed folder does not tell.
+    if may(folder, Access::Enter).is_ok() { format!("{open_folder} {}", quoted(file)) } else { open_folder }
 }
 
 /// Who else owns what is at `path`, as a part of a sentence; `None` if it is this user's, or not there.
@@ -131,9 +133,30 @@ pub(super) fn wrong_configuration(path: &Path, metadata: &Metadata) -> Option<(S
     (mode & 0o002 != 0).then(|| (problem(), chmod("600", path)))
 }
 
-/// May everybody on the machine change it?
+/// May everybody on the machine change it, or put something else into it? Where a folder is sticky, only what nobody has
+/// put there yet.
 pub(super) fn is_open_to_all(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|metadata| mode(&metadata) & 0o002 != 0)
+    fs::metadata(path).is_ok_and(|metadata| mode(&metadata) & 0o002 != 0 && metadata.mode() & 0o1000 == 0)
+}
+
+/// May it be started without giving another user's program what this user may?
+pub(super) fn is_trusted(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| !is_strangers(metadata.uid())) && !is_open_to_all(path)
+}
+
+/// Is it below the user's home, which is the user's?
+pub(super) fn is_in_own_home(path: &Path) -> bool {
+    let Some(home) = home() else { return false };
+    path != home && path.starts_with(&home) && other_owner(&home).is_none()
+}
+
+/// Is it the user's home, or a folder above that?
+pub(super) fn holds_home(path: &Path) -> bool {
+    home().is_some_and(|home| home.starts_with(path))
+}
+
+fn home() -> Option<PathBuf> {
+    directories::BaseDirs::new().map(|base| base.home_dir().to_owned())
 }
 
 /// How others may read a file that is for the user alone.

@@ -5,7 +5,7 @@ use std::{
     fs::{self, Metadata, OpenOptions},
     io,
     os::windows::fs::OpenOptionsExt as _,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use windows_sys::Win32::Storage::FileSystem::{FILE_ADD_FILE, FILE_ADD_SUBDIRECTORY, FILE_FLAG_BACKUP_SEMANTICS};
@@ -105,6 +105,25 @@ pub(super) const fn wrong_configuration(_path: &Path, _metadata: &Metadata) -> O
 /// May everybody on the machine change it?
 pub(super) const fn is_open_to_all(_path: &Path) -> bool {
     false
+}
+
+/// May it be started? A user's folders are closed to others.
+pub(super) const fn is_trusted(_path: &Path) -> bool {
+    true
+}
+
+/// Is it below the user's home?
+pub(super) fn is_in_own_home(path: &Path) -> bool {
+    home().is_some_and(|home| path != home && path.starts_with(home))
+}
+
+/// Is it the user's home, or a folder above that?
+pub(super) fn holds_home(path: &Path) -> bool {
+    home().is_some_and(|home| home.starts_with(path))
+}
+
+fn home() -> Option<PathBuf> {
+    directories::BaseDirs::new().map(|base| base.home_dir().to_owned())
 }
 
 /// How others may read a file that is for the user alone: it is made with an access list of its own.

@@ -1,0 +1,110 @@
+//! The model cache.
+
+use std::{fs, io, path::Path};
+
+use super::{Access, Finding, aside, quoted, system, unlocked};
+use crate::models;
+
+/// Less than this many bytes on the cache's disk (1 GiB) are not enough for the next model, as a rule.
+const LITTLE_SPACE: u64 = 1 << 30;
+
+/// Whether models can be read and added. `named_in`: the configuration file, if that is what names the directory.
+pub fn check_cache(cache_dir: &Path, named_in: Option<&Path>) -> Vec<Finding> {
+    let subject = cache_dir.display();
+    let elsewhere = match named_in {
+        Some(file) => format!("let \"cache_dir\" in {} name another directory", quoted(file)),
+        None => "name another directory by HF_HUB_CACHE".to_owned(),
+    };
+    // What is not there yet is made in the first folder above it that is there. A relative path has a finding of its own.
+    let Some(there) = cache_dir.ancestors().find(|path| fs::symlink_metadata(path).is_ok()) else {
+        return Vec::new();
+    };
+    let place = there.display();
+    let wrong = |check, problem: String, advice: Option<String>| {
+        // Above the cache itself what is missing may be a disk, and what is closed may be everybody's.
+        let is_meant = there == cache_dir || system::is_in_own_home(there);
+        let advice = match advice.filter(|_| is_meant) {
+            Some(advice) => format!("{advice}; or {elsewhere}"),
+            None => format!("mount the disk that it is to be on; or {elsewhere}"),
+        };
+        vec![Finding::error(check, &subject, problem, advice)]
+    };
+    match fs::metadata(there) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let target = fs::read_link(there).unwrap_or_default();
+            let problem = format!("{place} leads to {}, which is not there", target.display());
+            return wrong("cache_dir_dangling", problem, None);
+        }
+        Ok(metadata) if !metadata.is_dir() => {
+            let advice = system::other_owner(there).is_none().then(|| aside(there));
+            return wrong("cache_dir_not_a_directory", format!("{place} is not a directory"), advice);
+        }
+        Ok(_) | Err(_) => {}
+    }
+    for (access, check, cannot) in
+        [(Access::List, "cache_dir_unreadable", "read"), (Access::Into, "cache_dir_unwritable", "written")]
+    {
+        if let Err(error) = system::may(there, access) {
+            return wrong(check, format!("{place} cannot be {cannot}: {error}"), unlocked(there, "u+rwx", &error));
+        }
+    }
+    let mut findings: Vec<Finding> = check_models(cache_dir).into_iter().collect();
+    if let Some(free) = models::free_bytes_in(there) {
+        findings.extend(check_space(cache_dir, free, &elsewhere));
+    }
+    if findings.is_empty() {
+        let message = if there == cache_dir { "it can be read and written" } else { "it is made with the first model" };
+        findings.push(Finding::ok("cache_dir", subject, message));
+    }
+    findings
+}
+
+/// Models that somebody else fetched, as with sudo: they can be read, and nothing can be added to them.
+fn check_models(cache_dir: &Path) -> Option<Finding> {
+    let is_model = |name: &str| name.starts_with("models--");
+    let mut closed: Vec<String> = Vec::new();
+    for entry in fs::read_dir(cache_dir).ok()?.filter_map(Result::ok) {
+        let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+        let is_closed = |path: &Path| {
+            path.is_dir() && (system::may(path, Access::List).is_err() || system::may(path, Access::Into).is_err())
+        };
+        let folders = ["", "blobs", "refs", "snapshots"].map(|folder| path.join(folder));
+        if is_model(&name) && folders.iter().any(|folder| is_closed(folder)) {
+            closed.push(name);
+        }
+    }
+    closed.sort();
+    let first = cache_dir.join(closed.first()?);
+    let others = match closed.len() {
+        1 => String::new(),
+        count => format!(" and {} others", count - 1),
+    };
+    let problem = format!("nothing can be added to {}{others}", first.display());
+    // A program that ran as root left them, as a rule; a mode that somebody has set is its owner's to change.
+    let is_foreign =
+        ["", "blobs", "refs", "snapshots"].iter().any(|folder| system::other_owner(&first.join(folder)).is_some());
+    let advice = if is_foreign { system::take_over(cache_dir) } else { system::chmod("-R u+rwX", &first) };
+    Some(Finding::warning("cache_models_unwritable", cache_dir.display(), problem, advice))
+}
+
+/// `free`: bytes that the user may still write.
+fn check_space(cache_dir: &Path, free: u64, elsewhere: &str) -> Option<Finding> {
+    let problem = format!("its disk has {} MB left", free / 1_000_000);
+    let advice =
+        format!("framehost models gc; that clears away what nobody can ask for any more; or make room, or {elsewhere}");
+    (free < LITTLE_SPACE).then(|| Finding::warning("cache_disk_full", cache_dir.display(), problem, advice))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_is_full_before_the_next_model_does_not_fit() {
+        let check = |free| check_space(Path::new("/cache"), free, "").map(|finding| finding.message);
+        assert_eq!(check(u64::MAX), None);
+        assert_eq!(check(LITTLE_SPACE), None);
+        assert_eq!(check(LITTLE_SPACE - 1).unwrap(), "its disk has 1073 MB left");
+        assert_eq!(check(0).unwrap(), "its disk has 0 MB left");
+    }
+}
