@@ -22,7 +22,7 @@ END
 # before it, what it is. How it is done: the function stage_NAME below, run from here with no input and no terminal.
 unit=(fmt docs clippy clippy_bare doc test js)
 full=("${unit[@]}" build python portal camera browser bench demo)
-long=("${full[@]}" fuzz deny packages windows macos kills rounds soak suspend speed proptest repeat)
+long=("${full[@]}" fuzz sanitizer deny packages reproducible windows macos kills rounds soak suspend speed proptest repeat)
 
 declare -A limit=() needs=() after=() about=()
 stage() { limit[$1]=$2 needs[$1]=$3 after[$1]=$4 about[$1]=$5; }
@@ -42,6 +42,8 @@ stage browser 1800 browser build "a real Chromium with the sample extension, a r
 stage bench 2400 bench build "benchmarks run (their numbers are not judged)"
 stage demo 600 demo build "the demo"
 stage packages 900 packages build "the .deb and the .rpm, installed and removed in a fresh Debian; recipes for others"
+stage sanitizer 2400 sanitizer "" "the unsafe code of Linux with AddressSanitizer: a Wayland compositor's memory, a camera's buffers"
+stage reproducible 3600 rust "" "the release, built twice in different folders, is the same byte for byte"
 stage deny 900 deny "" "licences, sources and versions of the dependencies; advisories where their database can be had"
 stage windows 3600 windows "" "the library, the programs and their installer on Windows: built with mingw, run in Wine"
 stage macos 1800 macos "" "the library on macOS: type-checked"
@@ -81,6 +83,10 @@ need_portal() {
     need_pipewire_headers
     need_wayland_desktop
 }
+need_sanitizer() {
+    need_devices
+    need_vivid
+}
 need_deny() {
     need_rust
     need_cargo_tool cargo-deny
@@ -114,7 +120,7 @@ stage_fmt() { cargo fmt --all --check; }
 stage_docs() {
     python3 scripts/check-docs.py && shellcheck --external-sources --severity=style test.sh demo.sh .ci/run scripts/*.sh \
         installer/{,rpm/,windows/}*.sh installer/debian/prerm installer/arch/{PKGBUILD,*.install} \
-        tests/camera/run.sh tests/{packages,windows,macos}/*.sh fuzz/run.sh benches/peers/*.sh
+        tests/camera/run.sh tests/{packages,reproducible,sanitizer,windows,macos}/*.sh fuzz/run.sh benches/peers/*.sh
 }
 stage_clippy() { cargo clippy --locked --workspace --all-targets --all-features -- -D warnings; }
 stage_clippy_bare() { cargo clippy --locked --workspace --all-targets --no-default-features -- -D warnings; }
@@ -141,6 +147,8 @@ stage_soak() { FRAMEHOST_SOAK=3600 "$python" -m pytest -s tests/python/test_soak
 stage_suspend() { FRAMEHOST_SUSPEND=60 "$python" -m pytest --timeout 300 tests/python/test_suspended.py; }
 stage_demo() { ./demo.sh; }
 stage_packages() { tests/packages/run.sh; }
+stage_sanitizer() { tests/sanitizer/run.sh; }
+stage_reproducible() { tests/reproducible/run.sh; }
 # Advisories are fetched from where only some machines get to; all else needs nothing from outside.
 stage_deny() {
     cargo deny --locked check licenses bans sources || return
