@@ -24,7 +24,11 @@ nm "$FRAMEHOST_BIN" | grep __asan_init >/dev/null || die "the program is without
 rm -f "$target"/report.*
 export ASAN_OPTIONS=log_path=$target/report:detect_leaks=0
 "$python" -m pytest --timeout 300 tests/python/test_wayland.py
-tests/camera/run.sh
-for report in "$target"/report.*; do
+# The guest's clock counts instructions, of which the sanitizer makes many: the camera's rates are not held there. What
+# counts is that the guest is through, and what its programs wrote.
+rm -rf "$target/camera"
+KEEP=$target/camera tests/camera/run.sh || say "The rates are not judged"
+grep ' end' "$target/camera/console" >/dev/null || die "the camera's tests did not come to their end"
+for report in "$target"/report.* $(grep -rlaF AddressSanitizer "$target/camera"); do
     [ ! -e "$report" ] || { cat "$report" && die "AddressSanitizer found something"; }
 done
