@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the programs as they are released, of the versions in Cargo.lock: the same commit makes the same bytes with
-# the same compilers, whoever builds it and in whichever folder.
+# Builds the programs without the builder's folders in them, of the versions in Cargo.lock: so that the same commit and
+# compilers make the same bytes in whichever folder. tests/reproducible/run.sh compares.
 #
 #   installer/build.sh [TARGET]     TARGET: cargo's folder (target/dist); the programs are in TARGET/release
 #

@@ -3,7 +3,7 @@
 #
 #   installer/package.sh [PROGRAMS [OUTPUT]]
 #
-# PROGRAMS: the folder with framehost and framehost-relay (target/dist/release). OUTPUT: where the packages go
+# PROGRAMS: the folder with framehost and framehost-relay (target/release). OUTPUT: where the packages go
 # (target/packages). The same programs and the same commit make the same packages, byte for byte: every time in them is
 # the commit's (or SOURCE_DATE_EPOCH).
 set -euo pipefail
@@ -14,7 +14,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # from_here PATH: as it was meant where this was started.
 from_here() { case $1 in /*) printf '%s\n' "$1" ;; *) printf '%s\n' "$here/$1" ;; esac; }
-programs=$(from_here "${1:-$repo/target/dist/release}")
+programs=$(from_here "${1:-$repo/target/release}")
 output=$(from_here "${2:-$repo/target/packages}")
 # Cargo.toml names this folder.
 files=target/package-files

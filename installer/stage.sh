@@ -22,7 +22,7 @@ put() { install -D -m "$1" -- "$2" "$root/$3"; }
 
 for name in framehost framehost-relay; do
     [ -x "$programs/$name" ] || {
-        printf '%s: there is no program %s: build it first (installer/build.sh)\n' "$0" "$programs/$name" >&2
+        printf '%s: there is no program %s: build it first (cargo build --release)\n' "$0" "$programs/$name" >&2
         exit 1
     }
     put 755 "$programs/$name" "usr/bin/$name"
