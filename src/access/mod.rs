@@ -9,7 +9,8 @@
 //! 2. An `Origin`, where there is one, is a connected extension's. A Firefox extension's (`moz-extension://UUID`) is another
 //!    one in every profile, and nobody tells it to hosts: it is that of the first request with its session's token.
 //! 3. The request bears a valid token; or the peer is a process of our own user and no browser: it has neither `Origin` nor
-//!    `Sec-Fetch-*`, which an extension can take out, and is not a browser's program ([`Peer::or_browser`]). A foreign bearer from such a peer is ignored: Python clients send their hub token everywhere.
+//!    `Sec-Fetch-*`, which an extension can take out, and is not a browser's program ([`Peer::or_browser`]). A foreign
+//!    bearer from such a peer is ignored: Python clients send their hub token everywhere.
 //!
 //! A session's token makes its bearer that session, and no more: with another origin than its own it is denied.
 //!
@@ -196,12 +197,18 @@ impl Access {
 
     /// Applies the rules to one request, and says who asks: with a session's token nobody is more than that session.
     ///
-    /// `local`: the address that the connection came in on.
+    /// `local`: the address that the connection came in on. `caller`: whose process sent it, which is asked for only where
+    /// no token says enough.
     ///
     /// # Errors
     ///
     /// [`Denied`] with the first rule that failed.
-    pub fn check(&self, local: SocketAddr, peer: Peer, request: &Parts) -> Result<Asker, Denied> {
+    pub async fn check(
+        &self,
+        local: SocketAddr,
+        caller: impl Future<Output = Peer>,
+        request: &Parts,
+    ) -> Result<Asker, Denied> {
         if !host_is_ours(&request.uri, &request.headers, local.port()) {
             return Err(Denied::Host);
         }
@@ -221,7 +228,7 @@ impl Access {
             return Ok(Asker::User);
         }
         let is_browser = origin.is_some() || request.headers.keys().any(|name| name.as_str().starts_with("sec-fetch-"));
-        if peer == Peer::SameUser && !is_browser { Ok(Asker::User) } else { Err(Denied::Caller) }
+        if !is_browser && caller.await == Peer::SameUser { Ok(Asker::User) } else { Err(Denied::Caller) }
     }
 
     /// The session whose token a request bears, if it bears one.
@@ -345,6 +352,9 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
 
 #[cfg(test)]
 mod tests {
+    use std::future::ready;
+
+    use futures_util::FutureExt as _;
     use http::Request;
 
     use super::*;
@@ -360,7 +370,11 @@ mod tests {
             request = request.header(*name, *value);
         }
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        access.check("127.0.0.1:50052".parse().unwrap(), peer, &parts).map(drop)
+        checked(access, peer, &parts).map(drop)
+    }
+
+    fn checked(access: &Access, peer: Peer, parts: &Parts) -> Result<Asker, Denied> {
+        access.check("127.0.0.1:50052".parse().unwrap(), ready(peer), parts).now_or_never().unwrap()
     }
 
     #[test]
@@ -398,7 +412,7 @@ mod tests {
         for (authority, ours) in [("localhost:50052", true), ("evil.example", false)] {
             let request = Request::get(format!("http://{authority}/healthz")).header("host", "localhost:50052");
             let (parts, ()) = request.body(()).unwrap().into_parts();
-            let answer = access.check("127.0.0.1:50052".parse().unwrap(), Peer::SameUser, &parts).map(drop);
+            let answer = checked(&access, Peer::SameUser, &parts).map(drop);
             assert_eq!(answer, if ours { Ok(()) } else { Err(Denied::Host) }, ":authority {authority}");
         }
     }
@@ -407,8 +421,26 @@ mod tests {
     fn a_request_without_any_host_is_denied() {
         let (parts, ()) = Request::get("/healthz").body(()).unwrap().into_parts();
         let access = Access::new(Grants::default()).unwrap();
+        assert_eq!(checked(&access, Peer::SameUser, &parts).unwrap_err(), Denied::Host);
+    }
+
+    #[test]
+    fn whose_process_it_is_is_asked_where_no_token_says_enough() {
+        let access = Access::new(Grants::default()).unwrap();
         let local = "127.0.0.1:50052".parse().unwrap();
-        assert_eq!(access.check(local, Peer::SameUser, &parts).unwrap_err(), Denied::Host);
+        let asks = |token: Option<&str>| {
+            let mut request = Request::get("/healthz").header("host", "127.0.0.1:50052");
+            if let Some(token) = token {
+                request = request.header("authorization", format!("Bearer {token}"));
+            }
+            let (parts, ()) = request.body(()).unwrap().into_parts();
+            access.check(local, std::future::pending(), &parts).now_or_never().is_none()
+        };
+        let session = access.admit(Some(EXTENSION.to_owned()), None).unwrap();
+        assert!(!asks(Some(session.token().as_str())));
+        assert!(!asks(Some(access.user_token().as_str())));
+        assert!(asks(None));
+        assert!(asks(Some("hf_abcdef")));
     }
 
     #[test]

@@ -160,7 +160,7 @@ struct Connection {
     local: SocketAddr,
     remote: SocketAddr,
     peer: Peer,
-    /// The same, and whether it is a browser: looked at with the first request.
+    /// The same, and whether it is a browser: looked at with the first request that bears no token of ours.
     caller: OnceCell<Peer>,
     /// Set by the first request that was let pass.
     authenticated: OnceLock<ActivityGuard>,
@@ -267,12 +267,11 @@ async fn answer(
 ) -> Result<Response<Body>, Infallible> {
     let (mut parts, body) = request.into_parts();
     let is_grpc = is_grpc(parts.headers.get(header::CONTENT_TYPE));
-    let peer = connection.caller().await;
-    let asker = match service.access.check(connection.local, peer, &parts) {
+    let asker = match service.access.check(connection.local, connection.caller(), &parts).await {
         Ok(asker) => asker,
         Err(denied) => {
             // Not louder: a web page could fill the log with it.
-            tracing::debug!(%denied, ?peer, "request denied");
+            tracing::debug!(%denied, peer = ?connection.peer, "request denied");
             return Ok(if is_grpc {
                 denied_grpc()
             } else {
