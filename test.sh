@@ -129,11 +129,8 @@ stage_test() { cargo test --locked --workspace --all-features; }
 stage_js() { node_test tests/js; }
 stage_build() { cargo build --locked --release; }
 stage_python() { "$python" -m pytest tests/python --ignore=tests/python/test_portal.py; }
-# The program for the portal, as the Rust tests were built, beside the released one without it, as people have them.
-stage_portal() {
-    cargo build --locked --workspace --all-features --bin framehost-portal &&
-        FRAMEHOST_PORTAL_BIN=$repo/target/debug/framehost-portal "$python" -m pytest tests/python/test_portal.py
-}
+# The program for the portal, which the Rust tests have built, beside the released one without it, as people have them.
+stage_portal() { FRAMEHOST_PORTAL_BIN=$repo/target/debug/framehost-portal "$python" -m pytest tests/python/test_portal.py; }
 stage_camera() { tests/camera/run.sh; }
 stage_browser() { node_test tests/browser; }
 stage_bench() {

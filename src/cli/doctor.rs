@@ -59,20 +59,21 @@ fn examine(arguments: &DoctorArguments) -> anyhow::Result<Vec<Finding>> {
     findings.extend(check_policies(&dirs, &targets, wanted));
     findings.extend(check_sandboxes(&dirs));
     findings.push(check_relay(&program));
+    // What is wrong with it, this says.
     findings.extend(check_config(&paths));
+    let config = Config::read(&paths).unwrap_or_default();
+    let config_file = paths.config_file();
     findings.extend(check_environment(&paths, super::variable));
     findings.push(check_runtime_dir(&paths));
     findings.extend(hub(&paths));
     if let Ok(cache_dir) = config::present_cache_dir(&paths, super::variable) {
-        let is_configured = Config::read(&paths).is_ok_and(|config| config.cache_dir.as_ref() == Some(&cache_dir));
-        let config_file = paths.config_file();
+        let is_configured = config.cache_dir.as_ref() == Some(&cache_dir);
         findings.extend(check_cache(&cache_dir, is_configured.then_some(config_file.as_path())));
     }
     // Where nobody may look no report is seen.
     findings.push(check_state_dir(&paths.state_dir).unwrap_or_else(|| check_crashes(&paths.state_dir)));
-    let (ffmpeg, config_file) = (Config::read(&paths).unwrap_or_default().ffmpeg, paths.config_file());
-    let options = SourceOptions { ffmpeg: ffmpeg.clone(), state_dir: Some(paths.state_dir) };
-    let configured = ffmpeg.as_deref().map(|program| (program, config_file.as_path()));
+    let options = SourceOptions { ffmpeg: config.ffmpeg.clone(), state_dir: Some(paths.state_dir) };
+    let configured = config.ffmpeg.as_deref().map(|program| (program, config_file.as_path()));
     findings.extend(check_devices(&devices::list(&options), configured));
     name_program(&program, &mut findings);
     Ok(findings)

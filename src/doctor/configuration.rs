@@ -14,6 +14,7 @@ use crate::{
     config::{Config, Paths},
     install::{ExtensionId, FirefoxId},
     models::Upstream,
+    telemetry,
 };
 
 /// What `config.json` may hold. What else is there another version may have written, or it is a word misspelt.
@@ -45,29 +46,31 @@ pub fn check_config(paths: &Paths) -> Vec<Finding> {
         let wrong = system::wrong_configuration(&file, &metadata);
         findings.extend(wrong.map(|(problem, advice)| Finding::error("config_permissions", &subject, problem, advice)));
     }
-    let folder = &paths.config_dir;
-    let lock = paths.config_lock();
-    let is_there = |error: &io::Error| error.kind() != io::ErrorKind::NotFound;
-    if !folder.is_dir() || !findings.is_empty() {
-    } else if let Err(error) = system::may(folder, Access::Into) {
-        let problem =
-            format!("framehost allow and revoke cannot write there, and no cache or upstream is remembered: {error}");
-        let advice = unlocked(folder, "u+rwx", &error).unwrap_or_else(|| "let it be yours".to_owned());
-        findings.push(Finding::warning("config_dir_unwritable", folder.display(), problem, advice));
-    } else if let Some(error) = system::may(&lock, Access::Write).err().filter(is_there) {
-        let problem =
-            format!("framehost allow and revoke cannot take it, and no cache or upstream is remembered: {error}");
-        findings.push(Finding::warning(
-            "config_lock_unusable",
-            lock.display(),
-            problem,
-            system::remove(&quoted(&lock)),
-        ));
+    if findings.is_empty() {
+        findings.extend(check_changeable(paths));
     }
     if findings.is_empty() {
         findings.push(Finding::ok("config", subject, "it can be read, or there is none"));
     }
     findings
+}
+
+/// Whether the file can be changed, which is another one then.
+fn check_changeable(paths: &Paths) -> Option<Finding> {
+    let (folder, lock) = (&paths.config_dir, paths.config_lock());
+    if !folder.is_dir() {
+        return None;
+    }
+    if let Err(error) = system::may(folder, Access::Into) {
+        let problem =
+            format!("framehost allow and revoke cannot write there, and no cache or upstream is remembered: {error}");
+        let advice = unlocked(folder, "u+rwx", &error).unwrap_or_else(|| "let it be yours".to_owned());
+        return Some(Finding::warning("config_dir_unwritable", folder.display(), problem, advice));
+    }
+    let error = system::may(&lock, Access::Write).err().filter(|error| error.kind() != io::ErrorKind::NotFound)?;
+    let problem = format!("framehost allow and revoke cannot take it, and no cache or upstream is remembered: {error}");
+    let advice = system::remove(&quoted(&lock));
+    Some(Finding::warning("config_lock_unusable", lock.display(), problem, advice))
 }
 
 fn check_members(config: &Config, paths: &Paths, findings: &mut Vec<Finding>) {
@@ -146,6 +149,11 @@ pub fn check_environment(paths: &Paths, lookup: impl Fn(&str) -> Option<OsString
             quoted(&paths.config_file())
         );
         findings.push(Finding::warning("cache_dir_differs", name, problem, advice));
+    }
+    if let Some(level) = text("FRAMEHOST_LOG").filter(|level| !telemetry::is_level(level)) {
+        let problem = format!("{level:?} is no level of a log: expected one of {}", telemetry::LEVELS);
+        let advice = "unset FRAMEHOST_LOG; or correct it where your shell sets it: until then it counts for nothing";
+        findings.push(Finding::warning("log_level_unknown", "FRAMEHOST_LOG", problem, advice));
     }
     if system::is_root() && text("SUDO_USER").is_some_and(|user| user != "root") {
         let problem = "this was root's view: root's home, browsers and hub, not yours";

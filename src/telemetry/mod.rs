@@ -30,7 +30,15 @@ pub enum Output<'a> {
     File(&'a Path),
 }
 
-/// Starts logging. `level`: `error`, `warn`, `info`, `debug` or `trace`; anything else is `usual`. Where the log file
+/// The levels that there are, for people.
+pub const LEVELS: &str = "error, warn, info, debug, trace, off";
+
+/// Is it one of [`LEVELS`]?
+pub fn is_level(text: &str) -> bool {
+    text.parse::<LevelFilter>().is_ok()
+}
+
+/// Starts logging. `level`: one of [`LEVELS`]; anything else is `usual`. Where the log file
 /// cannot be opened, logs go to stderr: that is no reason not to run.
 pub fn start(output: Output<'_>, level: Option<&str>, usual: LevelFilter) {
     let level = level.and_then(|level| level.parse::<LevelFilter>().ok()).unwrap_or(usual);

@@ -6,9 +6,13 @@
 //! Users are told apart by the text of their SID: `S-1-5-21-…`.
 
 use std::{
-    ffi::c_void,
+    ffi::{OsString, c_void},
     io,
-    os::windows::io::{AsRawHandle as _, BorrowedHandle, FromRawHandle as _, OwnedHandle},
+    os::windows::{
+        ffi::OsStringExt as _,
+        io::{AsRawHandle as _, BorrowedHandle, FromRawHandle as _, OwnedHandle},
+    },
+    path::PathBuf,
     ptr,
     sync::OnceLock,
 };
@@ -27,7 +31,10 @@ use windows_sys::Win32::{
     Storage::FileSystem::{DELETE, FILE_ADD_FILE, FILE_ADD_SUBDIRECTORY, FILE_DELETE_CHILD, WRITE_DAC, WRITE_OWNER},
     System::{
         SystemServices::{ACCESS_ALLOWED_ACE_TYPE, ACCESS_DENIED_ACE_TYPE},
-        Threading::{GetCurrentProcess, OpenProcess, OpenProcessToken, PROCESS_QUERY_LIMITED_INFORMATION},
+        Threading::{
+            GetCurrentProcess, OpenProcess, OpenProcessToken, PROCESS_NAME_WIN32, PROCESS_QUERY_LIMITED_INFORMATION,
+            QueryFullProcessImageNameW,
+        },
     },
 };
 
@@ -44,6 +51,10 @@ const WRITING: u32 = GENERIC_ALL
     | DELETE
     | WRITE_DAC
     | WRITE_OWNER;
+
+/// UTF-16 units of the longest path, with the zero behind it.
+/// Source: Microsoft, "Maximum Path Length Limitation".
+const MAX_PATH_UNITS: usize = 32_768;
 
 /// Who runs this process.
 ///
@@ -70,16 +81,40 @@ fn user_of_current_process() -> io::Result<String> {
 /// # Errors
 ///
 /// What the system says: there is none any more, or it is none of ours to ask.
-#[expect(unsafe_code, reason = "calls the system")]
 pub(crate) fn user_of_process(pid: u32) -> io::Result<String> {
+    user_of(process(pid)?.as_raw_handle())
+}
+
+/// The program's file of the process with this id.
+///
+/// # Errors
+///
+/// As [`user_of_process`].
+#[expect(unsafe_code, reason = "calls the system")]
+pub(crate) fn program_of_process(pid: u32) -> io::Result<PathBuf> {
+    let process = process(pid)?;
+    let mut room = vec![0_u16; MAX_PATH_UNITS];
+    let mut units = u32::try_from(room.len()).unwrap_or_default();
+    // SAFETY: `room` takes `units` units.
+    let told = unsafe {
+        QueryFullProcessImageNameW(process.as_raw_handle(), PROCESS_NAME_WIN32, room.as_mut_ptr(), &raw mut units)
+    };
+    if told == 0 {
+        return Err(io::Error::last_os_error());
+    }
+    room.truncate(usize::try_from(units).unwrap_or_default());
+    Ok(OsString::from_wide(&room).into())
+}
+
+#[expect(unsafe_code, reason = "calls the system")]
+fn process(pid: u32) -> io::Result<OwnedHandle> {
     // SAFETY: the call takes no pointers.
     let process = unsafe { OpenProcess(PROCESS_QUERY_LIMITED_INFORMATION, 0, pid) };
     if process.is_null() {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: the call has made this handle, and nobody else has it.
-    let process = unsafe { OwnedHandle::from_raw_handle(process) };
-    user_of(process.as_raw_handle())
+    Ok(unsafe { OwnedHandle::from_raw_handle(process) })
 }
 
 #[expect(unsafe_code, reason = "calls the system")]

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+# It has the assertions of many tests.
+pytest.register_assert_rewrite("doctor")
 sys.dont_write_bytecode = True
 
 import client  # noqa: E402

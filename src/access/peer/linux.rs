@@ -13,7 +13,7 @@ use rustix::net::{
     netlink::{SOCK_DIAG, SocketAddrNetlink},
 };
 
-use super::{Peer, browser};
+use super::{Peer, holder};
 
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const NLM_F_REQUEST: u16 = 1;
@@ -32,7 +32,7 @@ pub(super) fn look_up(peer: SocketAddr, local: SocketAddr) -> Peer {
 /// Is it a browser's? So is what nobody holds any more: nothing vouches for it.
 pub(super) fn is_browser(peer: SocketAddr, local: SocketAddr) -> bool {
     match owner(peer, local) {
-        Ok(Some(Owner { inode, .. })) => browser::holds(inode),
+        Ok(Some(Owner { inode, .. })) => holder::is_browser_of(inode),
         Ok(None) | Err(_) => true,
     }
 }

@@ -5,8 +5,10 @@
 #[cfg_attr(not(any(target_os = "linux", windows)), path = "unknown.rs")]
 mod system;
 
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", windows))]
 mod browser;
+#[cfg(target_os = "linux")]
+mod holder;
 
 use std::{io, net::SocketAddr};
 

@@ -19,7 +19,7 @@ use windows_sys::Win32::{
     Networking::WinSock::{AF_INET, AF_INET6},
 };
 
-use super::Peer;
+use super::{Peer, browser};
 use crate::user::security;
 
 /// Bytes of the first room for the table: some hundred connections.
@@ -39,29 +39,34 @@ pub(super) fn look_up(peer: SocketAddr, local: SocketAddr) -> Peer {
     }
 }
 
-/// Is it a browser's? The process is known, and not looked at.
-pub(super) const fn is_browser(_peer: SocketAddr, _local: SocketAddr) -> bool {
-    false
+/// Is it a browser's? So is what nobody holds any more: nothing vouches for it.
+pub(super) fn is_browser(peer: SocketAddr, local: SocketAddr) -> bool {
+    of_process(peer, local, runs_browser).unwrap_or(true)
+}
+
+/// Does this process run a browser's program?
+fn runs_browser(pid: u32) -> io::Result<bool> {
+    let program = security::program_of_process(pid)?;
+    Ok(program.file_name().is_none_or(|name| browser::is_program(&name.to_string_lossy())))
 }
 
 /// Is the established connection whose own address is `socket` and whose peer is `remote` ours?
 fn owner(socket: SocketAddr, remote: SocketAddr) -> io::Result<bool> {
+    of_process(socket, remote, |pid| Ok(security::user_of_process(pid)? == security::current_user()?))
+}
+
+/// What `ask` says of the process whose own address is `socket` and whose peer is `remote`.
+fn of_process<T>(socket: SocketAddr, remote: SocketAddr, ask: impl Fn(u32) -> io::Result<T>) -> io::Result<T> {
     let (socket, remote) = (canonical(socket), canonical(remote));
-    let pid = match socket.ip() {
-        IpAddr::V4(_) => process_of::<MIB_TCPROW_OWNER_PID>(socket, remote)?,
-        IpAddr::V6(_) => process_of::<MIB_TCP6ROW_OWNER_PID>(socket, remote)?,
+    let process = || match socket.ip() {
+        IpAddr::V4(_) => process_of::<MIB_TCPROW_OWNER_PID>(socket, remote),
+        IpAddr::V6(_) => process_of::<MIB_TCP6ROW_OWNER_PID>(socket, remote),
     };
     // The system's own idle process has none, and so has what the table knows no process of.
-    let pid = pid.filter(|pid| *pid != 0).ok_or(io::ErrorKind::NotFound)?;
-    if security::user_of_process(pid)? != security::current_user()? {
-        return Ok(false);
-    }
+    let pid = process()?.filter(|pid| *pid != 0).ok_or(io::ErrorKind::NotFound)?;
+    let answer = ask(pid)?;
     // A process that has ended in between leaves its number to another, but not its connection.
-    let again = match socket.ip() {
-        IpAddr::V4(_) => process_of::<MIB_TCPROW_OWNER_PID>(socket, remote)?,
-        IpAddr::V6(_) => process_of::<MIB_TCP6ROW_OWNER_PID>(socket, remote)?,
-    };
-    if again == Some(pid) { Ok(true) } else { Err(io::ErrorKind::NotFound.into()) }
+    if process()? == Some(pid) { Ok(answer) } else { Err(io::ErrorKind::NotFound.into()) }
 }
 
 fn canonical(address: SocketAddr) -> SocketAddr {
@@ -161,9 +166,55 @@ fn table<R: Row>() -> io::Result<Vec<R>> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{TcpListener, TcpStream};
+    use std::{
+        env, fs,
+        io::Read as _,
+        net::{TcpListener, TcpStream},
+        process::{Command, Stdio},
+    };
 
     use super::*;
+
+    /// For the program that a test starts, which is this one.
+    const WAITS: &str = "FRAMEHOST_TEST_WAITS";
+
+    #[test]
+    fn somebody_waits() {
+        if env::var_os(WAITS).is_some() {
+            let _ = io::stdin().read(&mut [0]);
+        }
+    }
+
+    /// By the process, and not by a connection: not every Wine names the process of one.
+    #[test]
+    fn a_browser_is_known_by_its_program_and_not_by_what_it_says() {
+        let own = env::current_exe().unwrap();
+        for (name, expected) in [("Chrome.exe", true), ("firefox.exe", true), ("python.exe", false)] {
+            // Beside this one, where the libraries are that it may need.
+            let program = own.with_file_name(name);
+            fs::copy(&own, &program).unwrap();
+            let mut child = Command::new(&program)
+                .args(["--exact", "access::peer::system::tests::somebody_waits"])
+                .env(WAITS, "1")
+                .stdin(Stdio::piped())
+                .spawn()
+                .unwrap();
+            assert_eq!(runs_browser(child.id()).unwrap(), expected, "{name}");
+            drop(child.stdin.take());
+            child.wait().unwrap();
+            fs::remove_file(program).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_connection_that_nobody_holds_any_more_is_taken_for_a_browsers() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (server, peer) = listener.accept().unwrap();
+        let local = server.local_addr().unwrap();
+        drop(client);
+        assert!(is_browser(peer, local));
+    }
 
     #[test]
     fn our_own_connection_is_nobody_elses() {

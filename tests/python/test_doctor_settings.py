@@ -1,0 +1,104 @@
+"""`framehost doctor`: the configuration, variables. A row of "What is set" in docs/doctor.md for each."""
+
+import json
+import shutil
+import socket
+
+from doctor import ADVICE, ID, check_case, config, each, ordinary, variables, world
+
+
+def config_of_root(world):
+    world.configure({})
+    shutil.chown(world.hub.config_dir / "config.json", "root")
+
+
+def config_that_everybody_writes(world):
+    world.configure({})
+    (world.hub.config_dir / "config.json").chmod(0o666)
+
+
+def config_dir_of_root(world):
+    state = world.hub.config_dir / "state"
+    state.mkdir(mode=0o700)
+    shutil.chown(state, "nobody")
+    shutil.chown(world.hub.config_dir, "root")
+    world.hub.config_dir.chmod(0o755)
+
+
+def config_lock_of_root(world):
+    lock = world.hub.config_dir / "config.json.lock"
+    lock.write_text("")
+    lock.chmod(0o600)
+
+
+def two_caches(world):
+    other = world.hub.root / "other"
+    other.mkdir()
+    world.configure({"cache_dir": str(other)})
+
+
+def endpoint_of_a_hub_that_left(world):
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        world.hub.env["HF_ENDPOINT"] = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+
+
+def new_endpoint(world):
+    # What `eval "$(framehost env)"` does to the shell.
+    world.hub.start()
+    world.hub.env["HF_ENDPOINT"] = f"http://{world.hub.address}"
+
+
+# How it is spoilt, the finding's name, how bad that is, and what mends it.
+CASES = [
+    (lambda world: world.configure("{"), "config_unreadable", "error", ADVICE),
+    (config_that_everybody_writes, "config_permissions", "error", ADVICE),
+    (config(video_dir=["/"]), "config_member_unknown", "warning", config(video_dirs=["/"])),
+    (config(cache_dir="~/models"), "config_cache_dir", "error", config()),
+    (config(video_dirs=["videos"]), "video_dirs", "warning", config()),
+    (config(video_dirs=["/nowhere"]), "video_dirs", "warning", config()),
+    (config(extensions={"zz": ["camera"]}), "config_extensions", "warning", config(extensions={ID: ["camera"]})),
+    (config(extensions={ID: ["everything"]}), "config_extensions", "warning", config(extensions={ID: []})),
+    (config(upstream="mirror"), "upstream_invalid", "error", config()),
+    (variables(FRAMEHOST_LOG="loud"), "log_level_unknown", "warning", variables(FRAMEHOST_LOG="warn")),
+    (variables(FRAMEHOST_UPSTREAM="ftp://mirror"), "upstream_invalid", "error", variables(FRAMEHOST_UPSTREAM="off")),
+    (variables(HF_ENDPOINT="mirror"), "upstream_invalid", "error", variables(HF_ENDPOINT="")),
+    (endpoint_of_a_hub_that_left, "endpoint_silent", "warning", new_endpoint),
+    (two_caches, "cache_dir_differs", "warning", config()),
+]
+
+# The same where files are another user's, or closed to their own.
+ORDINARY_CASES = [
+    (config_of_root, "config_unreadable", "error", ADVICE),
+    (config_dir_of_root, "config_dir_unwritable", "warning", ADVICE),
+    (config_lock_of_root, "config_lock_unusable", "warning", ADVICE),
+]
+
+
+@each(CASES)
+def test_what_is_wrong_is_found_by_its_name_and_nothing_else_and_the_advice_mends_it(world, spoil, check, level, mend):
+    check_case(world, spoil, check, level, mend)
+
+
+@each(ORDINARY_CASES)
+def test_what_is_not_the_users_is_found_and_the_advice_mends_it(ordinary, spoil, check, level, mend):
+    check_case(ordinary, spoil, check, level, mend)
+
+
+def test_what_is_moved_aside_replaces_nothing(world):
+    for text in ("{", "[", "no"):
+        world.configure(text)
+        world.follow(world.findings()["config_unreadable"]["advice"])
+        assert world.findings() == {}
+    kept = sorted(world.hub.config_dir.glob("config.bad*"))
+    assert [path.read_text() for path in kept] == ["{", "[", "no"]
+
+
+def test_a_file_where_a_folder_has_to_be_is_moved_aside(world):
+    shutil.rmtree(world.hub.config_dir)
+    world.hub.config_dir.write_text("")
+    found = world.findings()
+    # The folder of the state is in it here.
+    assert set(found) == {"config_unreadable", "state_dir_unusable"}
+    world.follow(found["config_unreadable"]["advice"])
+    assert world.findings() == {}
