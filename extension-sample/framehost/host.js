@@ -10,6 +10,7 @@ import { openSocket } from './socket.js';
 import { Stream, usableWhileOpening } from './stream.js';
 import { Subscription } from './subscription.js';
 import { installTransformers } from './transformers.js';
+import { waiting } from './waiting.js';
 
 /** Name under which the host's manifest is installed. */
 export const HOST_NAME = 'com.framehost.host';
@@ -97,25 +98,11 @@ export class Host {
   ready({ timeoutMs, signal } = {}) {
     if (this.#state === 'connected') return Promise.resolve();
     if (this.#state === 'closed') return Promise.reject(this._closedError());
-    if (signal?.aborted) return Promise.reject(signal.reason);
-    return new Promise((resolve, reject) => {
-      let timer = null;
-      const settle = (finish, value) => {
-        this.#waiters.delete(waiter);
-        if (timer !== null) this.#options.clearTimeout(timer);
-        signal?.removeEventListener('abort', aborted);
-        finish(value);
-      };
-      const aborted = () => settle(reject, signal.reason);
-      const waiter = { resolve: () => settle(resolve), reject: (error) => settle(reject, error) };
+    const late = () => this.#lastError ?? new FramehostError('unavailable', `no session within ${timeoutMs} ms`);
+    return waiting(this.#options, { timeoutMs, signal, late }, (resolve, reject) => {
+      const waiter = { resolve, reject };
       this.#waiters.add(waiter);
-      signal?.addEventListener('abort', aborted);
-      if (timeoutMs !== undefined) {
-        timer = this.#options.setTimeout(() => {
-          timer = null;
-          waiter.reject(this.#lastError ?? new FramehostError('unavailable', `no session within ${timeoutMs} ms`));
-        }, timeoutMs);
-      }
+      return () => this.#waiters.delete(waiter);
     });
   }
 

@@ -1,5 +1,6 @@
 import { FramehostError } from './errors.js';
 import { errorOf } from './messages.js';
+import { waiting } from './waiting.js';
 
 /** Requests that wait for their answers. Each is settled once. */
 export class Requests {
@@ -19,30 +20,16 @@ export class Requests {
    * promise.
    */
   ask(type, params, { timeoutMs, signal, onAnswer } = {}) {
-    return new Promise((resolve, reject) => {
-      if (signal?.aborted) throw signal.reason;
-      const id = ++this.#lastId;
-      let timer = null;
-      const settle = (finish, value) => {
-        this.#waiting.delete(id);
-        if (timer !== null) this.#timers.clearTimeout(timer);
-        signal?.removeEventListener('abort', aborted);
-        finish(value);
-      };
-      const aborted = () => settle(reject, signal.reason);
+    const id = ++this.#lastId;
+    const late = () => new FramehostError('deadline_exceeded', `no answer to "${type}" within ${timeoutMs} ms`);
+    return waiting(this.#timers, { timeoutMs, signal, late }, (resolve, reject) => {
       this.#post({ ...params, id, type });
       const answered = (ok) => {
         onAnswer?.(ok);
-        settle(resolve, ok);
+        resolve(ok);
       };
-      this.#waiting.set(id, { resolve: answered, reject: (error) => settle(reject, error) });
-      signal?.addEventListener('abort', aborted);
-      if (timeoutMs !== undefined) {
-        timer = this.#timers.setTimeout(() => {
-          timer = null;
-          settle(reject, new FramehostError('deadline_exceeded', `no answer to "${type}" within ${timeoutMs} ms`));
-        }, timeoutMs);
-      }
+      this.#waiting.set(id, { resolve: answered, reject });
+      return () => this.#waiting.delete(id);
     });
   }
 

@@ -6,6 +6,7 @@ import { CONSTRUCTION, Listeners } from './listeners.js';
 import { errorOf, withoutUndefined } from './messages.js';
 import { packetOf } from './packet.js';
 import { StreamCounters } from './stream-counters.js';
+import { waiting } from './waiting.js';
 
 /** Pause before another WebSocket is tried in the place of one that broke; it doubles with each failure. */
 const SOCKET_RETRY_MS = 5_000;
@@ -426,17 +427,12 @@ export class Stream {
   }
 
   #nextCredit(signal) {
-    return new Promise((resolve, reject) => {
-      if (signal?.aborted) throw signal.reason;
-      const settle = (finish, value) => {
-        this.#wanting = this.#wanting.filter((entry) => entry !== want);
-        signal?.removeEventListener('abort', aborted);
-        finish(value);
-      };
-      const aborted = () => settle(reject, signal.reason);
-      const want = { grant: (session) => settle(resolve, session), reject: (error) => settle(reject, error) };
-      signal?.addEventListener('abort', aborted);
+    return waiting(this.#host._timers, { signal }, (grant, reject) => {
+      const want = { grant, reject };
       this.#wanting.push(want);
+      return () => {
+        this.#wanting = this.#wanting.filter((entry) => entry !== want);
+      };
     });
   }
 
