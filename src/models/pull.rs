@@ -169,7 +169,9 @@ impl SharedModels {
             }
         };
         let listing = asked?;
-        let wanted = wanted(model_id, &listing, &choice)?;
+        let (id, listed) = (model_id.clone(), Arc::clone(&listing));
+        // Some hundred patterns and some thousand files are work for a while.
+        let wanted = self.blocking(move |_| wanted(&id, &listed, &choice)).await?;
         Ok(Pull { listing, wanted, from_cache: false })
     }
 

@@ -323,9 +323,12 @@ async fn pictures_go_out_as_wished_and_the_end_is_told() {
     let stream = world.hub.streams().list().remove(0);
     assert_eq!(stream.subscribers.iter().map(|one| one.delivered).collect::<Vec<_>>(), [1, 1]);
     drop(early);
-    while world.hub.streams().list()[0].subscribers.len() > 1 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    let left = async {
+        while world.hub.streams().list()[0].subscribers.len() > 1 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), left).await.expect("its subscription ends with its socket");
 }
 
 #[tokio::test]
