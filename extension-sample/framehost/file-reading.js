@@ -132,7 +132,7 @@ export class FileReading {
       response = await this.#host._fetch(pathOf(this.#file.url), init);
     } catch (error) {
       // Without the permission for this address, or in a page of the web. Or the hub is gone: then the session is, too.
-      if (offset === 0) this.#host._refuseHttp();
+      if (offset === 0 && !this.#stopped) this.#host._refuseHttp();
       throw error;
     }
     if (response.status !== (offset > 0 ? 206 : 200)) {

@@ -185,7 +185,7 @@ export class Host {
     return Boolean(this.#hello?.http && this.#options.fetch) && this.#session !== this.#refusedSession;
   }
 
-  /** For the rest of the session everything goes through the native port. */
+  /** For the rest of the session models are read through the native port. */
   _refuseHttp() {
     this.#refusedSession = this.#session;
   }

@@ -50,6 +50,18 @@ test('a browser that does not let it sends everything through the native port, a
   assert.equal(reads(fake).length, 16);
 });
 
+test('a reading that is given up before its answer says nothing about the way', async () => {
+  const { fake, bytes, host } = await setUp();
+  const reader = host.models.fetch('org/m', 'a.bin').getReader();
+  const first = reader.read();
+  while (fake.requests.length === 0) await settled();
+  await reader.cancel();
+  await first;
+  await settled();
+  assert.ok((await all(host.models.fetch('org/m', 'a.bin'))).equals(bytes));
+  assert.deepEqual([fake.requests.length, reads(fake)], [2, []]);
+});
+
 for (const status of [403, 404, 503]) {
   test(`a file that HTTP refuses with ${status} comes through the native port`, async () => {
     const { fake, bytes, host } = await setUp([status]);
