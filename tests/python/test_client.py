@@ -71,6 +71,21 @@ def test_a_hub_is_found_and_used_with_its_token(hub, python_client):
     assert hub.token not in python_client.run(shown, env=hub.env)
 
 
+def test_where_no_hub_can_be_found_its_address_does(hub, python_client):
+    # As on Windows, where Python has no such sockets.
+    code = """
+import json, framehost
+from framehost import hub
+hub.FINDS_HUBS = False
+try:
+    framehost.find()
+except framehost.errors.HubUnavailable as error:
+    print(json.dumps([str(error), framehost.find("127.0.0.1:7").address]))
+"""
+    said, address = python_client.run(code, env=hub.env)
+    assert "FRAMEHOST_ADDRESS=127.0.0.1:50052" in said and address == "127.0.0.1:7"
+
+
 def test_a_file_of_another_user_tells_of_no_hub(hub, python_client):
     file = hub.runtime_dir / "hub.json"
     code = "import json; from framehost import hub; print(json.dumps(hub.running() is not None))"

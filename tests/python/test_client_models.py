@@ -301,6 +301,8 @@ said["uninstalled"] = outcome(hf_hub_download, model, "config.json")
 said["asked again"] = len(tried) > before
 with provider.install():
     said["again"] = hf_hub_download(model, "config.json")
+with RustFileProvider("127.0.0.1:1").install():
+    said["no hub, cached"] = outcome(try_to_load_from_cache, model, "config.json")
 print(json.dumps(said))
 """
 
@@ -314,7 +316,7 @@ def test_hugging_faces_libraries_are_served_by_the_host_and_ask_nobody(hub, pyth
     assert said["some"] == snapshot
     assert said["file"] == f"{snapshot}/model.safetensors" and said["subfolder"] == f"{snapshot}/1_Pooling/config.json"
     assert said["keyword"] == said["cached"] == said["again"] == f"{snapshot}/config.json"
-    assert said["not cached"] is None and said["damaged, cached"] is None
+    assert said["not cached"] is None and said["damaged, cached"] is None and said["no hub, cached"] is None
     assert said["files"] == sorted(str(path.relative_to(imported)) for path in imported.rglob("*") if path.is_file())
     assert (said["tokens"][0], said["tokens"][-1]) == (101, 102)
     assert said["hidden"] == json.loads((imported / "config.json").read_text())["hidden_size"]

@@ -272,6 +272,41 @@ def test_a_generator_that_is_closed_early_releases_its_source(hub, python_client
     assert python_client.run(EARLY, video, env=hub.env) == [1, 0, 1, 0, 0]
 
 
+WATCH = """
+import asyncio, json, framehost
+async def main():
+    seen = []
+    frames = framehost.StreamHandler().watch_stream("theirs", max_width=32)
+    async for frame in frames:
+        picture = framehost.to_numpy(frame)
+        seen.append([frame.format, *picture.shape])
+        if len(seen) == 3:
+            break
+    await frames.aclose()
+    async for frame in framehost.StreamHandler().watch_stream("short"):
+        seen.append(frame.frame_number)
+    try:
+        async for frame in framehost.StreamHandler().watch_stream("no stream"):
+            pass
+    except framehost.errors.InvalidRequest as error:
+        seen.append(type(error).__name__)
+    print(json.dumps(seen))
+asyncio.run(main())
+"""
+
+
+def test_a_stream_of_somebody_else_is_watched_as_wished_until_it_ends(hub, python_client, streams):
+    theirs = pb.SyntheticSource(width=64, height=48, fps=30)
+    streams.OpenStream(pb.OpenStreamRequest(stream_id="theirs", synthetic=theirs), timeout=10)
+    streams.OpenStream(pb.OpenStreamRequest(stream_id="short", synthetic=pb.SyntheticSource(fps=5, frames=20)), timeout=10)
+    try:
+        *scaled, last, refused = python_client.run(WATCH, env=hub.env)
+    finally:
+        streams.CloseStream(pb.CloseStreamRequest(stream_id="theirs"), timeout=10)
+    assert scaled[:3] == [["rgb", 24, 32, 3]] * 3
+    assert last == 19 and refused == "InvalidRequest"
+
+
 PACKETS = """
 import asyncio, hashlib, json, struct, sys, framehost
 sys.path.insert(0, sys.argv[1])
@@ -331,6 +366,15 @@ def test_packets_whole_in_fragments_and_broken_become_numbered_pictures(hub, pyt
     metadata = seen[21][6]
     assert (metadata["stream_id"], metadata["source"]) == ("cam-001", method.split("_")[1])
     assert "framehost_packets" not in metadata
+
+
+def test_a_still_may_leave_its_size_to_its_bytes(hub, python_client, tmp_path):
+    jpeg = subprocess.run(
+        ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc2=s=64x48", "-frames:v", "1", "-f", "mjpeg", "-"],
+        capture_output=True, timeout=60, check=True,
+    ).stdout  # fmt: skip
+    seen = through(python_client, hub, tmp_path, [packet("jpeg", 0, 0, 7, jpeg), packet("rgb", 0, 0, 8, b"no size")])
+    assert [frame[1:5] for frame in seen] == [[7, 64, 48, "rgb"]]
 
 
 def test_a_slow_reader_loses_no_packet(hub, python_client, tmp_path):

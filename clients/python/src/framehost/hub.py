@@ -35,6 +35,10 @@ HOW_TO_GET = (
 )
 
 
+# Python on Windows has no such sockets and no such users: there a hub is not found and not started, only named.
+FINDS_HUBS = hasattr(socket, "AF_UNIX") and hasattr(os, "geteuid")
+
+
 @dataclass(frozen=True)
 class Hub:
     """Where a hub is. `address`: host:port. `token`: stands for the user, empty where none is known."""
@@ -62,6 +66,8 @@ def running() -> Hub | None:
 
     A hub that was killed leaves its file, and its port and its process id may be somebody else's by now.
     """
+    if not FINDS_HUBS:
+        return None
     try:
         # First: a hub has written its file before it can be connected to.
         pid = _pid_at(runtime_dir() / "hub.sock")
@@ -93,6 +99,11 @@ def find(address: str | None = None, token: str | None = None) -> Hub:
 
 def ensure() -> Hub:
     """The user's own hub, started if it does not run. Raises HubNotInstalled and HubUnavailable."""
+    if not FINDS_HUBS:
+        raise HubUnavailable(
+            "on this system the hub is not found by itself: name its address, which `framehost status` shows, with "
+            "FRAMEHOST_ADDRESS=127.0.0.1:50052"
+        )
     if hub := running():
         return hub
     command = [program(), "hub", "--detached"]

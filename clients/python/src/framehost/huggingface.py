@@ -138,6 +138,9 @@ class Host:
             except (errors.ModelNotFound, errors.ModelDamaged, errors.InvalidRequest):
                 # A file that is damaged is as good as none.
                 return None
+            except (errors.HubUnavailable, errors.Denied):
+                # As is one that nobody can be asked for. The original cannot fail for that, and nobody expects it to.
+                return None
 
         return try_to_load_from_cache
 

@@ -38,7 +38,9 @@ def decode(packet: bytes) -> VideoFrame:
     if byte >= len(_FORMATS):
         raise PacketError(f"format byte {byte} is not known")
     pixel_format, data = _FORMATS[byte], packet[_HEADER.size :]
-    if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
+    # A still has its size in its bytes, which the hub reads.
+    is_unsaid = width == height == 0 and pixel_format in _MAGIC
+    if not is_unsaid and not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
         raise PacketError(f"{width} x {height} is outside of 1 to {MAX_SIDE} pixels a side")
     if timestamp_ms > MAX_TIMESTAMP_MS:
         raise PacketError(f"timestamp_ms {timestamp_ms} is above {MAX_TIMESTAMP_MS}")

@@ -44,6 +44,29 @@ class StreamHandler:
     def __init__(self, address: str | None = None) -> None:
         self._address = address
 
+    async def watch_stream(
+        self, stream_id: str, max_width: int = 0, max_fps: float = 0
+    ) -> AsyncGenerator[VideoFrame, None]:
+        """The pictures of a stream that somebody else sends: an extension, a recording, another worker.
+
+        The newest where they are not read fast enough, of a file every one; decoded where they are encoded. Waits for the
+        stream where it is not there yet, and ends with it. `max_width`: pixels, wider pictures are scaled; `max_fps`:
+        pictures a second, more are left out; 0: no limit.
+        Raises InvalidRequest, SourceError, HubUnavailable.
+        """
+        wish = messages.SubscribeFramesRequest(
+            stream_id=stream_id, wait=True, accept_formats=["rgb"], max_width=max_width, max_fps=max_fps
+        )
+        async with self._streams() as (streams, metadata):
+            call = streams.SubscribeFrames(wish, metadata=metadata)
+            try:
+                while (frame := await call.read()) is not grpc.aio.EOF:
+                    yield frame
+            except grpc.aio.AioRpcError as error:
+                raise errors.of_source(error) from error
+            finally:
+                call.cancel()
+
     async def handle_webrtc_stream(
         self, stream_id: str, data_channel: AsyncIterable[bytes]
     ) -> AsyncGenerator[VideoFrame, None]:
