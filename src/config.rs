@@ -186,7 +186,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Config`].
+    /// [`ConfigError::Config`], [`ConfigError::Unreadable`].
     pub fn read(paths: &Paths) -> Result<Self, ConfigError> {
         let path = paths.config_file();
         let failed = |problem: String| ConfigError::Config { problem, path: path.clone() };
@@ -220,7 +220,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Directory`].
+    /// [`ConfigError::Unwritable`].
     fn write(&self, paths: &Paths) -> Result<(), ConfigError> {
         let path = paths.config_file();
         let temporary = paths.config_dir.join(format!("config.json.{}", std::process::id()));

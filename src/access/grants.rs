@@ -35,6 +35,14 @@ pub enum Scope {
     Screen,
 }
 
+/// What an extension may, by what the user has said.
+pub fn scopes_of(allowed: &Allowed, extension: &str) -> Vec<Scope> {
+    match allowed.get(extension) {
+        Some(words) => words.iter().filter_map(|word| Scope::parse(word)).collect(),
+        None => Scope::USUAL.to_vec(),
+    }
+}
+
 impl Scope {
     /// All of them.
     pub const ALL: [Self; 5] = [Self::Frames, Self::Models, Self::Devices, Self::Camera, Self::Screen];
@@ -149,10 +157,7 @@ impl Grants {
         if let Some(file) = &self.file {
             known.read(file);
         }
-        match known.by_extension.get(extension) {
-            Some(words) => words.iter().filter_map(|word| Scope::parse(word)).collect(),
-            None => Scope::USUAL.to_vec(),
-        }
+        scopes_of(&known.by_extension, extension)
     }
 }
 

@@ -34,7 +34,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
-    grants::{Allowed, Grants, LOOK_AGAIN, Scope, Unread},
+    grants::{Allowed, Grants, LOOK_AGAIN, Scope, Unread, scopes_of},
     peer::Peer,
     token::Token,
 };

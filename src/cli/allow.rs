@@ -9,7 +9,7 @@ use super::{
     say,
 };
 use crate::{
-    access::Scope,
+    access::{Scope, scopes_of},
     config::{Config, Paths},
     install::{ExtensionId, FirefoxId, InstallError},
 };
@@ -22,7 +22,7 @@ pub(super) fn allow(arguments: &AllowArguments) -> anyhow::Result<ExitCode> {
     };
     let id = extension(id)?;
     let scopes = if arguments.scopes.is_empty() {
-        scopes_of(&Config::read(&paths)?, &id)
+        scopes_of(&Config::read(&paths)?.extensions, &id)
     } else {
         change(&paths, &id, |scope, may| may || arguments.scopes.contains(&scope))?
     };
@@ -48,32 +48,25 @@ fn extension(id: &str) -> Result<String, InstallError> {
 /// Writes what an extension may from now on, and answers with it. What another version has written stays.
 fn change(paths: &Paths, id: &str, decide: impl Fn(Scope, bool) -> bool) -> anyhow::Result<Vec<Scope>> {
     let config = Config::update(paths, |config| {
-        let before = scopes_of(config, id);
+        let before = scopes_of(&config.extensions, id);
         let words = config.extensions.entry(id.to_owned()).or_default();
         words.retain(|word| Scope::parse(word).is_none());
         let after = Scope::ALL.into_iter().filter(|scope| decide(*scope, before.contains(scope)));
         words.extend(after.map(|scope| scope.as_str().to_owned()));
     })?;
-    Ok(scopes_of(&config, id))
-}
-
-fn scopes_of(config: &Config, id: &str) -> Vec<Scope> {
-    match config.extensions.get(id) {
-        Some(words) => words.iter().filter_map(|word| Scope::parse(word)).collect(),
-        None => Scope::USUAL.to_vec(),
-    }
+    Ok(scopes_of(&config.extensions, id))
 }
 
 fn list(paths: &Paths, json: bool) -> anyhow::Result<()> {
     let config = Config::read(paths)?;
     let extensions = &config.extensions;
     if json {
-        let of = |id: &String| (id.clone(), json!(words(&scopes_of(&config, id))));
+        let of = |id: &String| (id.clone(), json!(words(&scopes_of(&config.extensions, id))));
         let extensions: serde_json::Map<_, _> = extensions.keys().map(of).collect();
         return Ok(say(json!({"extensions": extensions, "others": words(&Scope::USUAL)}))?);
     }
     for id in extensions.keys() {
-        tell(id, &scopes_of(&config, id), false)?;
+        tell(id, &scopes_of(&config.extensions, id), false)?;
     }
     Ok(say(format_args!("every other extension may: {}", words(&Scope::USUAL).join(", ")))?)
 }

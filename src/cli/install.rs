@@ -108,7 +108,7 @@ fn carry_out(plan: &Plan, target: &TargetArguments) -> anyhow::Result<ExitCode> 
     }
     // Whoever has stopped reading wants the rest done all the same.
     let mut told = Ok(());
-    let done = plan.execute_telling(|action| {
+    let done = plan.execute(|action| {
         if told.is_ok() {
             told = say(action);
         }

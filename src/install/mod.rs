@@ -11,7 +11,8 @@
 //! - A file that framehost did not write is never lost: it is moved aside, and the plan says so.
 //! - A manifest appears whole or not at all (written beside its place, then renamed).
 //!
-//! Data path: [`Selection`] -> [`targets`] -> [`survey`] -> [`plan_install`] or [`plan_uninstall`] -> [`Plan::execute`].
+//! Data path: [`Selection`] -> [`survey`] of its [`targets`] -> [`plan_install`] or [`plan_uninstall`] ->
+//! [`Plan::execute`].
 //!
 //! What is on disk afterwards, for a Chromium on Linux (`manifests/browsers.json` has the others):
 //!

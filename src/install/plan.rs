@@ -188,21 +188,13 @@ impl Plan {
         self.actions.iter().map(|action| format!("{action}\n")).collect()
     }
 
-    /// Does it, stopping at the first action that fails. Running it again after that is safe: plan anew.
+    /// Does it, stopping at the first action that fails, and tells of each that is done. Running it again after that is
+    /// safe: plan anew.
     ///
     /// # Errors
     ///
     /// [`InstallError::Io`], [`InstallError::Registry`].
-    pub fn execute(&self) -> Result<(), InstallError> {
-        self.execute_telling(|_| {})
-    }
-
-    /// As [`Self::execute`], and tells of each action when it is done.
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn execute_telling(&self, mut done: impl FnMut(&Action)) -> Result<(), InstallError> {
+    pub fn execute(&self, mut done: impl FnMut(&Action)) -> Result<(), InstallError> {
         self.actions.iter().try_for_each(|action| {
             super::disk::execute(action)?;
             done(action);

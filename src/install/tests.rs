@@ -172,13 +172,13 @@ fn select(browsers: &[&str], user_data_dirs: &[&Path]) -> Selection {
 
 fn install(home: &Home, selection: &Selection, ids: &[ExtensionId]) -> Plan {
     let plan = plan_install(&survey(selection, &home.dirs).unwrap(), &allowed(ids), &home.binary).unwrap();
-    plan.execute().unwrap();
+    plan.execute(|_| {}).unwrap();
     plan
 }
 
 fn uninstall(home: &Home, selection: &Selection) -> Plan {
     let plan = plan_uninstall(&survey(selection, &home.dirs).unwrap());
-    plan.execute().unwrap();
+    plan.execute(|_| {}).unwrap();
     plan
 }
 
@@ -270,10 +270,13 @@ fn a_home_behind_a_symbolic_link_is_a_home() {
     std::os::unix::fs::symlink(&home.dirs.home, &link).unwrap();
     let linked = InstallDirs { config_home: link.join("config"), home: link, ..home.dirs.clone() };
     let selection = select(&["chromium"], &[]);
-    plan_install(&survey(&selection, &linked).unwrap(), &allowed(&[id('a')]), &home.binary).unwrap().execute().unwrap();
+    plan_install(&survey(&selection, &linked).unwrap(), &allowed(&[id('a')]), &home.binary)
+        .unwrap()
+        .execute(|_| {})
+        .unwrap();
     assert!(manifest_in(&user_data_dir("chromium", &home.dirs)).is_file());
     assert!(!install(&home, &selection, &[id('a')]).is_change());
-    plan_uninstall(&survey(&selection, &linked).unwrap()).execute().unwrap();
+    plan_uninstall(&survey(&selection, &linked).unwrap()).execute(|_| {}).unwrap();
     assert!(!home.dirs.config_home.exists());
 }
 
@@ -429,7 +432,7 @@ fn a_file_where_a_folder_belongs_is_an_error_that_names_it() {
     fs::create_dir_all(&dir).unwrap();
     fs::write(dir.join(MANIFEST_DIR), "").unwrap();
     let targets = survey(&select(&["chromium"], &[]), &home.dirs).unwrap();
-    let error = plan_install(&targets, &allowed(&[id('a')]), &home.binary).unwrap().execute().unwrap_err();
+    let error = plan_install(&targets, &allowed(&[id('a')]), &home.binary).unwrap().execute(|_| {}).unwrap_err();
     assert!(error.to_string().contains("cannot create the folder"), "{error}");
     assert!(error.to_string().contains(MANIFEST_DIR), "{error}");
 }

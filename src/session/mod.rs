@@ -209,10 +209,10 @@ impl Session {
     async fn run(&mut self, reader: &mut (impl AsyncRead + Unpin)) -> Ended {
         let finished = Arc::clone(&self.finished_sources);
         let mut decoder = Decoder::new(MAX_INBOUND_BODY);
-        // The turn of acknowledgements among all that waits for the client, kept from one round to the next: chunks of
-        // models wait there, too, and must not keep credits from coming back.
         let mut look_again = tokio::time::interval(LOOK_AGAIN);
         look_again.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // The turn of acknowledgements among all that waits for the client, kept from one round to the next: chunks of
+        // models wait there, too, and must not keep credits from coming back.
         let mut place: Option<Pin<Box<dyn Future<Output = Option<Place>> + Send>>> = None;
         loop {
             if let Err(error) = self.take_bodies(&mut decoder).await {
