@@ -150,6 +150,20 @@ fn source_files_are_short_and_begin_with_what_they_are() {
 }
 
 #[test]
+fn every_file_with_unsafe_code_is_named_in_the_security_policy() {
+    let policy = fs::read_to_string("SECURITY.md").unwrap();
+    let mut files = 0;
+    for path in sources(Path::new("src")) {
+        let source = fs::read_to_string(&path).unwrap();
+        if ["unsafe {", "unsafe fn ", "unsafe impl "].iter().any(|word| source.contains(word)) {
+            files += 1;
+            assert!(policy.contains(&format!("`{}`", path.display())), "{}", path.display());
+        }
+    }
+    assert!(files > 0);
+}
+
+#[test]
 fn only_the_manifest_template_knows_the_hosts_name() {
     for path in sources(Path::new("src")) {
         let source = fs::read_to_string(&path).unwrap();

@@ -305,6 +305,9 @@ def test_an_absent_file_is_not_certain_while_upstream_cannot_be_asked(make_hub):
     assert answer.headers["X-Repo-Commit"] is None, "a client would remember it for ever"
     answer, data = ask(hub, "GET", "/org/unknown/resolve/main/config.json")
     assert answer.status == 503 and b"cannot reach upstream" in data
+    # Where nobody is to be asked there is nobody to come back to.
+    answer, _ = ask(make_hub(upstream="off"), "GET", "/org/unknown/resolve/main/config.json")
+    assert (answer.status, answer.headers["X-Error-Code"]) == (404, "RepoNotFound")
 
 
 def test_a_client_that_leaves_in_mid_body_leaves_nothing_behind(served):
