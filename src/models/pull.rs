@@ -232,7 +232,7 @@ impl SharedModels {
     async fn check_files(&self, wanted: Vec<Wanted>, progress: &watch::Sender<PullProgress>) -> Result<(), ModelError> {
         for Wanted { model_id, commit, file_path, size_bytes, .. } in wanted {
             progress.send_modify(|progress| file_path.as_str().clone_into(&mut progress.file_path));
-            self.find(FileName { model_id, revision: commit.into(), file_path }).await?;
+            self.open_cached(FileName { model_id, revision: commit.into(), file_path }).await?;
             progress.send_modify(|progress| {
                 progress.bytes_done += size_bytes;
                 progress.files_done += 1;

@@ -171,7 +171,7 @@ mod tests {
         store.import(&source, &ModelId::parse("org/name").unwrap(), &ImportOptions::default()).unwrap();
         let models = SharedModels::new(store, Upstream::off());
         let name = FileName::parse("org/name", "large", "").unwrap();
-        assert!(models.find(name.clone()).await.unwrap().resolved.verified);
+        assert!(models.open_cached(name.clone()).await.unwrap().resolved.verified);
         (models, name)
     }
 

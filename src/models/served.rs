@@ -68,13 +68,13 @@ impl SharedModels {
     /// # Cancel safety
     ///
     /// The question is asked anew.
-    pub async fn describe(&self, name: FileName) -> Result<DescribedFile, ModelError> {
+    pub async fn describe_file(&self, name: FileName) -> Result<DescribedFile, ModelError> {
         let looked_for = name.clone();
         let missing = match self.blocking(move |store| store.describe(&looked_for)).await {
             Ok(Some(described)) => return Ok(described),
             // Nothing promises anything of its bytes: they have to be read.
             Ok(None) => {
-                let ResolvedFile { size_bytes, etag, commit, .. } = self.find(name).await?.resolved.clone();
+                let ResolvedFile { size_bytes, etag, commit, .. } = self.open_cached(name).await?.resolved.clone();
                 return Ok(DescribedFile { size_bytes, etag, commit });
             }
             Err(missing) if self.may_fetch(&missing) => missing,
@@ -115,14 +115,14 @@ impl SharedModels {
     ///
     /// Downloads and hashes go on for a while, so that the next who asks has it sooner.
     pub async fn open(&self, name: FileName) -> Result<Arc<OpenModelFile>, ModelError> {
-        match self.find(name.clone()).await {
+        match self.open_cached(name.clone()).await {
             Err(missing) if self.may_fetch(&missing) => {
                 self.check_writable(&name.model_id).await?;
                 let (reader, listing, _in_use) = self.begin(&name, missing).await?;
                 reader.ending().published().await?;
                 drop(reader);
                 self.link(name.clone(), listing).await?;
-                self.find(name).await
+                self.open_cached(name).await
             }
             found => found,
         }
@@ -138,7 +138,7 @@ impl SharedModels {
     ///
     /// As there.
     pub async fn stream(&self, name: FileName) -> Result<ModelFile, ModelError> {
-        let missing = match self.find(name.clone()).await {
+        let missing = match self.open_cached(name.clone()).await {
             Err(missing) if self.may_fetch(&missing) => missing,
             found => return found.map(ModelFile::whole),
         };

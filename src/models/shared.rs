@@ -92,7 +92,7 @@ impl SharedModels {
     /// # Cancel safety
     ///
     /// A hash that has begun goes on, so that the next who asks has it sooner.
-    pub async fn find(&self, name: FileName) -> Result<Arc<OpenModelFile>, ModelError> {
+    pub async fn open_cached(&self, name: FileName) -> Result<Arc<OpenModelFile>, ModelError> {
         let name = Arc::new(name);
         for _ in 0..MAX_TRIES {
             let wanted = Arc::clone(&name);

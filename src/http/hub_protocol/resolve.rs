@@ -24,7 +24,7 @@ pub(super) async fn resolve(
     parts: &Parts,
 ) -> Result<Response<Body>, Failed> {
     let name = name(route, file_path)?;
-    let described = models.describe(name.clone()).await?;
+    let described = models.describe_file(name.clone()).await?;
     let etag = format!("\"{}\"", described.etag);
     let mut response = empty(StatusCode::OK);
     if matches_any(parts.headers.get(header::IF_NONE_MATCH), &etag) {
@@ -73,7 +73,7 @@ pub(super) async fn raw(
     parts: &Parts,
 ) -> Result<Response<Body>, Failed> {
     let name = name(route, file_path)?;
-    let described = models.describe(name).await?;
+    let described = models.describe_file(name).await?;
     let Some(pointer) = described.pointer() else {
         return resolve(models, route, file_path, parts).await;
     };

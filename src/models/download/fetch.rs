@@ -1,4 +1,4 @@
-//! Fetching a file in parts, several at once, each taken up again where it was cut.
+//! Fetching a file in pieces, several at once, each taken up again where it was cut.
 
 use std::{
     ops::Range,
@@ -18,7 +18,7 @@ use tokio_stream::StreamExt;
 
 use super::{
     ModelError, Progress, Wanted,
-    part::Part,
+    partial::PartialFile,
     write::{Chunk, write},
 };
 use crate::models::{
@@ -26,11 +26,11 @@ use crate::models::{
     upstream::{Backoff, FileBytes, Upstream, UpstreamError},
 };
 
-/// Bytes of a part (16 MiB): few enough that the file is readable from its start early.
-const PART_BYTES: u64 = 16 << 20;
+/// Bytes of a piece (16 MiB): few enough that the file is readable from its start early.
+const PIECE_BYTES: u64 = 16 << 20;
 
-/// Parts that are fetched at once.
-const PARTS_AT_ONCE: usize = 4;
+/// Pieces that are fetched at once.
+const PIECES_AT_ONCE: usize = 4;
 
 /// How many bytes have to come in [`ENOUGH_TIME`], from whoever is worth waiting for (64 KiB).
 const ENOUGH_BYTES: usize = 64 << 10;
@@ -45,9 +45,9 @@ const CHUNKS_AHEAD: usize = 64;
 pub(super) async fn fetch(
     upstream: &Arc<Upstream>,
     wanted: &Wanted,
-    part: Part,
+    part: PartialFile,
     progress: &Arc<watch::Sender<Progress>>,
-) -> Result<Part, ModelError> {
+) -> Result<PartialFile, ModelError> {
     let size = wanted.size_bytes;
     let done = part.done(size);
     let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
@@ -56,7 +56,7 @@ pub(super) async fn fetch(
         tokio::task::spawn_blocking(move || write(part, done, size, receiver, &progress))
     };
     // The writer ends when every sender is gone, and has kept what came.
-    let fetched = fetch_parts(upstream, wanted, done, sender).await;
+    let fetched = fetch_pieces(upstream, wanted, done, sender).await;
     let written = writing.await.unwrap_or_else(|error| {
         Err(ModelError::io("write a partial file", "framehost-partial")(std::io::Error::other(error)))
     });
@@ -81,7 +81,7 @@ pub(super) async fn fetch(
     })
 }
 
-async fn fetch_parts(
+async fn fetch_pieces(
     upstream: &Arc<Upstream>,
     wanted: &Wanted,
     done: u64,
@@ -91,38 +91,38 @@ async fn fetch_parts(
     if done == size {
         return Ok(());
     }
-    let first = done..size.min(done + PART_BYTES);
+    let first = done..size.min(done + PIECE_BYTES);
     let next = Arc::new(AtomicU64::new(first.end));
     let fetcher = Fetcher { upstream: Arc::clone(upstream), wanted: Arc::new(wanted.clone()), next, sender };
     let (opened, mut backoff) = fetcher.open_first(first.clone()).await?;
     if !opened.is_range {
         // This server knows no ranges, and its first answer is the whole file.
-        return Ok(fetcher.fetch(first.start..size, Some(opened), &mut backoff).await?);
+        return Ok(fetcher.fetch_piece(first.start..size, Some(opened), &mut backoff).await?);
     }
-    let mut parts = JoinSet::new();
+    let mut pieces = JoinSet::new();
     let others = fetcher.clone();
-    parts.spawn(async move {
-        fetcher.fetch(first, Some(opened), &mut backoff).await?;
+    pieces.spawn(async move {
+        fetcher.fetch_piece(first, Some(opened), &mut backoff).await?;
         fetcher.fetch_rest().await
     });
-    for _ in 1..PARTS_AT_ONCE {
+    for _ in 1..PIECES_AT_ONCE {
         let fetcher = others.clone();
-        parts.spawn(async move { fetcher.fetch_rest().await });
+        pieces.spawn(async move { fetcher.fetch_rest().await });
     }
     drop(others);
-    while let Some(ended) = parts.join_next().await {
+    while let Some(ended) = pieces.join_next().await {
         // Whoever fails ends the others: they are dropped with the set.
         ended.map_err(|error| UpstreamError::Answer { problem: error.to_string(), url: upstream.to_string() })??;
     }
     Ok(())
 }
 
-/// Fetches parts of one file. Cloning makes another that takes parts from the same file.
+/// Fetches pieces of one file. Cloning makes another that takes pieces from the same file.
 #[derive(Clone)]
 struct Fetcher {
     upstream: Arc<Upstream>,
     wanted: Arc<Wanted>,
-    /// Where the next part begins.
+    /// Where the next piece begins.
     next: Arc<AtomicU64>,
     sender: mpsc::Sender<Chunk>,
 }
@@ -143,34 +143,34 @@ impl Fetcher {
         }
     }
 
-    /// Fetches parts until there are no more.
+    /// Fetches pieces until there are no more.
     async fn fetch_rest(&self) -> Result<(), UpstreamError> {
         let size = self.wanted.size_bytes;
         loop {
-            let start = self.next.fetch_add(PART_BYTES, Ordering::Relaxed);
+            let start = self.next.fetch_add(PIECE_BYTES, Ordering::Relaxed);
             if start >= size {
                 return Ok(());
             }
-            self.fetch(start..size.min(start + PART_BYTES), None, &mut Backoff::default()).await?;
+            self.fetch_piece(start..size.min(start + PIECE_BYTES), None, &mut Backoff::default()).await?;
         }
     }
 
-    /// Fetches one part, as often as it is cut.
-    async fn fetch(
+    /// Fetches one piece, as often as it is cut.
+    async fn fetch_piece(
         &self,
-        part: Range<u64>,
+        piece: Range<u64>,
         mut opened: Option<FileBytes>,
         backoff: &mut Backoff,
     ) -> Result<(), UpstreamError> {
-        let mut at = part.start;
+        let mut at = piece.start;
         loop {
             let answer = match opened.take() {
                 Some(answer) => Ok(answer),
-                None => self.open(at..part.end).await,
+                None => self.open(at..piece.end).await,
             };
             let error = match answer {
-                Ok(answer) => match self.take(answer, &part, &mut at, backoff).await {
-                    Ok(()) if at == part.end => return Ok(()),
+                Ok(answer) => match self.take(answer, &piece, &mut at, backoff).await {
+                    Ok(()) if at == piece.end => return Ok(()),
                     Ok(()) if self.sender.is_closed() => return Ok(()),
                     Ok(()) => {
                         let url = self.upstream.to_string();
@@ -192,17 +192,17 @@ impl Fetcher {
         self.upstream.read(model_id, commit, file_path, range, *size_bytes).await
     }
 
-    /// Hands on what an answer brings of the part, from `at` on.
+    /// Hands on what an answer brings of the piece, from `at` on.
     async fn take(
         &self,
         mut answer: FileBytes,
-        part: &Range<u64>,
+        piece: &Range<u64>,
         at: &mut u64,
         backoff: &mut Backoff,
     ) -> Result<(), UpstreamError> {
         let mut offset = answer.offset;
         let mut slow = Slowness::new();
-        while *at < part.end
+        while *at < piece.end
             && let Some(bytes) = answer.bytes.next().await
         {
             let bytes = bytes?;
@@ -214,13 +214,13 @@ impl Fetcher {
             offset += bytes.len() as u64;
             // From a server that knows no ranges comes first what is there already.
             let from = usize::try_from(at.saturating_sub(start)).unwrap_or(usize::MAX).min(bytes.len());
-            let to = usize::try_from(part.end - start).unwrap_or(usize::MAX).min(bytes.len());
+            let to = usize::try_from(piece.end - start).unwrap_or(usize::MAX).min(bytes.len());
             let bytes = bytes.slice(from..to.max(from));
             if bytes.is_empty() {
                 continue;
             }
             let length = bytes.len() as u64;
-            if self.sender.send(Chunk { part_start: part.start, offset: *at, bytes }).await.is_err() {
+            if self.sender.send(Chunk { piece_start: piece.start, offset: *at, bytes }).await.is_err() {
                 // The writer has failed, and says why.
                 return Ok(());
             }
@@ -229,7 +229,7 @@ impl Fetcher {
                 backoff.progress();
             }
         }
-        if *at == part.end {
+        if *at == piece.end {
             backoff.progress();
         }
         Ok(())

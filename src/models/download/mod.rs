@@ -1,6 +1,6 @@
 //! Files on their way from upstream into the cache, readable while they arrive.
 //!
-//! Belongs here: one download for each file however many wait, parts in parallel, resuming, checking, publishing.
+//! Belongs here: one download for each file however many wait, pieces in parallel, resuming, checking, publishing.
 //! Does not belong here: what is asked of upstream (`upstream`), which files (`pull`, `served`).
 //!
 //! ```text
@@ -13,11 +13,11 @@
 //! - Nothing wrong is ever published, and nothing wrong is kept for the next try.
 //! - A download without anybody who waits for it ends; what has arrived is kept, and the next one goes on from there.
 //!
-//! Data path: `upstream` -> `fetch` (parts in parallel) -> `write` (one thread, another hashes) -> `publish`;
+//! Data path: `upstream` -> `fetch` (pieces in parallel) -> `write` (one thread, another hashes) -> `publish`;
 //! [`Reader`] reads behind them.
 
 mod fetch;
-mod part;
+mod partial;
 mod write;
 
 use std::{
@@ -30,7 +30,7 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
-use self::part::{Part, PartPlace};
+use self::partial::{PartialFile, PartialPlace};
 use super::{
     Commit, FilePath, ModelError, ModelId, ModelStore,
     digest::{Digests, FileKey},
@@ -193,7 +193,7 @@ impl Downloads {
         wanted: &Wanted,
         progress: &Arc<watch::Sender<Progress>>,
         interest: &std::sync::Weak<()>,
-    ) -> Result<Option<Part>, ModelError> {
+    ) -> Result<Option<PartialFile>, ModelError> {
         let fetch = self.fetch(wanted, progress);
         tokio::pin!(fetch);
         loop {
@@ -215,7 +215,7 @@ impl Downloads {
         &self,
         wanted: &Wanted,
         progress: &Arc<watch::Sender<Progress>>,
-    ) -> Result<Option<Part>, ModelError> {
+    ) -> Result<Option<PartialFile>, ModelError> {
         let Some((part, _place)) = self.part(wanted, progress).await? else {
             return Ok(None);
         };
@@ -229,7 +229,7 @@ impl Downloads {
         &self,
         wanted: &Wanted,
         progress: &Arc<watch::Sender<Progress>>,
-    ) -> Result<Option<(Part, Option<SemaphorePermit<'_>>)>, ModelError> {
+    ) -> Result<Option<(PartialFile, Option<SemaphorePermit<'_>>)>, ModelError> {
         let mut seen = (0, Instant::now());
         loop {
             // The semaphore is never closed.
@@ -239,12 +239,12 @@ impl Downloads {
                 let whole = || by.whole_file(&looked_for);
                 if let Some((blob, digests)) = whole() {
                     // Another program may have brought it.
-                    if let Ok(place) = PartPlace::of(&by, &looked_for) {
+                    if let Ok(place) = PartialPlace::of(&by, &looked_for) {
                         place.clear();
                     }
                     return Ok(Taken::Whole(blob, digests));
                 }
-                let place = PartPlace::of(&by, &looked_for)?;
+                let place = PartialPlace::of(&by, &looked_for)?;
                 let Some(part) = place.take()? else {
                     return Ok(Taken::Others(place));
                 };
@@ -254,11 +254,11 @@ impl Downloads {
                         part.remove();
                         Taken::Whole(blob, digests)
                     }
-                    None => Taken::Part(part),
+                    None => Taken::Partial(part),
                 })
             });
             match taken.await? {
-                Taken::Part(part) => {
+                Taken::Partial(part) => {
                     part.check_space(wanted.size_bytes, SPARE_BYTES)?;
                     progress.send_modify(|progress| {
                         progress.file = Some(Arc::clone(&part.file));
@@ -289,7 +289,7 @@ impl Downloads {
     }
 
     /// Moves a checked file to its final name.
-    async fn publish(&self, wanted: &Wanted, part: Option<Part>) -> Result<(), ModelError> {
+    async fn publish(&self, wanted: &Wanted, part: Option<PartialFile>) -> Result<(), ModelError> {
         let Some(part) = part else { return Ok(()) };
         let (wanted, store) = (wanted.clone(), Arc::clone(&self.store));
         blocking(move || {
@@ -351,10 +351,10 @@ fn is_same(one: &Wanted, other: &Wanted) -> bool {
 }
 
 enum Taken {
-    Part(Part),
+    Partial(PartialFile),
     Whole(File, Digests),
     /// Another process writes to it.
-    Others(PartPlace),
+    Others(PartialPlace),
 }
 
 /// Waits until nobody has waited for a while.

@@ -19,13 +19,13 @@ use crate::models::{
 const DONE_DIGITS: usize = 20;
 
 /// Where a download's partial file is.
-pub(super) struct PartPlace {
+pub(super) struct PartialPlace {
     path: PathBuf,
 }
 
 /// A partial file that nobody else writes to.
 #[derive(Debug)]
-pub(super) struct Part {
+pub(super) struct PartialFile {
     path: PathBuf,
     pub(super) file: Arc<File>,
     done: File,
@@ -33,7 +33,7 @@ pub(super) struct Part {
     pub(super) digests: Option<Digests>,
 }
 
-impl PartPlace {
+impl PartialPlace {
     pub(super) fn of(store: &ModelStore, wanted: &Wanted) -> Result<Self, ModelError> {
         let folder = wanted.model_id.folder_name();
         let directory = partial_dir(store.cache_dir(), &store.model_dir(&wanted.model_id))?;
@@ -60,7 +60,7 @@ impl PartPlace {
     }
 
     /// The file, new or with what has arrived before; `None` while another process has it.
-    pub(super) fn take(&self) -> Result<Option<Part>, ModelError> {
+    pub(super) fn take(&self) -> Result<Option<PartialFile>, ModelError> {
         let action = "open a partial file";
         let open = |path: &Path| system::open_part(path).map_err(ModelError::io(action, path));
         let file = open(&self.path)?;
@@ -80,18 +80,18 @@ impl PartPlace {
             return Ok(None);
         }
         let done = open(&done_path(&self.path))?;
-        Ok(Some(Part { path: self.path.clone(), file: Arc::new(file), done, digests: None }))
+        Ok(Some(PartialFile { path: self.path.clone(), file: Arc::new(file), done, digests: None }))
     }
 }
 
-impl Drop for Part {
+impl Drop for PartialFile {
     fn drop(&mut self) {
         // Whoever reads behind it may keep the file open for long, and the lock with it.
         self.let_go();
     }
 }
 
-impl Part {
+impl PartialFile {
     pub(super) fn path(&self) -> &Path {
         &self.path
     }

@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
-use super::{ModelError, Progress, part::Part};
+use super::{ModelError, Progress, partial::PartialFile};
 use crate::models::{
     digest::{Digests, Hasher},
     system::{NOTE_BYTES, read_exact_at, write_all_at},
@@ -20,23 +20,23 @@ use crate::models::{
 /// Bytes hashed at once.
 const HASH_BYTES: usize = 1 << 20;
 
-/// Bytes of a file, from one of the parts that are fetched in parallel.
+/// Bytes of a file, from one of the pieces that are fetched in parallel.
 #[derive(Debug)]
 pub(super) struct Chunk {
-    /// Where its part begins in the file.
-    pub(super) part_start: u64,
+    /// Where its piece begins in the file.
+    pub(super) piece_start: u64,
     pub(super) offset: u64,
     pub(super) bytes: Bytes,
 }
 
 /// Writes chunks until there are no more, and hashes behind. The part has its digests if every byte has come.
 pub(super) fn write(
-    mut part: Part,
+    mut part: PartialFile,
     done: u64,
     size: u64,
     mut chunks: mpsc::Receiver<Chunk>,
     progress: &watch::Sender<Progress>,
-) -> Result<Part, ModelError> {
+) -> Result<PartialFile, ModelError> {
     let mark = Mark::new(done);
     let path = part.path().to_owned();
     let failed = |action| ModelError::io(action, path.clone());
@@ -54,7 +54,7 @@ pub(super) fn write(
 }
 
 fn write_chunks(
-    part: &Part,
+    part: &PartialFile,
     mark: &Mark,
     done: u64,
     chunks: &mut mpsc::Receiver<Chunk>,
@@ -64,13 +64,13 @@ fn write_chunks(
     let mut noted = done;
     progress.send_modify(|progress| progress.ready = done);
     let mut result = Ok(());
-    while let Some(Chunk { part_start, offset, bytes }) = chunks.blocking_recv() {
+    while let Some(Chunk { piece_start, offset, bytes }) = chunks.blocking_recv() {
         if let Err(error) = write_all_at(&part.file, &bytes, offset) {
             result = Err(ModelError::io("write a partial file", part.path())(error));
             break;
         }
         let before = filled.done;
-        filled.add(part_start, offset + bytes.len() as u64);
+        filled.add(piece_start, offset + bytes.len() as u64);
         if filled.done > before {
             mark.raise(filled.done);
             progress.send_modify(|progress| progress.ready = filled.done);
@@ -93,11 +93,11 @@ struct Filled {
 }
 
 impl Filled {
-    fn add(&mut self, part_start: u64, end: u64) {
-        if part_start <= self.done {
+    fn add(&mut self, piece_start: u64, end: u64) {
+        if piece_start <= self.done {
             self.done = self.done.max(end);
         } else {
-            self.beyond.insert(part_start, end);
+            self.beyond.insert(piece_start, end);
         }
         while let Some(next) = self.beyond.first_entry() {
             if *next.key() > self.done {
@@ -166,9 +166,9 @@ mod tests {
     #[test]
     fn parts_that_come_out_of_order_are_counted_when_the_gap_is_closed() {
         let mut filled = Filled { done: 0, beyond: BTreeMap::new() };
-        let mut check = |part_start, end, done| {
-            filled.add(part_start, end);
-            assert_eq!(filled.done, done, "after {part_start}..{end}");
+        let mut check = |piece_start, end, done| {
+            filled.add(piece_start, end);
+            assert_eq!(filled.done, done, "after {piece_start}..{end}");
         };
         check(10, 15, 0);
         check(20, 30, 0);
