@@ -8,20 +8,12 @@ use crate::{
     error::ErrorKind,
     frame::{Format, FrameError, VideoFrame, fragment::Reassembler, packet},
     message::{Failure, MessageError, Request},
-    streams::{PictureFields, StreamId},
+    streams::{FrameAck, PictureFields, StreamId},
 };
 
 /// Credits that go back with the next `frame_ack`.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Ack {
-    frame_number: Option<u32>,
-    credits: u32,
-}
-
-#[derive(Serialize)]
-struct FrameAck<'a> {
-    stream_id: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
     frame_number: Option<u32>,
     credits: u32,
 }

@@ -12,7 +12,7 @@ use crate::{
     frame::{Codec, Format, Metadata},
     framing::MAX_OUTBOUND_BODY,
     message::{Failure, MessageError, Request},
-    streams::{Delivered, Event, Queue, StreamId, SubscribeOptions, Subscription, Trouble, Wish, WishError},
+    streams::{Delivered, Event, Queue, StreamId, SubscribeOptions, Subscription, SubscriptionEnded, Wish, WishError},
 };
 
 /// Subscriptions of one session.
@@ -51,14 +51,6 @@ struct FrameFields<'a> {
     dropped: u64,
     metadata: &'a Metadata,
     data: String,
-}
-
-#[derive(Serialize)]
-struct SubscriptionEnded<'a> {
-    stream_id: &'a str,
-    reason: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<&'a Trouble>,
 }
 
 impl Session {

@@ -15,6 +15,7 @@
 //! `grpc::frames`.
 
 mod counters;
+mod events;
 mod feedback;
 mod intake;
 mod publisher;
@@ -31,6 +32,7 @@ use std::time::Duration;
 
 pub use self::{
     counters::{StreamSnapshot, SubscriberSnapshot},
+    events::{FrameAck, SubscriptionEnded},
     feedback::{Feedback, Feedbacks, ResultEvent},
     intake::{Intake, OpenIntake, PictureFields},
     publisher::{Origin, Publisher},

@@ -1,7 +1,6 @@
 //! `role=publish`: pictures in, acknowledgements out.
 
 use bytes::Bytes;
-use serde::Serialize;
 
 use super::socket::{Ended, Received, Socket, Why};
 use crate::{
@@ -9,19 +8,11 @@ use crate::{
     error::ErrorKind,
     frame::{FrameError, MAX_FRAME_BYTES, packet},
     message::{Failure, Rejected, Request, event, failure_event},
-    streams::{Intake, PictureFields},
+    streams::{FrameAck, Intake, PictureFields},
 };
 
 /// Longest message of a publisher, in bytes: the longest packet.
 pub(super) const MAX_MESSAGE_BYTES: usize = packet::HEADER_BYTES + MAX_FRAME_BYTES;
-
-#[derive(Serialize)]
-struct FrameAck<'a> {
-    stream_id: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    frame_number: Option<u32>,
-    credits: u32,
-}
 
 /// Serves a socket to its end.
 pub(super) async fn serve(mut socket: Socket, intake: &Intake, session: &BearerSession, grants: &Grants) {

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     frame::{Codec, Format, FrameError, Metadata, packet},
     message::event,
-    streams::{Delivered, Event, Subscription, Trouble, Wish},
+    streams::{Delivered, Event, Subscription, SubscriptionEnded, Trouble, Wish},
 };
 
 /// How to subscribe, as the query says.
@@ -31,14 +31,6 @@ struct FrameFields<'a> {
     frame_number: u32,
     dropped: u64,
     metadata: &'a Metadata,
-}
-
-#[derive(Serialize)]
-struct SubscriptionEnded<'a> {
-    stream_id: &'a str,
-    reason: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<&'a Trouble>,
 }
 
 impl SubscribeQuery {
