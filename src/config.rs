@@ -34,8 +34,8 @@ use crate::{
 /// Port for gRPC and HTTP unless `FRAMEHOST_PORT` says otherwise.
 pub const DEFAULT_PORT: u16 = 50_052;
 
-/// Variables that name the model cache.
-const NAMED_BY: [&str; 3] = ["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME"];
+/// Variables that name the model cache, the first that counts first.
+pub const CACHE_VARIABLES: [&str; 3] = ["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME"];
 
 /// Where things are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -260,7 +260,7 @@ pub fn grants(paths: &Paths) -> Grants {
 ///
 /// [`ConfigError`] if the configuration file cannot be read.
 pub fn cache_dir(paths: &Paths, lookup: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf, ConfigError> {
-    let is_named = NAMED_BY.iter().any(|name| lookup(name).is_some_and(|value| !value.is_empty()));
+    let is_named = CACHE_VARIABLES.iter().any(|name| lookup(name).is_some_and(|value| !value.is_empty()));
     let present = present_cache_dir(paths, &lookup)?;
     let config = Config::read(paths)?;
     // The first to name a directory is remembered: one that is named for a single command must not move the hub.
@@ -280,7 +280,7 @@ pub fn cache_dir(paths: &Paths, lookup: impl Fn(&str) -> Option<OsString>) -> Re
 ///
 /// As there.
 pub fn present_cache_dir(paths: &Paths, lookup: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf, ConfigError> {
-    let is_named = NAMED_BY.iter().any(|name| lookup(name).is_some_and(|value| !value.is_empty()));
+    let is_named = CACHE_VARIABLES.iter().any(|name| lookup(name).is_some_and(|value| !value.is_empty()));
     let usual = absolute(models::cache_dir(lookup, &paths.home));
     let remembered = Config::read(paths)?.cache_dir.filter(|_| !is_named);
     Ok(remembered.unwrap_or(usual))

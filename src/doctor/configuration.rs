@@ -11,7 +11,7 @@ use std::{
 use super::{Access, Finding, aside, quoted, system, unlocked};
 use crate::{
     access::Scope,
-    config::{Config, Paths},
+    config::{CACHE_VARIABLES, Config, Paths},
     install::{ExtensionId, FirefoxId},
     models::Upstream,
     telemetry,
@@ -132,8 +132,7 @@ pub fn check_environment(paths: &Paths, lookup: impl Fn(&str) -> Option<OsString
             findings.push(Finding::warning("endpoint_silent", name, problem, advice));
         }
     }
-    let cache_variable =
-        ["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME"].into_iter().find(|name| text(name).is_some());
+    let cache_variable = CACHE_VARIABLES.into_iter().find(|name| text(name).is_some());
     if let (Some(name), Ok(Config { cache_dir: Some(remembered), .. })) = (cache_variable, Config::read(paths))
         && let Ok(named) = crate::config::present_cache_dir(paths, &lookup)
         && remembered.is_absolute()
