@@ -10,7 +10,7 @@ usage() {
 Checks framehost. Installs what it needs by itself, and says so: packages of Debian or Ubuntu (with sudo where it has
 to), npm packages, Python packages into .venv. It leaves nothing running, and is quick the second time.
 
-  ./test.sh              everything that CI runs (some 50 minutes on 2 cores)
+  ./test.sh              everything that CI runs (some 65 minutes on 2 cores)
   ./test.sh unit         what needs no browser and no Python packages (15 minutes the first time)
   ./test.sh long         everything, and what takes longer
   ./test.sh STAGE...     these stages, and those they build on
@@ -21,8 +21,8 @@ END
 # The stages, the quick ones first. For each: how long it may take (seconds), what it needs, what must have passed
 # before it, what it is. How it is done: the function stage_NAME below, run from here with no input and no terminal.
 unit=(fmt docs clippy clippy_bare doc test js)
-full=("${unit[@]}" build python portal camera browser bench demo)
-long=("${full[@]}" fuzz sanitizer deny packages reproducible windows macos kills rounds soak suspend speed proptest repeat)
+full=("${unit[@]}" build python portal camera browser bench demo fuzz)
+long=("${full[@]}" sanitizer deny packages reproducible windows macos kills rounds soak suspend speed proptest repeat)
 
 declare -A limit=() needs=() after=() about=()
 stage() { limit[$1]=$2 needs[$1]=$3 after[$1]=$4 about[$1]=$5; }
@@ -33,7 +33,6 @@ stage clippy_bare 900 rust_tools "" "lints, no features"
 stage doc 600 rust "" "the Rust documentation builds without warnings"
 stage test 1500 rust_tests "" "Rust tests"
 stage js 300 node "" "tests of the extension's code without a browser"
-stage fuzz 1800 fuzzing "" "every fuzz target for a minute (FUZZ_SECONDS), from its kept inputs on"
 stage build 1500 rust "" "the program, as it is released"
 stage python 1800 devices build "the Python client; stock ones: gRPC, huggingface_hub, transformers; other users; video files; screens"
 stage portal 1500 portal "build test" "screens through the desktop portal, of a real Wayland desktop without a screen"
@@ -41,6 +40,7 @@ stage camera 900 vivid build "cameras, by the kernel's own virtual one in a virt
 stage browser 1800 browser build "a real Chromium with the sample extension, a real Firefox with an add-on"
 stage bench 2400 bench build "benchmarks run (their numbers are not judged)"
 stage demo 600 demo build "the demo"
+stage fuzz 1800 fuzzing "" "every fuzz target for a minute (FUZZ_SECONDS), from its kept inputs on"
 stage packages 900 packages build "the .deb and the .rpm, installed and removed in a fresh Debian; recipes for others"
 stage sanitizer 2400 sanitizer "" "the unsafe code of Linux with AddressSanitizer: a Wayland compositor's memory, a camera's buffers"
 stage reproducible 3600 rust "" "the release, built twice in different folders, is the same byte for byte"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Every fuzz target for FUZZ_SECONDS (60) from its kept corpus on, with AddressSanitizer and overflow checks, as many
-# at once as there are processors. Installs what it needs and says so; leaves nothing running.
+# Every fuzz target for FUZZ_SECONDS (60) from its kept corpus on, with AddressSanitizer and overflow checks, twice as
+# many at once as there are processors. Installs what it needs and says so; leaves nothing running.
 #
 #   fuzz/run.sh               all of them
 #   fuzz/run.sh TARGET...     these
@@ -55,8 +55,9 @@ await_one() {
     fi
     running=("${running[@]:1}")
 }
+at_once=$((2 * $(nproc)))
 for target in "${targets[@]}"; do
-    [ "${#running[@]}" -lt "$(nproc)" ] || await_one
+    [ "${#running[@]}" -lt "$at_once" ] || await_one
     fuzz_one "$target" &
     running+=("$target:$!")
 done
