@@ -20,9 +20,11 @@ mkdir "$work/cargo-home"
 cp -a "$home/registry" "$work/cargo-home/"
 for file in config.toml config credentials.toml; do [ ! -e "$home/$file" ] || cp "$home/$file" "$work/cargo-home/"; done
 
+# The second of the first: somebody may commit meanwhile.
+git clone --quiet . "$first"
+git clone --quiet "$first" "$second"
 for clone in "$first" "$second"; do
     say "Building in ${clone##*/}"
-    git clone --quiet . "$clone"
     if [ "$clone" = "$second" ]; then export CARGO_HOME=$work/cargo-home; fi
     "$clone/installer/build.sh"
 done
