@@ -276,7 +276,8 @@ fn vp9_with_hidden_frames_keeps_its_pictures_with_their_packets() {
 
 #[test]
 fn av1_is_decoded_one_by_one() {
-    check_all(Codec::Av1, &["-c:v", "libaom-av1", "-cpu-used", "8", "-usage", "realtime", "-b:v", "300k"], 1);
+    // Not `-usage realtime`: with a bit rate, the encoder sometimes has no memory for that in Wine.
+    check_all(Codec::Av1, &["-c:v", "libaom-av1", "-cpu-used", "8", "-lag-in-frames", "0", "-b:v", "300k"], 1);
 }
 
 #[test]
