@@ -29,15 +29,26 @@ for clone in "$first" "$second"; do
     "$clone/installer/build.sh"
 done
 
-programs=0
+programs=0 differences=()
+# What differs stays, to be looked into.
+kept=$repo/target/reproducible-differences
+rm -rf "$kept"
+differs() {
+    say "$1"
+    differences+=("$program")
+    mkdir -p "$kept"
+    cp "$program" "$kept/${program##*/}.one"
+    cp "$second/target/dist/release/${program##*/}" "$kept/${program##*/}.another"
+}
 for program in "$first"/target/dist/release/framehost*; do
     if [ ! -f "$program" ] || [ ! -x "$program" ]; then continue; fi
-    cmp "$program" "$second/target/dist/release/${program##*/}" || die "${program##*/} is another one in another folder"
-    for path in "$work" "$home" "$HOME"; do
-        ! grep -qaF -- "$path/" "$program" || die "${program##*/} names $path"
-    done
-    sha256sum "$program" | sed "s,$first/,,"
     programs=$((programs + 1))
+    sha256sum "$program" | sed "s,$first/,,"
+    for path in "$work" "$home" "$HOME"; do
+        ! grep -qaF -- "$path/" "$program" || differs "${program##*/} names $path"
+    done
+    cmp "$program" "$second/target/dist/release/${program##*/}" || differs "${program##*/} is another one in another folder"
 done
 [ "$programs" -ge 2 ] || die "there are $programs programs"
+[ "${#differences[@]}" = 0 ] || die "see $kept"
 say "$programs programs are the same, byte for byte"
