@@ -58,14 +58,9 @@ class StreamHandler:
             stream_id=stream_id, wait=True, accept_formats=["rgb"], max_width=max_width, max_fps=max_fps
         )
         async with self._streams() as (streams, metadata):
-            call = streams.SubscribeFrames(wish, metadata=metadata)
-            try:
-                while (frame := await call.read()) is not grpc.aio.EOF:
+            async with contextlib.aclosing(self._subscribed(streams, metadata, wish)) as frames:
+                async for frame in frames:
                     yield frame
-            except grpc.aio.AioRpcError as error:
-                raise errors.of_source(error) from error
-            finally:
-                call.cancel()
 
     async def handle_webrtc_stream(
         self, stream_id: str, data_channel: AsyncIterable[bytes]
@@ -146,23 +141,30 @@ class StreamHandler:
     async def _captured(self, kind, source, **queue):
         stream_id = f"{kind}-{os.getpid()}-{next(_numbers)}-{os.urandom(4).hex()}"
         async with self._streams() as (streams, metadata):
-            call = None
             try:
                 opened = messages.OpenStreamRequest(stream_id=stream_id, **{kind: source})
                 await streams.OpenStream(opened, metadata=metadata, timeout=OPEN_TIMEOUT)
                 wish = messages.SubscribeFramesRequest(stream_id=stream_id, accept_formats=["rgb"], **queue)
-                call = streams.SubscribeFrames(wish, metadata=metadata)
-                while (frame := await call.read()) is not grpc.aio.EOF:
-                    yield frame
+                async with contextlib.aclosing(self._subscribed(streams, metadata, wish)) as frames:
+                    async for frame in frames:
+                        yield frame
             except grpc.aio.AioRpcError as error:
                 raise errors.of_source(error) from error
             finally:
-                if call is not None:
-                    call.cancel()
                 # Also where opening was broken off: the hub may have opened it meanwhile.
                 with contextlib.suppress(grpc.aio.AioRpcError):
                     closed = messages.CloseStreamRequest(stream_id=stream_id)
                     await streams.CloseStream(closed, metadata=metadata, timeout=CLOSE_TIMEOUT)
+
+    async def _subscribed(self, streams, metadata, wish):
+        call = streams.SubscribeFrames(wish, metadata=metadata)
+        try:
+            while (frame := await call.read()) is not grpc.aio.EOF:
+                yield frame
+        except grpc.aio.AioRpcError as error:
+            raise errors.of_source(error) from error
+        finally:
+            call.cancel()
 
     @contextlib.asynccontextmanager
     async def _streams(self):
