@@ -10,7 +10,7 @@ usage() {
 Checks framehost. Installs what it needs by itself, and says so: packages of Debian or Ubuntu (with sudo where it has
 to), npm packages, Python packages into .venv. It leaves nothing running, and is quick the second time.
 
-  ./test.sh              everything that CI runs (some 65 minutes on 2 cores)
+  ./test.sh              everything that CI runs (some 55 minutes on 2 cores)
   ./test.sh unit         what needs no browser and no Python packages (15 minutes the first time)
   ./test.sh long         everything, and what takes longer
   ./test.sh STAGE...     these stages, and those they build on

@@ -9,11 +9,24 @@ import test_doctor_hub
 import test_doctor_machine
 import test_doctor_settings
 from conftest import REPO
-from doctor import ID, OF_THE_MACHINE, ordinary, world
+from doctor import ID, OF_THE_MACHINE, check_case, each, ordinary, world
 
 MODULES = [test_doctor_browsers, test_doctor_hub, test_doctor_settings, test_doctor_machine]
-# What has a test of its own in one of these.
+CASES = [case for module in MODULES for case in module.CASES]
+# The same where files are another user's, or closed to their own.
+ORDINARY_CASES = [case for module in MODULES for case in module.ORDINARY_CASES]
+# What has a test of its own in one of these modules.
 OTHERS = {"runtime_dir_full", "port_taken", "port_refused", "hub_version", "host_permissions", "cache_disk_full", "camera_permission", "run_by_sudo"}
+
+
+@each(CASES)
+def test_what_is_wrong_is_found_by_its_name_and_nothing_else_and_the_advice_mends_it(world, spoil, check, level, mend):
+    check_case(world, spoil, check, level, mend)
+
+
+@each(ORDINARY_CASES)
+def test_what_is_not_the_users_is_found_and_the_advice_mends_it(ordinary, spoil, check, level, mend):
+    check_case(ordinary, spoil, check, level, mend)
 
 
 def test_a_healthy_installation_has_nothing_to_complain_about(world):
@@ -51,5 +64,5 @@ def test_people_read_what_to_do(world):
 def test_every_name_of_a_finding_is_in_the_documents_and_tested():
     rows = re.findall(r"^\| .* \| `(\w+)`: ", (REPO / "docs/doctor.md").read_text(), re.MULTILINE)
     documented = set(rows) - OF_THE_MACHINE
-    tested = {check for module in MODULES for _, check, _, _ in module.CASES + getattr(module, "ORDINARY_CASES", [])} | OTHERS
+    tested = {check for _, check, _, _ in CASES + ORDINARY_CASES} | OTHERS
     assert documented == tested

@@ -5,7 +5,7 @@ import os
 import shutil
 from pathlib import Path
 
-from doctor import ADVICE, ID, NOTHING, OTHER_ID, alone, check_case, closed_folder, config, each, ordinary, world
+from doctor import ADVICE, ID, NOTHING, OTHER_ID, alone, closed_folder, config, ordinary, world
 
 
 def policy(**policies):
@@ -169,16 +169,6 @@ ORDINARY_CASES = [
     (closed_configurations, "manifest_unreadable", "error", {"browser_without_manifest"}),
     (program_in_a_closed_folder, "host_unreadable", "error", ADVICE),
 ]
-
-
-@each(CASES)
-def test_what_is_wrong_is_found_by_its_name_and_nothing_else_and_the_advice_mends_it(world, spoil, check, level, mend):
-    check_case(world, spoil, check, level, mend)
-
-
-@each(ORDINARY_CASES)
-def test_what_is_not_the_users_is_found_and_the_advice_mends_it(ordinary, spoil, check, level, mend):
-    check_case(ordinary, spoil, check, level, mend)
 
 
 def test_who_may_start_it_is_said_of_each_browser(world):

@@ -9,19 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from doctor import (
-    ADVICE,
-    IS_ROOT,
-    NOTHING,
-    OTHER_ID,
-    check_case,
-    closed_folder,
-    each,
-    in_a_mount_namespace,
-    ordinary,
-    variables,
-    world,
-)
+from doctor import ADVICE, IS_ROOT, NOTHING, OTHER_ID, closed_folder, in_a_mount_namespace, ordinary, variables, world
 
 
 def killed_hub(world):
@@ -120,16 +108,6 @@ ORDINARY_CASES = [
     (lock_of_root, "lock_unusable", "error", ADVICE),
     (state_dir_of_root, "state_dir_unusable", "warning", ADVICE),
 ]
-
-
-@each(CASES)
-def test_what_is_wrong_is_found_by_its_name_and_nothing_else_and_the_advice_mends_it(world, spoil, check, level, mend):
-    check_case(world, spoil, check, level, mend)
-
-
-@each(ORDINARY_CASES)
-def test_what_is_not_the_users_is_found_and_the_advice_mends_it(ordinary, spoil, check, level, mend):
-    check_case(ordinary, spoil, check, level, mend)
 
 
 def test_a_port_that_somebody_else_has_is_found_with_a_hub_and_without(world):

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from doctor import ADVICE, check_case, config, each, in_a_mount_namespace, ordinary, world
+from doctor import ADVICE, config, in_a_mount_namespace, ordinary, world
 
 
 def broken_ffmpeg(world):
@@ -58,16 +58,6 @@ ORDINARY_CASES = [
     (cache_of_root(0o700), "cache_dir_unreadable", "error", ADVICE),
     (model_of_root, "cache_models_unwritable", "warning", ADVICE),
 ]
-
-
-@each(CASES)
-def test_what_is_wrong_is_found_by_its_name_and_nothing_else_and_the_advice_mends_it(world, spoil, check, level, mend):
-    check_case(world, spoil, check, level, mend)
-
-
-@each(ORDINARY_CASES)
-def test_what_is_not_the_users_is_found_and_the_advice_mends_it(ordinary, spoil, check, level, mend):
-    check_case(ordinary, spoil, check, level, mend)
 
 
 def test_what_is_not_the_users_to_change_is_not_advised_to_be(ordinary):

@@ -4,7 +4,7 @@ import json
 import shutil
 import socket
 
-from doctor import ADVICE, ID, check_case, config, each, ordinary, variables, world
+from doctor import ADVICE, ID, config, variables, world
 
 
 def config_of_root(world):
@@ -73,16 +73,6 @@ ORDINARY_CASES = [
     (config_dir_of_root, "config_dir_unwritable", "warning", ADVICE),
     (config_lock_of_root, "config_lock_unusable", "warning", ADVICE),
 ]
-
-
-@each(CASES)
-def test_what_is_wrong_is_found_by_its_name_and_nothing_else_and_the_advice_mends_it(world, spoil, check, level, mend):
-    check_case(world, spoil, check, level, mend)
-
-
-@each(ORDINARY_CASES)
-def test_what_is_not_the_users_is_found_and_the_advice_mends_it(ordinary, spoil, check, level, mend):
-    check_case(ordinary, spoil, check, level, mend)
 
 
 def test_what_is_moved_aside_replaces_nothing(world):
