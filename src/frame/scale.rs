@@ -3,8 +3,9 @@
 use std::fmt;
 
 use fast_image_resize::{
-    PixelType, ResizeAlg, ResizeError, ResizeOptions, Resizer,
-    images::{Image, ImageRef},
+    FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer,
+    images::{TypedImage, TypedImageRef},
+    pixels::{U8, U8x3, U8x4},
 };
 
 use super::{Format, FrameError, PixelFormat, Pool, VideoFrame};
@@ -59,20 +60,34 @@ impl Scaler {
             return Ok(frame.clone());
         }
         let format = frame.format();
-        let (Format::Pixels(pixels), Some(pixel_type)) = (format, pixel_type(format)) else {
-            return Err(ScaleError::Format { format });
+        let Format::Pixels(pixels) = format else { return Err(ScaleError::Format { format }) };
+        let fill = match pixels {
+            PixelFormat::Rgb | PixelFormat::Bgr => Self::fill::<U8x3>,
+            PixelFormat::Rgba | PixelFormat::Bgra => Self::fill::<U8x4>,
+            PixelFormat::Gray => Self::fill::<U8>,
+            PixelFormat::I420 | PixelFormat::Nv12 | PixelFormat::Yuy2 => return Err(ScaleError::Format { format }),
         };
         let (width, height) = (max_width.max(1), scaled_height(frame, max_width));
         let mut made = pool.take(pixels.packed_len(width, height)?);
-        let source = ImageRef::new(frame.width(), frame.height(), frame.frame_data(), pixel_type).map_err(refused)?;
-        let mut target = Image::from_slice_u8(width, height, &mut made, pixel_type).map_err(refused)?;
-        // Alpha is not weighed in: screens and cameras have none, and canvases are opaque.
-        let options = ResizeOptions::new()
-            .resize_alg(ResizeAlg::Convolution(fast_image_resize::FilterType::Box))
-            .use_alpha(false);
-        self.resizer.resize(&source, &mut target, &options).map_err(|error: ResizeError| refused(error))?;
+        fill(self, frame, (width, height), &mut made)?;
         let scaled = VideoFrame::try_new(format, Some((width, height)), frame.timestamp_ms(), made.freeze())?;
         Ok(scaled.with_place(frame.frame_number(), frame.timestamp_ms()).with_metadata(frame.metadata().clone()))
+    }
+
+    /// Scales a picture whose pixels are `P` into `made`. The scaler's own choice by a picture's format would put its
+    /// functions for a dozen others into the program.
+    fn fill<P: PixelTrait>(
+        &mut self,
+        frame: &VideoFrame,
+        (width, height): (u32, u32),
+        made: &mut [u8],
+    ) -> Result<(), ScaleError> {
+        let source =
+            TypedImageRef::<P>::from_buffer(frame.width(), frame.height(), frame.frame_data()).map_err(refused)?;
+        let mut target = TypedImage::<P>::from_buffer(width, height, made).map_err(refused)?;
+        // Alpha is not weighed in: screens and cameras have none, and canvases are opaque.
+        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Box)).use_alpha(false);
+        self.resizer.resize_typed(&source, &mut target, &options).map_err(refused)
     }
 }
 
@@ -85,15 +100,6 @@ fn scaled_height(frame: &VideoFrame, width: u32) -> u32 {
 
 fn refused(error: impl fmt::Display) -> ScaleError {
     ScaleError::Refused { problem: error.to_string() }
-}
-
-const fn pixel_type(format: Format) -> Option<PixelType> {
-    match format {
-        Format::Pixels(PixelFormat::Rgb | PixelFormat::Bgr) => Some(PixelType::U8x3),
-        Format::Pixels(PixelFormat::Rgba | PixelFormat::Bgra) => Some(PixelType::U8x4),
-        Format::Pixels(PixelFormat::Gray) => Some(PixelType::U8),
-        Format::Pixels(PixelFormat::I420 | PixelFormat::Nv12 | PixelFormat::Yuy2) | Format::Encoded(_) => None,
-    }
 }
 
 impl fmt::Debug for Scaler {

@@ -174,8 +174,8 @@ impl<'a> RawView<'a> {
 
     /// Does a plane end with its last row's last pixel, though its rows lie apart?
     pub(super) fn ends_short(&self) -> bool {
-        let planes = self.layout.planes(self.width, self.height).into_iter().zip(self.planes);
-        planes.into_iter().any(|((_, rows), Plane { data, stride })| data.len() < stride.saturating_mul(rows))
+        let mut planes = self.planes.iter().zip(self.layout.planes(self.width, self.height));
+        planes.any(|(Plane { data, stride }, (_, rows))| data.len() < stride.saturating_mul(rows))
     }
 
     /// Bytes of all planes without what lies between their rows.
