@@ -6,6 +6,7 @@
 pub mod error;
 pub mod frame;
 pub mod framing;
+mod hex;
 pub mod message;
 // 1: services
 pub mod activity;

@@ -1,8 +1,10 @@
 //! 256 random bits that stand for the right to call.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use subtle::ConstantTimeEq;
+
+use crate::hex;
 
 /// A secret of 64 hex digits. `Debug` does not show it.
 #[derive(Clone)]
@@ -17,11 +19,7 @@ impl Token {
     pub fn random() -> Result<Self, getrandom::Error> {
         let mut bits = [0; 32];
         getrandom::fill(&mut bits)?;
-        Ok(Self(bits.iter().fold(String::with_capacity(64), |mut hex, byte| {
-            // Writing to a `String` cannot fail.
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })))
+        Ok(Self(hex::lower(&bits)))
     }
 
     /// The digits.

@@ -25,6 +25,7 @@ use super::{
 use crate::{
     config::Config,
     frame::{Codec, Format, PixelFormat, VideoFrame, still},
+    hex,
     record::{self, RecordError, RecordOptions, RecorderThread},
     source::{
         Granted, SourceOptions, SourceSpec,
@@ -268,7 +269,7 @@ impl<'a> Sink<'a> {
                 height: frame.height(),
                 format: frame.format().as_str(),
                 bytes: frame.frame_data().len(),
-                sha256: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+                sha256: hex::lower(&digest),
                 metadata: frame.metadata(),
             })?;
         }

@@ -9,11 +9,9 @@ use serde_json::{Map, Value};
 
 use super::{Access, Finding, machine::tried, quoted, system, unlocked};
 use crate::install::{
-    Allowed, ExtensionId, Family, FirefoxId, Found, HostBinary, InstallError, Scope, Target, allow_list, host_name,
+    Allowed, ExtensionId, Family, FirefoxId, Found, HostBinary, InstallError, MAX_MANIFEST_BYTES, Scope, Target,
+    allow_list, host_name,
 };
-
-/// Largest file that is taken for a manifest, in bytes (1 MiB: 15,000 extensions).
-const MAX_MANIFEST_BYTES: u64 = 1 << 20;
 
 /// What stands for an extension's id where none is known.
 const SOME_ID: &str = "ID";

@@ -54,7 +54,7 @@ pub use places::{BrowserPlace, Hive, InstallDirs, Place, RegistryKey, Scope, Sys
 pub use plan::{Plan, plan_install, plan_uninstall, plan_uninstall_own};
 pub use sandboxed::{Sandbox, Sandboxed, sandboxed};
 pub(crate) use starts::starts;
-pub use survey::{Selection, survey};
+pub use survey::{MAX_MANIFEST_BYTES, Selection, survey};
 pub use table::{Browser, Family, browsers};
 pub use target::{Found, Target, targets};
 

@@ -16,7 +16,7 @@ use super::{
 };
 
 /// Largest file that is taken for a manifest, in bytes (1 MiB: 15,000 extensions).
-pub(super) const MAX_MANIFEST_BYTES: u64 = 1 << 20;
+pub const MAX_MANIFEST_BYTES: u64 = 1 << 20;
 
 /// Names tried for what is moved aside: `….bak`, `….bak2`, ….
 const MAX_BACKUPS: u32 = 1000;

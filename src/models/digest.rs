@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    fmt::Write as _,
     fs::{self, File, OpenOptions},
     io::{self, Read, Write as _},
     path::Path,
@@ -14,6 +13,7 @@ use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
 use super::{name::is_lower_hex, system};
+use crate::hex;
 
 /// Files whose digests are remembered; with more, the memory begins anew.
 const MAX_REMEMBERED: usize = 50_000;
@@ -73,16 +73,8 @@ impl Hasher {
     }
 
     pub(super) fn finish(self) -> Digests {
-        Digests { sha256: hex(&self.sha256.finalize()), git_sha1: hex(&self.sha1.finalize()) }
+        Digests { sha256: hex::lower(&self.sha256.finalize()), git_sha1: hex::lower(&self.sha1.finalize()) }
     }
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a `String` cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// What was hashed, in memory and on disk: one line of JSON for each file, the newest last.

@@ -10,12 +10,13 @@ use sha1::{Digest as _, Sha1};
 
 use super::{
     Commit, ModelError, ModelId, ModelStore, Revision,
-    digest::{FileKey, Hasher, hex},
+    digest::{FileKey, Hasher},
     publish::{Partial, lock_for_publishing, make_cache_dir, make_parent, partial_dir, publish_bytes},
     sources::{Found, LeftOut, Source, commit_of, find_sources, tree_of},
     store::read_ref,
     system::{free_bytes_in, open_file},
 };
+use crate::hex;
 
 /// Bytes copied at once.
 const COPY_BYTES: usize = 1 << 20;
@@ -101,7 +102,7 @@ impl ModelStore {
         }
         // Again, now that nobody else can: another import may have been quicker.
         // A revision may be longer than a file's name.
-        let lock_name = format!("ref.{}", hex(&Sha1::digest(options.revision.as_str())));
+        let lock_name = format!("ref.{}", hex::lower(&Sha1::digest(options.revision.as_str())));
         let _lock = lock_for_publishing(self.cache_dir(), &model_id.folder_name(), &lock_name)?;
         check_reference()?;
         publish_bytes(&reference, commit.as_str().as_bytes(), &partials)?;

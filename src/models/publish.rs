@@ -8,7 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{ModelError, care::clear_abandoned, digest::hex, system};
+use super::{ModelError, care::clear_abandoned, system};
+use crate::hex;
 
 /// How long another process may hold the lock of a file before publishing gives up.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
@@ -114,7 +115,7 @@ impl Partial {
         let action = "make a partial file";
         getrandom::fill(&mut unique)
             .map_err(|error| ModelError::io(action, directory)(io::Error::other(error.to_string())))?;
-        let path = directory.join(format!("{}.incomplete", hex(&unique)));
+        let path = directory.join(format!("{}.incomplete", hex::lower(&unique)));
         let file = system::create_new(&path).map_err(ModelError::io(action, &path))?;
         Ok(Self { path, file, published: false })
     }

@@ -12,12 +12,12 @@ use tokio::{
 
 use super::{
     Commit, FileName, FilePath, ModelError, ModelId, ModelStore, Revision, SharedModels,
-    digest::hex,
     download::Wanted,
     publish::{check_writable, lock_for_publishing, partial_dir, publish_bytes},
     store::read_ref,
     upstream::{Listing, UpstreamError},
 };
+use crate::hex;
 
 /// Files that one pull fetches at once.
 const FILES_AT_ONCE: usize = 4;
@@ -396,7 +396,7 @@ impl ModelStore {
             return Ok(());
         }
         // A revision may be longer than a file's name.
-        let lock_name = format!("ref.{}", hex(&Sha1::digest(revision.as_str())));
+        let lock_name = format!("ref.{}", hex::lower(&Sha1::digest(revision.as_str())));
         let _lock = lock_for_publishing(self.cache_dir(), &model_id.folder_name(), &lock_name)?;
         if is_done(read_ref(&reference)?) {
             return Ok(());

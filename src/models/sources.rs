@@ -9,10 +9,11 @@ use sha1::{Digest as _, Sha1};
 
 use super::{
     Commit, FilePath, ModelError,
-    digest::{DigestMemory, Digests, FileKey, hex},
+    digest::{DigestMemory, Digests, FileKey},
     system::{self, is_loop, open_file},
     tree::{Tree, TreeFile},
 };
+use crate::hex;
 
 /// Files above this are stored under their sha256, like the Hub's large files, in bytes (10 MiB: the Hub's own limit).
 const LARGE_FILE_BYTES: u64 = 10 << 20;
@@ -184,7 +185,7 @@ pub(super) fn commit_of(sources: &[Source]) -> Result<Commit, ModelError> {
     for Source { file_path, size_bytes, digests, .. } in sources {
         hasher.update(format!("{} {size_bytes} {}\n", digests.sha256, file_path.as_str()));
     }
-    let commit = hex(&hasher.finalize());
+    let commit = hex::lower(&hasher.finalize());
     // Sha1's digest has 40 hex digits.
     Commit::parse(&commit).ok_or(ModelError::Name { field: "revision", value: commit, problem: "40 hex digits" })
 }

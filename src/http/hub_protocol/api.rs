@@ -10,7 +10,10 @@ use sha1::{Digest as _, Sha1};
 use tonic::body::Body;
 
 use super::{failure::Failed, route::Route};
-use crate::models::{ListedFile, SharedModels};
+use crate::{
+    hex,
+    models::{ListedFile, SharedModels},
+};
 
 /// Longest body of a question, in bytes (1 MiB).
 const MAX_QUESTION_BYTES: usize = 1 << 20;
@@ -137,8 +140,7 @@ fn entry(file: ListedFile<'_>) -> Value {
 /// git's own digest of a folder is not known here; clients want one, and one that stays the same.
 fn folder_entry(commit: &str, path: &str) -> Value {
     let oid = Sha1::digest(format!("{commit} {path}"));
-    let oid: String = oid.iter().map(|byte| format!("{byte:02x}")).collect();
-    json!({"type": "directory", "oid": oid, "size": 0, "path": path})
+    json!({"type": "directory", "oid": hex::lower(&oid), "size": 0, "path": path})
 }
 
 fn flag(query: &str, name: &str) -> bool {

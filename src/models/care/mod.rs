@@ -38,14 +38,14 @@ pub use self::{
     verify::{FileState, VerifiedFile, VerifiedSnapshot},
 };
 pub(super) use self::{in_use::Uses, stale::clear_abandoned};
-use super::digest::hex;
+use crate::hex;
 
 /// Characters of a cache directory's name in the state directory.
 const CACHE_NAME_CHARS: usize = 16;
 
 /// Where the state of one cache is kept: a user may have several.
 pub(super) fn state_of_cache(state_dir: &Path, cache_dir: &Path) -> PathBuf {
-    let digest = hex(&Sha1::digest(real(cache_dir).as_os_str().as_encoded_bytes()));
+    let digest = hex::lower(&Sha1::digest(real(cache_dir).as_os_str().as_encoded_bytes()));
     state_dir.join("caches").join(digest.get(..CACHE_NAME_CHARS).unwrap_or(&digest))
 }
 

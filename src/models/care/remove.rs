@@ -9,7 +9,6 @@ use std::{
 
 use super::{
     super::{
-        digest::hex,
         links::Blobs,
         publish::{lock, make_parent, partial_dir, sync_parent},
         store::read_ref,
@@ -18,7 +17,10 @@ use super::{
     pins::Pins,
     shared_blobs,
 };
-use crate::models::{Commit, ModelError, ModelId, ModelStore, Revision};
+use crate::{
+    hex,
+    models::{Commit, ModelError, ModelId, ModelStore, Revision},
+};
 
 /// Locks of blobs that are held at once.
 const LOCKS_AT_ONCE: usize = 64;
@@ -232,7 +234,7 @@ impl ModelStore {
         let mut unique = [0; 8];
         getrandom::fill(&mut unique)
             .map_err(|error| ModelError::io(action, &snapshot)(io::Error::other(error.to_string())))?;
-        let aside = partial_dir(self.cache_dir(), model_dir)?.join(format!("{}.removed", hex(&unique)));
+        let aside = partial_dir(self.cache_dir(), model_dir)?.join(format!("{}.removed", hex::lower(&unique)));
         make_parent(&aside)?;
         match system::rename(&snapshot, &aside) {
             Ok(()) => sync_parent(&snapshot)?,

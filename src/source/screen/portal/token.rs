@@ -18,7 +18,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use crate::source::screen::ScreenTarget;
+use crate::{hex, source::screen::ScreenTarget};
 
 /// Longest token that is read, in bytes.
 const MAX_TOKEN_BYTES: u64 = 4096;
@@ -79,7 +79,9 @@ impl TokenFile {
 }
 
 fn digest(id: &str) -> String {
-    Sha256::digest(id).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    let mut digits = hex::lower(&Sha256::digest(id));
+    digits.truncate(32);
+    digits
 }
 
 /// Written beside its place and moved there: whoever reads meanwhile reads the old one, and whole.
