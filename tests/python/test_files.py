@@ -180,6 +180,51 @@ def test_files_that_are_none_are_named(binary, env, media, tmp_path):
     assert refused(binary, env, video, "--start-frame", 5, "--end-frame", 5) == ("parameter", "invalid_argument")
 
 
+DASH = """<?xml version="1.0"?>{comment}
+<{root} xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" mediaPresentationDuration="PT1S" profiles="urn:mpeg:dash:profile:isoff-main:2011">
+<Period><AdaptationSet mimeType="video/webm"><Representation id="0" bandwidth="1"><BaseURL>file://{path}</BaseURL>
+</Representation></AdaptationSet></Period></{root}>"""
+
+
+def test_a_file_leads_to_no_other(binary, env, media, tmp_path):
+    """A name that ffmpeg takes for a pattern of names, and lists that do not look like one."""
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for colour, path in (("red", tmp_path / "secret.png"), ("blue", pictures / "blue.png")):
+        ffmpeg("-f", "lavfi", "-i", f"color={colour}:s=64x48", "-frames:v", 1, path)
+    (pictures / "img1.png").symlink_to(tmp_path / "secret.png")
+    for name in ("img%d.png", "img*.png"):
+        (pictures / "blue.png").rename(pictures / name)
+        assert refused(binary, env, pictures / name) == ("not_a_video", "invalid_argument"), name
+        (pictures / name).rename(pictures / "blue.png")
+    said = set()
+    for path in (media / "vp8.webm", "/nowhere/vp8.webm"):
+        for root, comment in (("mpd", ""), ("MPD", f"<!--{'x' * 70_000}-->")):
+            (tmp_path / "list.mp4").write_text(DASH.format(root=root, comment=comment, path=path))
+            captured = capture(binary, env, "file", tmp_path / "list.mp4", pixels=False)
+            assert (captured.code, captured.error["reason"]) == (1, "not_a_video"), captured.error
+            said.add(captured.error["message"])
+    # Whether the other file is there is not told.
+    assert len(said) == 1, said
+
+
+def test_a_list_that_comes_in_a_files_place_while_it_is_opened_leads_to_no_other(binary, env, media, tmp_path):
+    tools, video, listing = (tmp_path / name for name in ("tools", "video.mp4", "list.mpd"))
+    tools.mkdir()
+    shutil.copy(media / "b-frames.mp4", video)
+    listing.write_text(DASH.format(root="MPD", comment="", path=media / "vp8.webm"))
+    (tools / "ffmpeg").symlink_to(shutil.which("ffmpeg"))
+    # The file is looked at, and then its index is read.
+    (tools / "ffprobe").write_text(f"""#!/bin/sh
+{shutil.which("ffprobe")} "$@" || exit
+case "$*" in *packet=*) cp '{listing}' '{video}' ;; esac
+""")
+    (tools / "ffprobe").chmod(0o755)
+    captured = capture(binary, {**env, "PATH": f"{tools}:{env['PATH']}"}, "file", video, "--start-frame", 5, pixels=False)
+    assert video.read_bytes() == listing.read_bytes(), "it was not replaced"
+    assert captured.code == 1 and captured.frames == [], captured
+
+
 def test_a_truncated_file_gives_what_can_be_decoded(binary, env, media, tmp_path):
     whole = (media / "long-gop.mkv").read_bytes()
     (tmp_path / "cut.mkv").write_bytes(whole[:len(whole) // 2])

@@ -21,13 +21,19 @@ const SILENCE: Duration = Duration::from_secs(20);
 /// Most bytes of an answer (256 MiB: some ten million packets).
 const MAX_ANSWER_BYTES: usize = 256 << 20;
 
-/// Containers that only name other files: those would be read without having been asked for.
-const LISTS: [&str; 6] = ["hls", "applehttp", "concat", "dash", "imf", "sdp"];
+/// Containers that are read: those whose pictures are in the file itself. Others name further files, or take a file's name
+/// for a pattern of names (`image2`), and so lead out of the directories that a file has to be in.
+const CONTAINERS: &str = "mov,matroska,avi,mpegts,mpeg,mpegvideo,ogg,flv,asf,ivf,mxf,nut,gif,apng,h264,hevc,obu,m4v,mjpeg,\
+                          yuv4mpegpipe,dv,rm,vc1,swf,wtv";
+
+/// How ffmpeg says that it is none of them.
+const OTHER_CONTAINER: &str = "not on whitelist";
 
 /// How far into a file it is looked for what makes a list of it.
 const HEAD_BYTES: u64 = 64 << 10;
 
-/// What kind of list a file is that begins with this. ffprobe opens what one names before it says so.
+/// What kind of list a file is that begins with this, for whoever has opened one: what is none of [`CONTAINERS`] is refused
+/// whatever this says.
 ///
 /// Source: FFmpeg, the probe functions of `hls.c`, `concatdec.c`, `dashdec.c`, `imfdec.c` and `rtsp.c` (sdp).
 fn kind_of_list(head: &[u8]) -> Option<&'static str> {
@@ -104,11 +110,12 @@ pub(super) fn fraction(text: &str) -> Option<f64> {
 }
 
 /// The arguments that name a file, and keep ffmpeg to it.
-pub(super) fn input(path: &Path) -> [OsString; 4] {
+pub(super) fn input(path: &Path) -> [OsString; 6] {
     // With its protocol, so that no name is taken for an option or for another protocol.
     let mut file = OsString::from("file:");
     file.push(path);
-    ["-protocol_whitelist".into(), "file,pipe".into(), "-i".into(), file]
+    let [protocols, containers] = ["-protocol_whitelist", "-format_whitelist"].map(OsString::from);
+    [protocols, "file,pipe".into(), containers, CONTAINERS.into(), "-i".into(), file]
 }
 
 /// The file's first video stream.
@@ -126,12 +133,15 @@ pub(super) fn probe(tools: &Tools, path: &Path, stop: &Stop) -> Result<VideoInfo
     if let Some(kind) = kind_of_list(&head) {
         return Err(not_a_video(format!("a list of other files ({kind})")));
     }
-    let json = ask(tools, path, &["-select_streams", "v:0", "-show_entries", entries, "-of", "json"], stop)?;
+    let json = ask(tools, path, &["-select_streams", "v:0", "-show_entries", entries, "-of", "json"], stop);
+    let json = json.map_err(|error| match error {
+        SourceError::NotAVideo { problem, .. } if problem.contains(OTHER_CONTAINER) => {
+            not_a_video("no container that is read, or a list of other files".to_owned())
+        }
+        other => other,
+    })?;
     let answer: Answer = serde_json::from_slice(&json).map_err(|error| not_a_video(error.to_string()))?;
     let container = answer.format.map(|format| format.format_name).unwrap_or_default();
-    if container.split(',').any(|name| LISTS.contains(&name)) {
-        return Err(not_a_video(format!("a list of other files ({container})")));
-    }
     let info = answer.streams.into_iter().next();
     let info = info.ok_or_else(|| not_a_video(format!("{container} without video")))?;
     if info.width == 0 || info.height == 0 || info.pix_fmt.is_empty() {
