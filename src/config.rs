@@ -16,9 +16,11 @@
 
 use std::{
     ffi::OsString,
-    fs,
+    fs::{self, File, TryLockError},
     io::{self, Write},
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use serde::{Deserialize, Serialize};
@@ -33,6 +35,12 @@ use crate::{
 
 /// Port for gRPC and HTTP unless `FRAMEHOST_PORT` says otherwise.
 pub const DEFAULT_PORT: u16 = 50_052;
+
+/// How long another process may have the configuration's lock: one that is stopped has it for ever.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Pause between two tries for it.
+const LOCK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Variables that name the model cache, the first that counts first.
 pub const CACHE_VARIABLES: [&str; 3] = ["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME"];
@@ -209,7 +217,7 @@ impl Config {
         fs::create_dir_all(&paths.config_dir).map_err(no_directory)?;
         let failed = |source| ConfigError::Unwritable { source, path: path.clone() };
         let lock = user::open_lock_file(&path).map_err(failed)?;
-        lock.lock().map_err(failed)?;
+        take(&lock).map_err(failed)?;
         let mut config = Self::read(paths)?;
         change(&mut config);
         config.write(paths)?;
@@ -222,8 +230,9 @@ impl Config {
     ///
     /// [`ConfigError::Unwritable`].
     fn write(&self, paths: &Paths) -> Result<(), ConfigError> {
-        let path = paths.config_file();
-        let temporary = paths.config_dir.join(format!("config.json.{}", std::process::id()));
+        // One that is a link stays one: it leads to where somebody keeps such files.
+        let path = fs::canonicalize(paths.config_file()).unwrap_or_else(|_| paths.config_file());
+        let temporary = path.with_file_name(format!("config.json.{}", std::process::id()));
         let write = || -> io::Result<()> {
             fs::create_dir_all(&paths.config_dir)?;
             // The upstream's address may hold a password.
@@ -239,6 +248,21 @@ impl Config {
             let _ = fs::remove_file(&temporary);
             ConfigError::Unwritable { source, path: path.clone() }
         })
+    }
+}
+
+/// Locks the configuration. Whoever changes it has it for milliseconds.
+fn take(lock: &File) -> io::Result<()> {
+    let began = Instant::now();
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::WouldBlock) if began.elapsed() > LOCK_PATIENCE => {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "another process has held its lock for seconds"));
+            }
+            Err(TryLockError::WouldBlock) => thread::sleep(LOCK_INTERVAL),
+        }
     }
 }
 

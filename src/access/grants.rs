@@ -116,7 +116,8 @@ struct Known {
     broken: Option<Version>,
     /// The log has been told that it cannot be read.
     has_told: bool,
-    by_extension: Allowed,
+    /// `None`: it was never read, and nobody may anything.
+    by_extension: Option<Allowed>,
 }
 
 impl Grants {
@@ -157,7 +158,11 @@ impl Grants {
         if let Some(file) = &self.file {
             known.read(file);
         }
-        scopes_of(&known.by_extension, extension)
+        match (&known.by_extension, &self.file) {
+            (Some(allowed), _) => scopes_of(allowed, extension),
+            (None, Some(_)) => Vec::new(),
+            (None, None) => Scope::USUAL.to_vec(),
+        }
     }
 }
 
@@ -170,11 +175,12 @@ impl Known {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return self.stays(&error.to_string()),
         };
-        if state == self.state || (state.is_some() && state == self.broken) {
+        let is_read = self.by_extension.is_some() && state == self.state;
+        if is_read || (state.is_some() && state == self.broken) {
             return;
         }
         match (file.read)() {
-            Ok(allowed) => (self.state, self.by_extension, self.has_told) = (state, allowed, false),
+            Ok(allowed) => (self.state, self.by_extension, self.has_told) = (state, Some(allowed), false),
             Err(Unread::Broken(problem)) => {
                 self.stays(&problem);
                 self.broken = state;
@@ -231,6 +237,20 @@ mod tests {
         check(&[Scope::Models, Scope::Screen]);
         fs::remove_file(path).unwrap();
         check(&Scope::USUAL);
+    }
+
+    #[test]
+    fn nobody_may_anything_until_it_was_read_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("allowed.json");
+        let check = |problem: fn() -> Unread| {
+            fs::write(&path, "{").unwrap();
+            let grants = Grants::new(path.clone(), move || Err(problem()));
+            assert_eq!(grants.of(ID), []);
+            assert!(grants.allow(None, Scope::Camera), "a program of the user's own");
+        };
+        check(|| Unread::Broken(String::new()));
+        check(|| Unread::Passing(String::new()));
     }
 
     #[test]

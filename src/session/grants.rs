@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Notify, watch};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     Session,
@@ -12,21 +13,58 @@ use crate::{
     access::{Grants, Scope},
     error::ErrorKind,
     message::Failure,
-    source::{Running, SourceState},
-    streams::{NoConsent, StreamId, Trouble},
+    source::{Granted, Running, SourceState},
+    streams::{NoConsent, Publisher, StreamId, Trouble},
 };
 
 /// A source of a session, until it is closed or the user takes it back.
-#[derive(Clone)]
 pub(super) struct HeldSource {
     kind: &'static str,
     running: Arc<Mutex<Option<Running>>>,
     state: watch::Receiver<SourceState>,
+    publisher: Arc<Publisher>,
+    granted: Granted,
+    _consent: Option<AbortOnDropHandle<()>>,
+}
+
+/// Who may take a source back from a session, and how it is told.
+#[derive(Clone)]
+pub(super) struct Consent {
+    pub(super) grants: Grants,
+    /// `None`: a session of the user's own.
+    pub(super) extension: Option<String>,
+    /// Told when a source was taken back.
+    pub(super) finished: Arc<Notify>,
 }
 
 impl HeldSource {
-    pub(super) fn new(kind: &'static str, running: Running) -> Self {
-        Self { kind, state: running.state(), running: Arc::new(Mutex::new(Some(running))) }
+    /// From here on the user's word holds, whether the session has taken the source in or waits for a client that does not
+    /// read.
+    pub(super) fn new(kind: &'static str, running: Running, consent: Consent) -> Self {
+        let (state, publisher) = (running.state(), Arc::clone(running.publisher()));
+        let granted = running.granted().clone();
+        let running = Arc::new(Mutex::new(Some(running)));
+        let Consent { grants, extension, finished } = consent;
+        let held = Arc::clone(&running);
+        let watch = extension.map(|extension| async move {
+            grants.revoked(Some(&extension), Scope::of_source(kind)).await;
+            if let Some(running) = taken(&held) {
+                close_source(running).await;
+                finished.notify_one();
+            }
+        });
+        let _consent = watch.map(|watch| AbortOnDropHandle::new(tokio::spawn(watch)));
+        Self { kind, running, state, publisher, granted, _consent }
+    }
+
+    /// Where its pictures go.
+    pub(super) const fn publisher(&self) -> &Arc<Publisher> {
+        &self.publisher
+    }
+
+    /// What its device gives.
+    pub(super) const fn granted(&self) -> &Granted {
+        &self.granted
     }
 
     /// How the source is, from now on.
@@ -47,18 +85,19 @@ impl HeldSource {
 
     /// What runs, for whoever closes it.
     pub(super) fn take(&self) -> Option<Running> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).take()
+        taken(&self.running)
     }
 
-    /// Closes the source when the user takes it back, whether the session has time for it or waits for a client that does
-    /// not read.
-    pub(super) async fn close_when_revoked(self, grants: Grants, extension: String, finished: Arc<Notify>) {
-        grants.revoked(Some(&extension), Scope::of_source(self.kind)).await;
+    /// Stops it, if it runs still.
+    pub(super) async fn close(self) {
         if let Some(running) = self.take() {
             close_source(running).await;
-            finished.notify_one();
         }
     }
+}
+
+fn taken(running: &Mutex<Option<Running>>) -> Option<Running> {
+    running.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 impl From<NoConsent> for Failure {

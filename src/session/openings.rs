@@ -7,15 +7,15 @@ use tokio::task;
 
 use super::{
     Done, Reply, Session,
-    grants::HeldSource,
-    streams::{Feed, StreamCounters, close_source},
+    grants::{Consent, HeldSource},
+    streams::{Feed, StreamCounters},
 };
 use crate::{
     access::Scope,
     error::ErrorKind,
     frame::Metadata,
     message::{Failure, Request, RequestId},
-    source::{OpenError, Running, SourceSpec, Stop, StopOnDrop},
+    source::{OpenError, SourceSpec, Stop, StopOnDrop},
     streams::{StreamId, StreamSnapshot},
 };
 
@@ -35,7 +35,7 @@ pub(super) struct OpenedSource {
     kind: &'static str,
     /// The session that asked has since said `hello` again if this is not its own.
     epoch: u64,
-    result: Result<Running, OpenError>,
+    result: Result<HeldSource, OpenError>,
 }
 
 #[derive(Serialize)]
@@ -78,16 +78,25 @@ impl Session {
         let stop = Stop::default();
         let wait = Some(stop.on_drop());
         let opening_id = id.clone();
+        let consent = Consent {
+            grants: self.hub.access().grants().clone(),
+            extension: self.extension.clone(),
+            finished: Arc::clone(&self.finished_sources),
+        };
         let open = move || sources.open(&streams, &opening_id, spec, owner, &stop);
         if is_quick {
-            let opened = OpenedSource { id, kind, epoch, result: open() };
+            let result = open().map(|running| HeldSource::new(kind, running, consent));
+            let opened = OpenedSource { id, kind, epoch, result };
             self.source_opened(request.id(), opened).await;
             return Ok(Reply::Later);
         }
         let opening_id = id.clone();
         let task = self.work_later(request, async move |request_id: Option<RequestId>| {
             let opened = match task::spawn_blocking(open).await {
-                Ok(result) => Some(OpenedSource { id, kind, epoch, result }),
+                Ok(result) => {
+                    let result = result.map(|running| HeldSource::new(kind, running, consent));
+                    Some(OpenedSource { id, kind, epoch, result })
+                }
                 // The request fails as this task does.
                 Err(error) => match error.try_into_panic() {
                     Ok(panic) => std::panic::resume_unwind(panic),
@@ -132,8 +141,8 @@ impl Session {
     pub(super) async fn source_opened(&mut self, request_id: Option<&RequestId>, opened: OpenedSource) {
         let OpenedSource { id, kind, epoch, result } = opened;
         if epoch != self.epoch {
-            if let Ok(running) = result {
-                close_source(running).await;
+            if let Ok(source) = result {
+                source.close().await;
             }
             return self.out.failure(request_id, &begun_anew(&id)).await;
         }
@@ -143,8 +152,8 @@ impl Session {
                 return self.opening_closed(request_id, &id, kind, closer, result).await;
             }
         }
-        let running = match result {
-            Ok(running) => running,
+        let source = match result {
+            Ok(source) => source,
             Err(error) => {
                 let failure = Failure::from(error).with("stream_id", id.as_str());
                 return self.out.failure(request_id, &failure).await;
@@ -152,11 +161,11 @@ impl Session {
         };
         // A dialogue may have been open for long.
         if let Err(failure) = self.may(Scope::of_source(kind)) {
-            close_source(running).await;
+            source.close().await;
             return self.out.failure(request_id, &failure.with("stream_id", id.as_str())).await;
         }
         if let Some(request_id) = request_id {
-            let granted = running.granted();
+            let granted = source.granted();
             let granted = Granted {
                 width: granted.width,
                 height: granted.height,
@@ -169,7 +178,7 @@ impl Session {
             let opened = Opened { stream_id: id.as_str(), source: kind, frame_credits: None, granted: Some(granted) };
             self.out.ok(request_id, &opened).await;
         }
-        self.hold(&id, Arc::clone(running.publisher()), Feed::Source(HeldSource::new(kind, running)));
+        self.hold(&id, Arc::clone(source.publisher()), Feed::Source(source));
     }
 
     /// Answers who has opened a stream, and who has closed it before it was open.
@@ -179,14 +188,14 @@ impl Session {
         id: &StreamId,
         source: &'static str,
         closer: Option<RequestId>,
-        result: Result<Running, OpenError>,
+        result: Result<HeldSource, OpenError>,
     ) {
         let failure = match result {
             Err(OpenError::Source(error)) if error.reason() != "abandoned" => error.into(),
             Err(OpenError::Stream(error)) => error.into(),
             Err(OpenError::Source(_)) => aborted("the stream was closed before it was open"),
-            Ok(running) => {
-                close_source(running).await;
+            Ok(source) => {
+                source.close().await;
                 aborted("the stream was closed before it was open")
             }
         };

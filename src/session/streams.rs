@@ -140,13 +140,8 @@ impl Session {
         let mut carriers = vec![AbortOnDropHandle::new(tokio::spawn(feedback))];
         if let Feed::Source(source) = &feed {
             let finished = Arc::clone(&self.finished_sources);
-            let state = carry_state(id.clone(), source.state(), Arc::clone(&finished), self.out.clone());
+            let state = carry_state(id.clone(), source.state(), finished, self.out.clone());
             carriers.push(AbortOnDropHandle::new(tokio::spawn(state)));
-            if let Some(extension) = self.extension.clone() {
-                let grants = self.hub.access().grants().clone();
-                let consent = source.clone().close_when_revoked(grants, extension, finished);
-                carriers.push(AbortOnDropHandle::new(tokio::spawn(consent)));
-            }
         }
         self.streams.insert(id.clone(), OpenStream { publisher, feed, _carriers: carriers });
         self.registration.set_streams(self.streams.len());

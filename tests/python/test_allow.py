@@ -1,6 +1,7 @@
 """What extensions may is the user's to say: `framehost allow` and `revoke`, at every door, and at once."""
 
 import contextlib
+import fcntl
 import http.client
 import json
 import os
@@ -214,12 +215,12 @@ def test_what_an_extension_watches_ends_when_pictures_are_taken_back(hub):
             assert socket.receive_event("subscription_ended")["error"]["details"]["reason"] == "no_consent"
 
 
-def test_what_is_taken_back_while_a_stream_is_being_opened_is_not_opened(make_hub):
-    """A dialogue may be open for long; here it is a file that is slow to be known."""
+def hub_with_slow_files(make_hub, seconds=1):
+    """A hub, a file that it may open, and the folder of an ffprobe that makes `ffprobe.begun` and waits for `ffprobe.go`."""
     hub = make_hub(start=False)
     programs, video = hub.root / "programs", hub.root / "video.mkv"
     programs.mkdir()
-    made = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc2=s=64x48:r=25:d=1", "-c:v", "ffv1", str(video)]
+    made = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", f"testsrc2=s=64x48:r=25:d={seconds}", "-c:v", "ffv1", str(video)]
     subprocess.run(made, check=True, timeout=60)
     (programs / "ffmpeg").symlink_to(shutil.which("ffmpeg"))
     waits = f'#!/bin/sh\ntouch "$0.begun"; while [ ! -e "$0.go" ]; do sleep 0.02; done; exec {shutil.which("ffprobe")} "$@"\n'
@@ -227,7 +228,12 @@ def test_what_is_taken_back_while_a_stream_is_being_opened_is_not_opened(make_hu
     (programs / "ffprobe").chmod(0o755)
     config = {"video_dirs": [str(hub.root)], "ffmpeg": str(programs / "ffmpeg")}
     (hub.config_dir / "config.json").write_text(json.dumps(config))
-    hub.start()
+    return hub.start(), video, programs
+
+
+def test_what_is_taken_back_while_a_stream_is_being_opened_is_not_opened(make_hub):
+    """A dialogue may be open for long; here it is a file that is slow to be known."""
+    hub, video, programs = hub_with_slow_files(make_hub)
     with extension(hub) as native:
         native.send({"id": "open", "type": "stream.open", "stream_id": "s", "source": {"kind": "file", "path": str(video)}})
         wait_for((programs / "ffprobe.begun").exists, "the file is being opened")
@@ -249,8 +255,9 @@ def test_whether_there_is_a_file_is_not_told_to_whom_pictures_are_not_allowed(ma
 
 
 @contextlib.contextmanager
-def that_does_not_read(hub, source):
-    """A session with the stream "mine" that stands still, as nobody reads its answers, and its token."""
+def that_does_not_read(hub, source, *later):
+    """A session with the stream "mine" that stands still, as nobody reads its answers, and its token. `later`: requests
+    whose answers nobody reads, either."""
     host = subprocess.Popen(
         [f"{hub.binary}-relay", f"chrome-extension://{ID}/"], env=hub.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
@@ -270,6 +277,8 @@ def that_does_not_read(hub, source):
     try:
         host.stdin.write(framed(id=1, type="hello", protocol=1))
         host.stdin.write(framed(id=2, type="stream.open", stream_id="mine", source=source))
+        for request in later:
+            host.stdin.write(framed(**request))
         host.stdin.flush()
         token = answer()["token"]
         answer()
@@ -296,13 +305,22 @@ def test_a_client_that_does_not_read_captures_no_longer_than_others(desktop):
         stand_still(flood, written)
         told(desktop, "revoke", ID, "screen")
         with client.channel(desktop.address, local_subchannels=True) as channel:
-            streams = pb_grpc.StreamServiceStub(channel)
-            patience, before = time.monotonic() + 30, -1
             # The session itself closes the stream when it can; the screen is let go of before.
-            while (published := counted(streams)) != before:
-                assert time.monotonic() < patience, "it captures on"
-                before = published
-                time.sleep(1)
+            comes_to_a_stand(channel, "mine")
+
+
+def test_what_opens_while_a_client_does_not_read_ends_when_it_is_taken_back(make_hub):
+    """The session cannot take it in, and it has begun all the same."""
+    hub, video, programs = hub_with_slow_files(make_hub, seconds=60)
+    slow = {"id": 3, "type": "stream.open", "stream_id": "slow", "source": {"kind": "file", "path": str(video), "realtime": True}}
+    with that_does_not_read(hub, {"kind": "extension"}, slow) as (_, flood, written):
+        wait_for((programs / "ffprobe.begun").exists, "the file is being opened")
+        stand_still(flood, written)
+        (programs / "ffprobe.go").touch()
+        with client.channel(hub.address, local_subchannels=True) as channel:
+            next(client.subscribe(channel, "slow", timeout=50))
+            told(hub, "revoke", ID, "frames")
+            comes_to_a_stand(channel, "slow")
 
 
 def test_a_client_that_does_not_read_sends_no_longer_than_others(hub):
@@ -348,14 +366,53 @@ def test_a_model_on_its_way_is_cut_when_it_is_taken_back(make_hub, tmp_path, end
         native.close()
 
 
-def counted(streams):
-    (stream,) = streams.ListStreams(pb.ListStreamsRequest(), timeout=10).streams
-    return stream.published
+def comes_to_a_stand(channel, stream_id):
+    streams = pb_grpc.StreamServiceStub(channel)
+
+    def published():
+        listed = streams.ListStreams(pb.ListStreamsRequest(), timeout=10).streams
+        return sum(stream.published for stream in listed if stream.stream_id == stream_id)
+
+    patience, before = time.monotonic() + 30, -1
+    while (now := published()) != before:
+        assert time.monotonic() < patience, "it captures on"
+        before = now
+        time.sleep(1)
 
 
 def framed(**message):
     body = json.dumps(message).encode()
     return struct.pack("=I", len(body)) + body
+
+
+def test_a_configuration_that_was_never_read_allows_nobody_anything(make_hub):
+    hub = make_hub(start=False)
+    config = hub.config_dir / "config.json"
+    config.write_text("{}")
+    hub.start()
+    with extension(hub) as native:
+        native.request("ping")
+        # Nobody has been asked about yet.
+        config.write_text("{")
+        refusal(native, "models.list")
+        config.write_text("{}")
+        assert native.request("models.list")["models"] == []
+
+
+def test_a_lock_that_is_never_given_back_is_named(hub):
+    with (hub.config_dir / "config.json.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = hub.run("allow", ID, "camera", timeout=30)
+        assert done.returncode == 1 and "config.json.lock" in done.stderr and "held its lock" in done.stderr, done.stderr
+
+
+def test_a_link_to_the_configuration_stays_one(hub):
+    config, kept = hub.config_dir / "config.json", hub.root / "dotfiles.json"
+    kept.write_text("{}")
+    config.unlink(missing_ok=True)
+    config.symlink_to(kept)
+    told(hub, "allow", ID, "camera")
+    assert config.is_symlink() and "camera" in kept.read_text()
 
 
 def test_what_is_said_at_once_is_all_heard(hub):
