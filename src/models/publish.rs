@@ -69,12 +69,12 @@ pub(super) fn check_writable(cache_dir: &Path, model_dir: &Path) -> Result<(), M
 
 fn find_partial_dir(cache_dir: &Path, model_dir: &Path) -> Result<PathBuf, ModelError> {
     let volume = |path: &Path| system::identity(path).map(|identity| identity.volume);
-    // The model's folder may be a link to another disk.
-    let kept_in = if model_dir.exists() { model_dir } else { cache_dir };
     if let Some(beside) = partial_dir_beside(cache_dir)
         && system::make_private(&beside).is_ok()
         // Whoever could write into it could change a file after it was checked.
         && system::is_private(&beside)
+        // The model's folder may be a link to another disk. What is not there yet is made in what is.
+        && let Some(kept_in) = model_dir.ancestors().find(|path| path.exists())
         && matches!((volume(&beside), volume(kept_in)), (Ok(one), Ok(other)) if one == other)
     {
         return Ok(beside);
@@ -193,6 +193,17 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
+
+    #[test]
+    fn partial_files_of_a_cache_that_is_not_there_yet_are_where_they_are_later() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = dir.path().join("huggingface/hub");
+        let model = cache.join("models--org--name");
+        let first = find_partial_dir(&cache, &model).unwrap();
+        fs::create_dir_all(&model).unwrap();
+        assert_eq!(first, find_partial_dir(&cache, &model).unwrap());
+        assert_eq!(Some(first), partial_dir_beside(&cache));
+    }
 
     #[test]
     fn partial_files_are_where_nobody_else_may_write() {

@@ -302,7 +302,9 @@ impl Hub {
         mut response: Response,
         left: &mut usize,
     ) -> Result<T, UpstreamError> {
-        let url = response.url().clone();
+        // Where a redirect has led to may carry a signature.
+        let mut url = response.url().clone();
+        url.set_query(None);
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(&error, url.as_str()))? {
             *left = left

@@ -110,6 +110,7 @@ impl Location {
 
 /// What an error may repeat of an address, which may be none.
 fn without_password(location: &str) -> String {
+    let location = location.split(['?', '#']).next().unwrap_or_default();
     match location.rsplit_once('@') {
         Some((before, host)) => {
             let scheme = before.find("://").and_then(|at| before.get(..at + 3)).unwrap_or_default();
