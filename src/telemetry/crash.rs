@@ -5,7 +5,8 @@
 //! out, and all but the first 300 characters.
 
 use std::{
-    env, fs, io,
+    env, fs,
+    io::{self, Write as _},
     panic::{self, PanicHookInfo},
     path::{Path, PathBuf},
     process, thread,
@@ -13,6 +14,8 @@ use std::{
 };
 
 use httpdate::HttpDate;
+
+use crate::user;
 
 /// Reports that are kept; older ones go when there is another.
 const MAX_REPORTS: usize = 10;
@@ -91,10 +94,10 @@ fn without_quotes(words: &str) -> String {
 }
 
 fn write(directory: &Path, report: &str) -> io::Result<PathBuf> {
-    fs::create_dir_all(directory)?;
+    user::create_folder(directory)?;
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let path = directory.join(format!("{:013}-{}.txt", since.as_millis(), process::id()));
-    fs::write(&path, report)?;
+    user::create_file(&path)?.write_all(report.as_bytes())?;
     let reports = reports_in(directory);
     for old in reports.iter().take(reports.len().saturating_sub(MAX_REPORTS)) {
         // One too many is no reason for another.

@@ -1,10 +1,12 @@
 //! `hub.log`, and what was in it before: a full file is renamed, and the oldest one goes.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
 };
+
+use crate::user;
 
 /// A log file above this is put aside, in bytes.
 const MAX_FILE_BYTES: u64 = 2 << 20;
@@ -31,7 +33,7 @@ impl LogFile {
     ///
     /// What the file system says.
     pub fn open(directory: &Path) -> io::Result<Self> {
-        fs::create_dir_all(directory)?;
+        user::create_folder(directory)?;
         Self::with_limit(directory, MAX_FILE_BYTES)
     }
 
@@ -91,7 +93,7 @@ fn path(directory: &Path, number: u32) -> PathBuf {
 }
 
 fn append(directory: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).open(path(directory, 0))
+    user::append_to(&path(directory, 0))
 }
 
 #[cfg(test)]

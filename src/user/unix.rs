@@ -17,6 +17,15 @@ pub fn create_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
 }
 
+/// A file to add to. A new one only the user can read.
+///
+/// # Errors
+///
+/// What the file system says.
+pub fn append_to(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).mode(0o600).open(path)
+}
+
 /// A file that stands for a lock, made where it is missing.
 ///
 /// # Errors

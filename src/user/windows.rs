@@ -61,6 +61,15 @@ fn create_new(path: &Path) -> io::Result<File> {
     Ok(File::from(unsafe { OwnedHandle::from_raw_handle(handle.cast::<c_void>()) }))
 }
 
+/// A file to add to. What may be done with it the folder says.
+///
+/// # Errors
+///
+/// What the file system says.
+pub fn append_to(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).open(path)
+}
+
 /// A file that stands for a lock, made where it is missing. While it is open nobody can rename or remove it.
 ///
 /// # Errors

@@ -81,6 +81,12 @@ def test_a_log_is_followed_from_file_to_file(startable):
             follower.kill()
 
 
+def test_logs_are_for_the_users_eyes_only(startable):
+    end(start_hub(startable)["pid"], signal.SIGTERM)
+    log = Path(startable["FRAMEHOST_CONFIG_DIR"]) / "state/hub.log"
+    assert (log.stat().st_mode & 0o777, log.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+
+
 def test_logs_hold_no_token_however_much_is_logged(startable):
     startable["FRAMEHOST_LOG"] = "trace"
     hub = start_hub(startable)
