@@ -69,5 +69,5 @@ fn start(paths: &Paths) -> anyhow::Result<RuntimeFile> {
             _ => thread::sleep(START_INTERVAL),
         }
     }
-    bail!("the hub did not start within {} s", START_TIMEOUT.as_secs());
+    bail!("the hub did not start within {} s: framehost doctor may say why", START_TIMEOUT.as_secs());
 }

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -11,7 +12,7 @@ use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use super::{
-    Hub, HubSettings, RuntimeFile, local,
+    Hub, HubSettings, RUNTIME_FILE, RuntimeFile, local,
     lock::HubLock,
     own_files::Identity,
     ports::{Listeners, RETRY_INTERVAL},
@@ -134,6 +135,10 @@ pub async fn run(
                         Err(error) => break Err(error),
                     }
                 }
+                Lost::RuntimeFile => match hub.address().map(|address| tell(&hub, address, &options.runtime_dir)) {
+                    Some(Err(error)) => tracing::debug!(%error, "hub.json is gone, and cannot be written again"),
+                    Some(Ok(())) | None => tracing::warn!("hub.json was gone: workers find the hub again"),
+                },
             },
             () = idle => {
                 // From here on nobody finds the socket; who had found it before is served, and the hub stays for them.
@@ -195,13 +200,18 @@ fn serve_port(hub: &Arc<Hub>, tasks: &TaskTracker, options: &HubOptions, listene
         tasks.spawn(http::serve(listener, service.clone()));
     }
     hub.set_address(address);
+    tell(hub, address, &options.runtime_dir).map_err(HubError::RuntimeFile)
+}
+
+/// Tells workers where the hub is.
+fn tell(hub: &Hub, address: SocketAddr, runtime_dir: &Path) -> io::Result<()> {
     let file = RuntimeFile {
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         grpc: address.to_string(),
         token: hub.access().user_token().as_str().to_owned(),
     };
-    file.write(&options.runtime_dir).map_err(HubError::RuntimeFile)
+    file.write(runtime_dir)
 }
 
 /// Takes relays for ever.
@@ -262,6 +272,7 @@ async fn retry_port(hub: &Arc<Hub>, tasks: &TaskTracker, options: &HubOptions) {
 enum Lost {
     Lock,
     Socket,
+    RuntimeFile,
 }
 
 /// Looks now and then whether the hub's files are still its own; returns when one is not.
@@ -273,6 +284,10 @@ async fn lost_files(lock: &HubLock, identity: &Identity, socket: &Path) -> Lost 
         }
         if !identity.is_at(socket) {
             return Lost::Socket;
+        }
+        let file = socket.with_file_name(RUNTIME_FILE);
+        if file.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            return Lost::RuntimeFile;
         }
     }
 }

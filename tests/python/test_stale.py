@@ -85,6 +85,13 @@ def test_a_hub_json_whose_process_and_port_are_other_programs_now_is_replaced(ma
     stop_started(hub.runtime_dir)
 
 
+def test_a_hub_json_that_is_removed_is_written_again(hub):
+    runtime_file(hub).unlink()
+    eventually("it is there again", runtime_file(hub).exists)
+    assert json.loads(runtime_file(hub).read_text())["token"] == hub.token
+    assert hub.info_mode() == 0o600
+
+
 IN_THE_WAY = {
     "hub.sock": "cannot listen on the local socket",
     "hub.lock": "cannot take the hub's lock",
