@@ -160,6 +160,14 @@ else
     fail "there is no framehost beside this script, and no Rust to build it with: install Rust (rustup), or give --binary FILE"
 fi
 
+case $binary in
+*-relay | *-portal) fail "$binary is a part of framehost; name framehost itself, which is beside it" ;;
+esac
+case $("$binary" --version 2>/dev/null </dev/null) in
+'framehost '*) ;;
+*) fail "$binary is not framehost, or does not start here" ;;
+esac
+
 mkdir -p -- "$prefix/bin"
 new=$installed.$$.tmp
 trap 'rm -f -- "$new"' EXIT

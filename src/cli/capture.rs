@@ -223,6 +223,11 @@ impl<'a> Sink<'a> {
                 let options = RecordOptions { path: path.to_owned(), force, lossy, ffmpeg };
                 Output::Video(RecorderThread::start(options)?)
             }
+            // Somebody means a video by it.
+            Some(path) if path.extension().is_some() && !path.exists() => {
+                let name = path.display();
+                bail!("{name}: recordings end in .mkv or .mp4, and a new folder for pictures has no ending")
+            }
             Some(directory) => {
                 fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
                 Output::Directory(directory)

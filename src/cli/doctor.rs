@@ -53,7 +53,7 @@ fn examine(arguments: &DoctorArguments) -> anyhow::Result<Vec<Finding>> {
     let dirs = super::install::directories(&arguments.root)?;
     let extensions = super::install::allowed(&arguments.extension_ids, &arguments.firefox_ids)?;
     let host = HostBinary::beside(&program).ok();
-    let wanted = Wanted { program: &program, host: host.as_ref(), extensions: &extensions };
+    let wanted = Wanted { program: &program, host: host.as_ref(), extensions: &extensions, root: &dirs.root };
     let targets = targets(arguments, &dirs)?;
     let mut findings = check_browsers(&targets, wanted);
     findings.extend(check_policies(&dirs, &targets, wanted));

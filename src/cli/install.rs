@@ -121,6 +121,9 @@ fn carry_out(plan: &Plan, target: &TargetArguments) -> anyhow::Result<ExitCode> 
         (ErrorKind::PermissionDenied, ScopeArgument::User) => {
             anyhow::Error::new(error).context("framehost doctor says whose it is and what to do")
         }
+        (ErrorKind::AlreadyExists, _) => {
+            anyhow::Error::new(error).context("framehost doctor says what is in the way and what to do")
+        }
         _ => error.into(),
     })?;
     told?;

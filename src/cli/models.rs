@@ -8,8 +8,8 @@ use super::{arguments::ModelsCommand, care, pull, say, show};
 use crate::{
     config::{self, Config, ConfigError, Paths},
     models::{
-        FileName, GcOptions, ImportOptions, ModelId, ModelStore, ModelSummary, PullOptions, Revision, SharedModels,
-        StoreOptions, TokenFile, Upstream, UpstreamOptions,
+        FileName, GcOptions, ImportOptions, ModelError, ModelId, ModelStore, ModelSummary, PullOptions, Revision,
+        SharedModels, StoreOptions, TokenFile, Upstream, UpstreamOptions,
     },
 };
 
@@ -48,6 +48,13 @@ pub(super) fn run(command: ModelsCommand) -> anyhow::Result<ExitCode> {
         ModelsCommand::List { model_id, json } => {
             let model_id = model_id.map(|id| ModelId::parse(&id)).transpose()?;
             let models = store.list(model_id.as_ref())?;
+            if let (Some(model_id), true) = (model_id, models.is_empty()) {
+                return Err(ModelError::ModelNotFound {
+                    model_id: model_id.as_str().to_owned(),
+                    cache_dir: store.cache_dir().to_owned(),
+                }
+                .into());
+            }
             if json { list_json(&models)? } else { list(&store, &models)? }
         }
         ModelsCommand::Show { model_id, revision, json } => {

@@ -7,12 +7,14 @@
 use std::{
     env,
     ffi::OsString,
+    fs,
     io::{self, IsTerminal},
     path::PathBuf,
     process::{self, Command, ExitCode},
     sync::Arc,
 };
 
+use anyhow::bail;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::host::{self, HostMode};
@@ -42,7 +44,13 @@ pub fn run_relay() -> ExitCode {
 
 /// The whole program.
 fn program() -> anyhow::Result<PathBuf> {
-    Ok(env::current_exe()?.with_file_name(format!("framehost{}", env::consts::EXE_SUFFIX)))
+    let own = env::current_exe()?;
+    let program = own.with_file_name(format!("framehost{}", env::consts::EXE_SUFFIX));
+    // It would start itself for ever.
+    if fs::canonicalize(&program).is_ok_and(|program| fs::canonicalize(&own).is_ok_and(|own| own == program)) {
+        bail!("{} is framehost-relay, and has to be framehost: install both programs once more", program.display());
+    }
+    Ok(program)
 }
 
 fn relay(mode: HostMode) -> anyhow::Result<ExitCode> {

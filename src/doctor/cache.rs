@@ -2,7 +2,7 @@
 
 use std::{fs, io, path::Path};
 
-use super::{Access, Finding, aside, quoted, system, unlocked};
+use super::{Access, Finding, aside, is_in_the_way, quoted, system, unlocked};
 use crate::models;
 
 /// Less than this many bytes on the cache's disk (1 GiB) are not enough for the next model, as a rule.
@@ -24,6 +24,7 @@ pub fn check_cache(cache_dir: &Path, named_in: Option<&Path>) -> Vec<Finding> {
         // Above the cache itself what is missing may be a disk, and what is closed may be everybody's.
         let is_meant = there == cache_dir || system::is_in_own_home(there);
         let advice = match advice.filter(|_| is_meant) {
+            Some(advice) if advice.is_empty() => elsewhere.clone(),
             Some(advice) => format!("{advice}; or {elsewhere}"),
             None => format!("mount the disk that it is to be on; or {elsewhere}"),
         };
@@ -36,7 +37,8 @@ pub fn check_cache(cache_dir: &Path, named_in: Option<&Path>) -> Vec<Finding> {
             return wrong("cache_dir_dangling", problem, None);
         }
         Ok(metadata) if !metadata.is_dir() => {
-            let advice = system::other_owner(there).is_none().then(|| aside(there));
+            let is_own = system::other_owner(there).is_none() && is_in_the_way(there);
+            let advice = is_own.then(|| aside(there));
             return wrong("cache_dir_not_a_directory", format!("{place} is not a directory"), advice);
         }
         Ok(_) | Err(_) => {}
@@ -45,10 +47,11 @@ pub fn check_cache(cache_dir: &Path, named_in: Option<&Path>) -> Vec<Finding> {
         [(Access::List, "cache_dir_unreadable", "read"), (Access::Into, "cache_dir_unwritable", "written")]
     {
         if let Err(error) = system::may(there, access) {
-            return wrong(check, format!("{place} cannot be {cannot}: {error}"), unlocked(there, "u+rwx", &error));
+            let advice = unlocked(there, "u+rwx", &error, "");
+            return wrong(check, format!("{place} cannot be {cannot}: {error}"), Some(advice));
         }
     }
-    let mut findings: Vec<Finding> = check_models(cache_dir).into_iter().collect();
+    let mut findings: Vec<Finding> = check_models(cache_dir, &elsewhere).into_iter().collect();
     if let Some(free) = models::free_bytes_in(there) {
         findings.extend(check_space(cache_dir, free, &elsewhere));
     }
@@ -60,7 +63,7 @@ pub fn check_cache(cache_dir: &Path, named_in: Option<&Path>) -> Vec<Finding> {
 }
 
 /// Models that somebody else fetched, as with sudo: they can be read, and nothing can be added to them.
-fn check_models(cache_dir: &Path) -> Option<Finding> {
+fn check_models(cache_dir: &Path, elsewhere: &str) -> Option<Finding> {
     let is_model = |name: &str| name.starts_with("models--");
     let mut closed: Vec<String> = Vec::new();
     for entry in fs::read_dir(cache_dir).ok()?.filter_map(Result::ok) {
@@ -83,7 +86,11 @@ fn check_models(cache_dir: &Path) -> Option<Finding> {
     // A program that ran as root left them, as a rule; a mode that somebody has set is its owner's to change.
     let is_foreign =
         ["", "blobs", "refs", "snapshots"].iter().any(|folder| system::other_owner(&first.join(folder)).is_some());
-    let advice = if is_foreign { system::take_over(cache_dir) } else { system::chmod("-R u+rwX", &first) };
+    let advice = if is_foreign {
+        system::take_over(cache_dir).unwrap_or_else(|| format!("ask its owner to; or {elsewhere}"))
+    } else {
+        system::chmod("-R u+rwX", &first)
+    };
     Some(Finding::warning("cache_models_unwritable", cache_dir.display(), problem, advice))
 }
 

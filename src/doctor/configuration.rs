@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Access, Finding, aside, quoted, system, unlocked};
+use super::{Access, Finding, aside, closed, is_in_the_way, open_to_all, quoted, system, unlocked};
 use crate::{
     access::Scope,
     config::{CACHE_VARIABLES, Config, Paths},
@@ -16,6 +16,9 @@ use crate::{
     models::Upstream,
     telemetry,
 };
+
+/// What to do where the directory cannot be the user's.
+const ELSEWHERE: &str = "name a folder of yours by FRAMEHOST_CONFIG_DIR or XDG_CONFIG_HOME, or unset them";
 
 /// What `config.json` may hold. What else is there another version may have written, or it is a word misspelt.
 const MEMBERS: &str = "cache_dir, upstream, models_max_bytes, ffmpeg, video_dirs, extensions";
@@ -32,12 +35,14 @@ pub fn check_config(paths: &Paths) -> Vec<Finding> {
         Ok(config) => check_members(&config, paths, &mut findings),
         Err(problem) => {
             let is_closed = fs::read(&file).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
-            let is_folder = fs::metadata(&paths.config_dir).is_ok_and(|metadata| metadata.is_dir());
-            let advice = match system::other_owner(&file) {
-                Some(_) => system::take_over(&paths.config_dir),
-                None if is_closed => system::open_up(&paths.config_dir, &file),
-                None if !is_folder => format!("{}; it has to be a folder", aside(&paths.config_dir)),
-                None => format!("{}; or correct it: no hub starts with it", aside(&file)),
+            let there = paths.config_dir.ancestors().find(|path| path.symlink_metadata().is_ok());
+            let no_folder = there.filter(|path| !path.is_dir());
+            let advice = match (system::other_owner(&file), no_folder) {
+                (Some(_), _) => system::take_over(&paths.config_dir).unwrap_or_else(|| ELSEWHERE.to_owned()),
+                (None, _) if is_closed => system::open_up(&paths.config_dir, &file),
+                (None, Some(path)) if !is_in_the_way(path) => ELSEWHERE.to_owned(),
+                (None, Some(path)) => format!("{}; it has to be a folder", aside(path)),
+                (None, None) => format!("{}; or correct it: no hub starts with it", aside(&file)),
             };
             findings.push(Finding::error("config_unreadable", &subject, problem, advice));
         }
@@ -45,6 +50,11 @@ pub fn check_config(paths: &Paths) -> Vec<Finding> {
     if let Ok(metadata) = fs::metadata(&file) {
         let wrong = system::wrong_configuration(&file, &metadata);
         findings.extend(wrong.map(|(problem, advice)| Finding::error("config_permissions", &subject, problem, advice)));
+    }
+    if let Some(folder) = open_to_all(&file) {
+        let problem =
+            "everybody on this machine could put another configuration there, and so decide what extensions may";
+        findings.push(Finding::error("config_permissions", folder.display(), problem, system::close(folder)));
     }
     if findings.is_empty() {
         findings.extend(check_changeable(paths));
@@ -57,19 +67,20 @@ pub fn check_config(paths: &Paths) -> Vec<Finding> {
 
 /// Whether the file can be changed, which is another one then.
 fn check_changeable(paths: &Paths) -> Option<Finding> {
-    let (folder, lock) = (&paths.config_dir, paths.config_lock());
-    if !folder.is_dir() {
-        return None;
-    }
-    if let Err(error) = system::may(folder, Access::Into) {
+    let lock = paths.config_lock();
+    if let Some((folder, error)) = closed(&paths.config_dir) {
         let problem =
             format!("framehost allow and revoke cannot write there, and no cache or upstream is remembered: {error}");
-        let advice = unlocked(folder, "u+rwx", &error).unwrap_or_else(|| "let it be yours".to_owned());
+        let advice = unlocked(folder, "u+rwx", &error, ELSEWHERE);
         return Some(Finding::warning("config_dir_unwritable", folder.display(), problem, advice));
     }
-    let error = system::may(&lock, Access::Write).err().filter(|error| error.kind() != io::ErrorKind::NotFound)?;
+    let error = if lock.is_dir() {
+        io::Error::from(io::ErrorKind::IsADirectory)
+    } else {
+        system::may(&lock, Access::Write).err().filter(|error| error.kind() != io::ErrorKind::NotFound)?
+    };
     let problem = format!("framehost allow and revoke cannot take it, and no cache or upstream is remembered: {error}");
-    let advice = system::remove(&quoted(&lock));
+    let advice = if lock.is_dir() { aside(&lock) } else { system::remove(&quoted(&lock)) };
     Some(Finding::warning("config_lock_unusable", lock.display(), problem, advice))
 }
 

@@ -6,7 +6,9 @@ use std::{
     path::Path,
 };
 
-use super::{Access, Finding, hub::port_taken, manifest::executable, quoted, system, unlocked};
+use super::{
+    Access, Finding, aside, closed, hub::port_taken, is_in_the_way, manifest::executable, quoted, system, unlocked,
+};
 use crate::{
     config::Paths,
     ffmpeg::Tools,
@@ -45,12 +47,15 @@ pub(super) fn tried(program: &HostBinary) -> Result<(), InstallError> {
 
 /// The directory of logs and reports of crashes, where it cannot be used.
 pub fn check_state_dir(state_dir: &Path) -> Option<Finding> {
-    let there = state_dir.ancestors().find(|path| fs::symlink_metadata(path).is_ok())?;
     let log = log_file::newest(state_dir);
-    let (what, error) = if !there.is_dir() {
-        (there, io::Error::from(io::ErrorKind::NotADirectory))
-    } else if let Err(error) = system::may(there, Access::Into).and_then(|()| system::may(there, Access::List)) {
-        (there, error)
+    let (what, error) = if let Some(closed) = closed(state_dir) {
+        closed
+    } else if let Err(error) = system::may(state_dir, Access::List)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        (state_dir, error)
+    } else if log.is_dir() {
+        (log.as_path(), io::Error::from(io::ErrorKind::IsADirectory))
     } else if let Err(error) = system::may(&log, Access::Write)
         && error.kind() != io::ErrorKind::NotFound
     {
@@ -59,7 +64,10 @@ pub fn check_state_dir(state_dir: &Path) -> Option<Finding> {
         return None;
     };
     let problem = format!("no log is written there, and no report of a crash: {error}");
-    let advice = unlocked(what, "u+rwX", &error).unwrap_or_else(|| "let it be yours".to_owned());
+    let advice = match error.kind() {
+        io::ErrorKind::IsADirectory => aside(what),
+        _ => unlocked(what, "u+rwX", &error, "name a folder of yours by XDG_STATE_HOME, or unset it"),
+    };
     Some(Finding::warning("state_dir_unusable", what.display(), problem, advice))
 }
 
@@ -89,7 +97,7 @@ pub fn check_runtime_dir(paths: &Paths) -> Finding {
     };
     let wrong = |problem: String, advice: String| Finding::error("runtime_dir_permissions", &subject, problem, advice);
     if !found.is_dir() {
-        let advice = format!("rm {}; or set FRAMEHOST_RUNTIME_DIR", quoted(path));
+        let advice = if is_in_the_way(path) { format!("{}; or {elsewhere}", aside(path)) } else { elsewhere };
         return wrong("it is not a directory".to_owned(), advice);
     }
     if let Some((problem, advice)) = system::not_private(path, &found) {

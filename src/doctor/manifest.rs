@@ -7,11 +7,14 @@ use std::{fs, io, path::Path};
 
 use serde_json::{Map, Value};
 
-use super::{Access, Finding, machine::tried, quoted, system, unlocked};
+use super::{Access, Finding, OWN_HOME, closed, machine::tried, open_to_all, quoted, system, unlocked};
 use crate::install::{
     Allowed, ExtensionId, Family, FirefoxId, Found, HostBinary, InstallError, MAX_MANIFEST_BYTES, Scope, Target,
     allow_list, host_name,
 };
+
+/// What to do where the user's folders are not the user's.
+const ELSEWHERE: &str = "name a folder of yours by XDG_CONFIG_HOME, or unset it";
 
 /// What stands for an extension's id where none is known.
 const SOME_ID: &str = "ID";
@@ -25,6 +28,23 @@ pub struct Wanted<'a> {
     pub host: Option<&'a HostBinary>,
     /// Extensions that are to be able to start it.
     pub extensions: &'a Allowed,
+    /// Where the machine's folders are: `/` but for packages.
+    pub root: &'a Path,
+}
+
+impl Wanted<'_> {
+    /// `framehost install` or another command for a scope, without what it is to do.
+    pub(super) fn command(&self, name: &str, scope: Scope) -> String {
+        let mut command = match scope {
+            Scope::User => format!("framehost {name}"),
+            // It need not be where sudo looks for programs.
+            Scope::System => format!("sudo {} {name} --scope system", quoted(self.program)),
+        };
+        if self.root.parent().is_some() {
+            command.push_str(&format!(" --root {}", quoted(self.root)));
+        }
+        command
+    }
 }
 
 /// Checks the manifests of `targets`, of both scopes.
@@ -49,11 +69,23 @@ pub fn check_browsers(targets: &[Target], wanted: Wanted<'_>) -> Vec<Finding> {
         let advice = install_command(target, wanted, &known);
         findings.push(Finding::error("browser_without_manifest", place.display(), problem, advice));
     }
-    if findings.is_empty() {
-        let advice = "framehost install --extension-id ID; for Firefox: framehost install --firefox-id ID; \
-                      chrome://extensions and about:debugging show the ids";
-        return vec![Finding::error("not_installed", "browsers", "no browser knows of framehost", advice)];
+    let is_known = !findings.is_empty();
+    // Where `framehost install` would put one.
+    let is_meant =
+        |target: &&Target| target.place().scope == Scope::User && (target.is_started() || target.is_custom());
+    for target in targets.iter().filter(|target| *target.found() == Found::Absent).filter(is_meant) {
+        findings.extend(check_folder(&target.place().manifest).filter(|finding| !findings.contains(finding)));
     }
+    if !is_known {
+        let install = wanted.command("install", Scope::User);
+        let advice = format!(
+            "{install} --extension-id ID; for Firefox: {install} --firefox-id ID; chrome://extensions and \
+             about:debugging show the ids"
+        );
+        findings.push(Finding::error("not_installed", "browsers", "no browser knows of framehost", advice));
+        return findings;
+    }
+    findings.extend(check_families(targets, wanted));
     for target in targets.iter().filter(|target| target.is_started() && *target.found() == Found::Absent) {
         // The machine's manifest does for everybody.
         let has_another = targets.iter().filter(is_there).any(|other| other.shares_reader(target));
@@ -61,6 +93,23 @@ pub fn check_browsers(targets: &[Target], wanted: Wanted<'_>) -> Vec<Finding> {
             let advice = format!("{}; if its extensions are to use it", install_command(target, wanted, &known));
             let (names, problem) = (target.browser_names(), "it does not know of framehost");
             findings.push(Finding::warning("browser_without_manifest", names, problem, advice));
+        }
+    }
+    findings
+}
+
+/// Extensions that are asked for, and that no browser there is could start framehost for.
+fn check_families(targets: &[Target], wanted: Wanted<'_>) -> Vec<Finding> {
+    let is_there = |target: &&Target| *target.found() != Found::Absent;
+    let is_without = |family| !targets.iter().filter(is_there).any(|target| target.place().family == family);
+    let without = [Family::Chromium, Family::Firefox].into_iter().filter(|family| is_without(*family));
+    let mut findings = Vec::new();
+    for family in without {
+        let options = options_for_extensions(family, &Found::Absent, wanted.extensions, &Allowed::default());
+        for id in wanted.extensions.names(family) {
+            let problem = format!("no browser of {}'s family knows of framehost", family.as_str());
+            let advice = format!("{}{options}", wanted.command("install", Scope::User));
+            findings.push(Finding::error("extension_not_allowed", id, problem, advice));
         }
     }
     findings
@@ -82,11 +131,7 @@ fn known_extensions(targets: &[Target]) -> Allowed {
 /// there are none, for those that are `known`.
 fn install_command(target: &Target, wanted: Wanted<'_>, known: &Allowed) -> String {
     let place = target.place();
-    let mut command = match place.scope {
-        Scope::User => "framehost install".to_owned(),
-        // It need not be where sudo looks for programs.
-        Scope::System => format!("sudo {} install --scope system", quoted(wanted.program)),
-    };
+    let mut command = wanted.command("install", place.scope);
     command.push_str(&options_for_extensions(place.family, target.found(), wanted.extensions, known));
     match target.first_reader() {
         _ if target.is_custom() => command.push_str(&format!(" --user-data-dir {}", quoted(&place.data))),
@@ -163,7 +208,7 @@ fn check_file(target: &Target, wanted: Wanted<'_>, known: &Allowed, findings: &m
         findings.push(error("manifest_type", problem));
     }
     check_allowed(target, members, wanted, &repair, findings);
-    check_program(path, Path::new(word("path")), wanted, &repair, findings);
+    check_program(target, Path::new(word("path")), wanted, &repair, findings);
 }
 
 /// Why a manifest cannot be read.
@@ -205,10 +250,8 @@ fn denied(manifest: &Path, scope: Scope) -> Finding {
     let advice = match (scope, &owner) {
         (Scope::System, _) => system::chmod_as_root("a+rX", closed),
         // Somebody else's home, as with sudo -E.
-        (Scope::User, Some(_)) if system::holds_home(closed) => {
-            "set HOME to your own home directory, as a login does".to_owned()
-        }
-        (Scope::User, Some(_)) => system::take_over(closed),
+        (Scope::User, Some(_)) if system::holds_home(closed) => OWN_HOME.to_owned(),
+        (Scope::User, Some(_)) => system::take_over(closed).unwrap_or_else(|| ELSEWHERE.to_owned()),
         (Scope::User, None) => system::chmod("u+rwX", closed),
     };
     let owner = owner.map_or_else(String::new, |owner| format!(": {owner}"));
@@ -222,19 +265,25 @@ fn check_permissions(path: &Path, scope: Scope, repair: &str, findings: &mut Vec
     for (message, advice) in system::wrong_manifest(path, &metadata, scope == Scope::System, repair) {
         findings.push(Finding::error("manifest_permissions", path.display(), message, advice));
     }
-    if let Some(folder) = path.parent().filter(|folder| system::is_open_to_all(folder)) {
+    if let Some(folder) = open_to_all(path) {
         let problem = "everybody on this machine could put another manifest there, which starts something else";
-        findings.push(Finding::error("manifest_permissions", folder.display(), problem, executable(folder)));
+        findings.push(Finding::error("manifest_permissions", folder.display(), problem, system::close(folder)));
     }
-    // What another user's folder holds, `framehost install` and `uninstall` cannot change: that of a sudo, as a rule.
-    if let (Scope::User, Some(folder)) = (scope, path.parent())
-        && let Err(error) = system::may(folder, Access::Write)
-    {
-        let why = system::other_owner(folder).unwrap_or_else(|| error.to_string());
-        let advice = unlocked(folder, "u+rwx", &error).unwrap_or_else(|| "let it be yours".to_owned());
-        let problem = format!("{why}, so framehost install and uninstall can change nothing in it");
-        findings.push(Finding::warning("manifest_folder_unwritable", folder.display(), problem, advice));
+    if scope == Scope::User {
+        findings.extend(check_folder(path));
     }
+}
+
+/// What another user's folder holds, `framehost install` and `uninstall` cannot change: that of a sudo, as a rule.
+fn check_folder(manifest: &Path) -> Option<Finding> {
+    let (folder, error) = closed(manifest.parent()?)?;
+    let why = match error.kind() {
+        io::ErrorKind::NotADirectory => "it has to be a folder".to_owned(),
+        _ => system::other_owner(folder).unwrap_or_else(|| error.to_string()),
+    };
+    let advice = unlocked(folder, "u+rwx", &error, ELSEWHERE);
+    let problem = format!("{why}, so framehost install and uninstall can change nothing in it");
+    Some(Finding::warning("manifest_folder_unwritable", folder.display(), problem, advice))
 }
 
 fn check_allowed(
@@ -249,7 +298,7 @@ fn check_allowed(
     let mut error = |check, problem: String| findings.push(Finding::error(check, &subject, problem, repair));
     let entries = members.get(list).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     if entries.is_empty() {
-        let problem = format!("its {list} names no extension, so {} starts it for none", target.browser_names());
+        let problem = format!("its {list} names no extension, so it is started for none");
         error("no_extension_allowed", problem);
     }
     for entry in entries {
@@ -268,15 +317,13 @@ fn check_allowed(
         Found::Absent | Found::Other { .. } => Vec::new(),
     };
     for id in wanted.extensions.names(family).iter().filter(|id| !named.contains(id)) {
-        error(
-            "extension_not_allowed",
-            format!("{id} is not in its {list}, so {} starts it for others only", target.browser_names()),
-        );
+        error("extension_not_allowed", format!("{id} is not in its {list}, so it is started for others only"));
     }
 }
 
-/// The program that `manifest` names.
-fn check_program(manifest: &Path, path: &Path, wanted: Wanted<'_>, repair: &str, findings: &mut Vec<Finding>) {
+/// The program that the manifest of `target` names.
+fn check_program(target: &Target, path: &Path, wanted: Wanted<'_>, repair: &str, findings: &mut Vec<Finding>) {
+    let manifest = &target.place().manifest;
     let mut error = |check, message: String, advice: &str| {
         findings.push(Finding::error(check, manifest.display(), message, advice));
     };
@@ -284,7 +331,8 @@ fn check_program(manifest: &Path, path: &Path, wanted: Wanted<'_>, repair: &str,
         let (check, advice) = match &problem {
             InstallError::BinaryRelative { .. } => ("host_path_relative", repair.to_owned()),
             InstallError::BinaryMissing { .. } => {
-                ("host_missing", format!("{repair}; or framehost uninstall, if no browser is to know of it any more"))
+                let uninstall = wanted.command("uninstall", target.place().scope);
+                ("host_missing", format!("{repair}; or {uninstall}, if no browser is to know of it any more"))
             }
             InstallError::BinaryNotAFile { .. } => ("host_not_a_file", repair.to_owned()),
             InstallError::BinaryNotExecutable { .. } => ("host_not_executable", executable(path)),

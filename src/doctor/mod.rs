@@ -74,6 +74,9 @@ enum Access {
     Device,
 }
 
+/// What to do where `HOME` is not the user's.
+const OWN_HOME: &str = "set HOME to your own home directory, as a login does";
+
 /// What was looked at, and how it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
@@ -123,15 +126,36 @@ fn aside(path: &Path) -> String {
 }
 
 /// What to do with a file or a folder that has to be the user's, and refuses with `error`; `mode`: what its owner lacks.
-/// `None` where only who looks after the machine can say.
-fn unlocked(path: &Path, mode: &str, error: &io::Error) -> Option<String> {
+/// `elsewhere`: what to do where it was never the user's.
+fn unlocked(path: &Path, mode: &str, error: &io::Error, elsewhere: &str) -> String {
     match error.kind() {
-        io::ErrorKind::ReadOnlyFilesystem => Some("mount its file system so that it can be written to".to_owned()),
-        io::ErrorKind::NotADirectory => Some(aside(path)),
-        _ if system::other_owner(path).is_none() => Some(system::chmod(mode, path)),
-        _ if system::is_in_own_home(path) || !system::holds_home(path) => Some(system::take_over(path)),
-        _ => None,
+        io::ErrorKind::ReadOnlyFilesystem => "mount its file system so that it can be written to".to_owned(),
+        // A device that HOME or a variable names is nothing to be moved.
+        io::ErrorKind::NotADirectory if is_in_the_way(path) => aside(path),
+        io::ErrorKind::NotADirectory => elsewhere.to_owned(),
+        _ if system::other_owner(path).is_none() => system::chmod(mode, path),
+        _ if system::holds_home(path) => OWN_HOME.to_owned(),
+        _ => system::take_over(path).unwrap_or_else(|| elsewhere.to_owned()),
     }
+}
+
+/// Is it a file or a link, which stands where a folder has to be?
+fn is_in_the_way(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|found| found.is_file() || found.is_symlink())
+}
+
+/// The nearest that is there of `path` and the folders above it, and why nothing can be made in it.
+fn closed(path: &Path) -> Option<(&Path, io::Error)> {
+    let there = path.ancestors().find(|path| path.symlink_metadata().is_ok())?;
+    if !there.is_dir() {
+        return Some((there, io::Error::from(io::ErrorKind::NotADirectory)));
+    }
+    system::may(there, Access::Into).err().map(|error| (there, error))
+}
+
+/// The outermost folder on the way to `path` in which everybody on the machine could put something else.
+fn open_to_all(path: &Path) -> Option<&Path> {
+    path.ancestors().skip(1).filter(|folder| folder.is_dir() && system::is_open_to_all(folder)).last()
 }
 
 /// `path` as one word of a shell.

@@ -13,7 +13,6 @@ use serde_json::{Map, Value};
 use super::{
     Finding,
     manifest::{Wanted, options_for_extensions},
-    quoted,
 };
 use crate::install::{Allowed, Browser, Found, InstallDirs, Scope, Target, browsers, host_name};
 
@@ -83,8 +82,8 @@ impl Policies {
         }
         let problem = "NativeMessagingUserLevelHosts is false: hosts that a user has installed are not started";
         let advice = format!(
-            "sudo {} install --scope system --browser {}{}",
-            quoted(wanted.program),
+            "{} --browser {}{}",
+            wanted.command("install", Scope::System),
             browser.id(),
             options_for_extensions(browser.family(), user.found(), wanted.extensions, &Allowed::default())
         );

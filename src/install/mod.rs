@@ -226,6 +226,7 @@ impl InstallError {
                     ErrorKind::PermissionDenied
                 }
                 std::io::ErrorKind::NotFound => ErrorKind::NotFound,
+                std::io::ErrorKind::AlreadyExists | std::io::ErrorKind::NotADirectory => ErrorKind::AlreadyExists,
                 _ if is_lack(source) => ErrorKind::ResourceExhausted,
                 _ => ErrorKind::Internal,
             },

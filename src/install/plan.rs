@@ -120,7 +120,7 @@ fn install_actions(target: &Target, wanted: &HostManifest, plan: &mut Plan) {
         }
     };
     let contents = manifest.render();
-    let is_as_wanted = matches!(&target.found, Found::Ours(_, text) if *text == contents) && target.is_readable;
+    let is_as_wanted = matches!(&target.found, Found::Ours(_, text) if *text == contents) && target.is_sound;
     if is_as_wanted {
         let reason = format!("it is up to date for {}", target.browser_names());
         plan.add(Action::Keep { path: path.clone(), reason });
@@ -442,7 +442,7 @@ mod tests {
         let plan = plan_install(&targets, &allow("b"), &binary()).unwrap();
         assert!(!plan.is_change());
         assert!(plan.describe().contains("up to date for Chromium"), "{}", plan.describe());
-        of(&mut targets, "chromium").is_readable = false;
+        of(&mut targets, "chromium").is_sound = false;
         assert!(plan_install(&targets, &allow("b"), &binary()).unwrap().is_change());
     }
 

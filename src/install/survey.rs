@@ -114,10 +114,10 @@ fn look(target: &mut Target, dirs: &InstallDirs) -> Result<(), InstallError> {
     target.missing_folders = place.folders.iter().filter(|folder| !folder.is_dir()).cloned().collect();
     target.removable_folders = removable(target, dirs);
     target.found = find(target.place.family, &target.place.manifest)?;
-    target.is_readable = match fs::metadata(&target.place.manifest).ok().and_then(|found| permissions::mode(&found)) {
-        Some(mode) => is_user || mode & 0o444 == 0o444,
-        None => true,
-    };
+    target.is_sound = fs::metadata(&target.place.manifest).map_or(true, |found| {
+        let is_readable = permissions::mode(&found).is_none_or(|mode| is_user || mode & 0o444 == 0o444);
+        is_readable && !permissions::is_strangers(&found)
+    });
     for (key, named) in &mut target.named_by {
         *named = registry::read(key)?;
     }
@@ -128,14 +128,15 @@ fn look(target: &mut Target, dirs: &InstallDirs) -> Result<(), InstallError> {
 /// user that is for nobody else, or a browser's folder of the machine. A browser's own folders are not empty.
 fn removable(target: &Target, dirs: &InstallDirs) -> Vec<PathBuf> {
     let place = &target.place;
-    let above = place.folders.first().and_then(|outermost| outermost.parent());
-    let base = above.filter(|base| base.starts_with(&dirs.home) && *base != dirs.home);
+    let is_in_home = |folder: &&Path| folder.starts_with(&dirs.home) && *folder != dirs.home;
+    let above = place.folders.first().into_iter().flat_map(|outermost| outermost.ancestors().skip(1));
+    let above = above.take_while(is_in_home);
     let is_as_made = |folder: &Path| match place.scope {
         Scope::User => fs::symlink_metadata(folder)
             .is_ok_and(|found| permissions::mode(&found).is_none_or(|mode| mode == USER_DATA_DIR_MODE)),
         Scope::System => folder.starts_with(&place.data),
     };
-    let outwards = place.folders.iter().rev().map(PathBuf::as_path).chain(base);
+    let outwards = place.folders.iter().rev().map(PathBuf::as_path).chain(above);
     outwards
         .filter(|folder| *folder == place.folder() || is_as_made(folder))
         .filter(|folder| folder.is_dir())

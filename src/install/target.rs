@@ -21,8 +21,8 @@ pub struct Target {
     /// Folders that may go with the manifest if nothing is left in them, the innermost first.
     pub(super) removable_folders: Vec<PathBuf>,
     pub(super) found: Found,
-    /// The file's permissions let its readers read it.
-    pub(super) is_readable: bool,
+    /// Its readers may read the file, and nobody but the user or root may change it.
+    pub(super) is_sound: bool,
     /// What each of the place's registry keys names.
     pub(super) named_by: Vec<(RegistryKey, Option<String>)>,
 }
@@ -95,7 +95,7 @@ impl Target {
             missing_folders: place.folders.clone(),
             removable_folders: Vec::new(),
             found: Found::Absent,
-            is_readable: true,
+            is_sound: true,
             named_by: place.keys.iter().map(|key| (key.clone(), None)).collect(),
             place,
         }

@@ -26,6 +26,9 @@ class World:
 
     def __init__(self, hub, is_ordinary=False):
         self.hub = hub
+        # All that is the user's is in the home, where what sudo has left may be taken back.
+        hub.home = hub.root
+        hub.env["HOME"] = str(hub.home)
         self.root = hub.root / "machine"
         self.chrome = hub.home / ".config/google-chrome"
         self.manifest = self.chrome / "NativeMessagingHosts/com.framehost.host.json"
@@ -78,14 +81,13 @@ class World:
         return found
 
     def follow(self, advice):
-        """Runs the command that the advice begins with, as people would in a shell, but for this root directory."""
+        """Runs the command that the advice begins with, as people would in a shell."""
         stubs = self.hub.root / "stubs"
         stubs.mkdir(exist_ok=True)
         user = "nobody" if self.hub.prefix else "$(/usr/bin/id -un)"
-        rooted = f'case " $* " in *" install "*) exec "$@" --root {shlex.quote(str(self.root))};; *) exec "$@";; esac\n'
         for name, text in {
-            "sudo": rooted,
-            "framehost": f"set -- {shlex.join([*self.hub.prefix, str(self.program)])} \"$@\"\n{rooted}",
+            "sudo": 'exec "$@"\n',
+            "framehost": f'exec {shlex.join([*self.hub.prefix, str(self.program)])} "$@"\n',
             "id": f'[ "$*" = -un ] && echo "{user}"\n',
         }.items():
             (stubs / name).write_text(f"#!/bin/sh\n{text}")

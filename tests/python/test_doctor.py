@@ -51,7 +51,7 @@ def test_a_healthy_installation_of_an_ordinary_user_is_one_too(ordinary):
 def test_people_read_what_to_do(world):
     world.edit(path="/nowhere/framehost")
     # The name will do where the shell finds this program by it, and no other.
-    advice = f"install --extension-id {ID}; "
+    advice = f"install --root {world.root} --extension-id {ID}; "
     assert world.findings()["host_missing"]["advice"].startswith(f"{shlex.quote(str(world.program))} {advice}")
     world.hub.env["PATH"] = f"{world.program.parent}:{world.hub.env['PATH']}"
     done = world.doctor()

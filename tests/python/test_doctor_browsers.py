@@ -115,8 +115,33 @@ def folder_of_root_alone(world):
 
 def closed_configurations(world):
     for browser in ("chromium", "microsoft-edge", "vivaldi"):
-        (world.hub.home / ".config" / browser).mkdir()
+        folder = world.hub.home / ".config" / browser
+        folder.mkdir()
+        shutil.chown(folder, "nobody", "nogroup")
     (world.hub.home / ".config").chmod(0)
+
+
+def other_browser_of_root(world):
+    other = world.hub.home / ".config/chromium"
+    other.mkdir(mode=0o755)
+    shutil.chown(other, "root", "root")
+
+
+def file_for_a_folder_of_manifests(world):
+    no_manifest(world)
+    world.manifest.parent.parent.mkdir(exist_ok=True)
+    world.manifest.parent.write_text("")
+
+
+def manifest_of_another_user(world):
+    shutil.chown(world.manifest, "daemon", "daemon")
+
+
+def firefox_alone(world):
+    no_manifest(world)
+    options = ["--browser", "firefox", "--firefox-id", "a@b.example", "--root", str(world.root)]
+    assert world.hub.run("install", *options).returncode == 0
+    world.arguments = ["--extension-id", ID]
 
 
 def program_in_a_closed_folder(world):
@@ -142,6 +167,7 @@ CASES = [
     (another_extension, "extension_not_allowed", "error", ADVICE),
     (lambda world: world.manifest.chmod(0o666), "manifest_permissions", "error", ADVICE),
     (lambda world: world.manifest.parent.chmod(0o777), "manifest_permissions", "error", ADVICE),
+    (lambda world: world.chrome.chmod(0o777), "manifest_permissions", "error", ADVICE),
     (edited(path="~/framehost"), "host_path_relative", "error", ADVICE),
     (program_that_moved, "host_missing", "error", ADVICE),
     (edited(path="/"), "host_not_a_file", "error", ADVICE),
@@ -168,6 +194,7 @@ ORDINARY_CASES = [
     (folder_of_root_alone, "manifest_unreadable", "error", ADVICE),
     (closed_configurations, "manifest_unreadable", "error", {"browser_without_manifest"}),
     (program_in_a_closed_folder, "host_unreadable", "error", ADVICE),
+    (manifest_of_another_user, "manifest_permissions", "error", ADVICE),
 ]
 
 
@@ -230,6 +257,44 @@ def test_the_home_of_somebody_else_is_not_advised_to_be_taken_over(ordinary):
     ordinary.hub.env["HOME"] = str(home)
     found = ordinary.findings()["manifest_unreadable"]
     assert found["subject"] == str(home) and found["advice"].startswith("set HOME to your own ")
+
+
+def test_an_extension_for_which_no_browser_knows_of_framehost_is_found(world):
+    firefox_alone(world)
+    found = world.findings()
+    assert found["extension_not_allowed"]["subject"] == ID
+    world.follow(found["extension_not_allowed"]["advice"])
+    assert world.findings() == {}
+
+
+def test_what_keeps_install_from_writing_is_said_before_it_is_advised(ordinary):
+    other_browser_of_root(ordinary)
+    found = ordinary.findings()
+    assert list(found) == ["manifest_folder_unwritable", "browser_without_manifest"]
+    ordinary.follow(found["manifest_folder_unwritable"]["advice"])
+    ordinary.follow(found["browser_without_manifest"]["advice"])
+    assert ordinary.findings() == {}
+
+
+def test_what_is_in_the_way_of_manifests_is_said(world):
+    file_for_a_folder_of_manifests(world)
+    done = world.hub.run("install", "--extension-id", ID, "--root", str(world.root))
+    assert done.returncode == 1 and "framehost doctor says what is in the way" in done.stderr, done.stderr
+    found = world.findings()
+    assert list(found) == ["manifest_folder_unwritable", "not_installed"]
+    world.follow(found["manifest_folder_unwritable"]["advice"])
+    world.follow(found["not_installed"]["advice"])
+    assert world.findings() == {}
+
+
+def test_a_manifest_of_the_machine_is_taken_back_for_the_machine(world):
+    no_manifest(world)
+    options = ["--scope", "system", "--browser", "chrome", "--extension-id", ID, "--root", str(world.root)]
+    assert world.hub.run("install", *options).returncode == 0
+    manifest = world.root / "etc/opt/chrome/native-messaging-hosts/com.framehost.host.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "path": "/nowhere/framehost"}))
+    advice = world.findings()["host_missing"]["advice"]
+    assert f"; or sudo {world.program} uninstall --scope system --root {world.root}, if" in advice
 
 
 def test_half_a_relay_is_not_installed(world):

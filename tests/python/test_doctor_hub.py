@@ -1,6 +1,7 @@
 """`framehost doctor`: the runtime directory, the hub, its port, its files. A row of "The hub" in docs/doctor.md for each."""
 
 import fcntl
+import json
 import os
 import shutil
 import signal
@@ -25,7 +26,8 @@ def stopped_hub(world):
 
 def hub_that_nobody_finds(world):
     world.hub.start()
-    (world.hub.runtime_dir / "hub.json").unlink()
+    path = world.hub.runtime_dir / "hub.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "pid": 1}))
 
 
 def hub_with_its_token_shown(world):
@@ -36,6 +38,8 @@ def hub_with_its_token_shown(world):
 def ended_hub(world):
     world.follow(world.findings().popitem()[1]["advice"])
     world.hub.process.wait(20)
+    # It leaves one that names another.
+    (world.hub.runtime_dir / "hub.json").unlink(missing_ok=True)
 
 
 def crash(world):
@@ -80,6 +84,10 @@ def state_dir_of_root(world):
     (world.hub.config_dir / "state").mkdir(mode=0o700)
 
 
+def folder_for_the_log(world):
+    (world.hub.config_dir / "state/hub.log").mkdir(parents=True)
+
+
 def port_that_is_none(world):
     world.hub.env["FRAMEHOST_PORT"] = "0"
 
@@ -94,6 +102,7 @@ CASES = [
     (hub_that_nobody_finds, "hub_file", "warning", ended_hub),
     (hub_with_its_token_shown, "hub_file", "warning", ended_hub),
     (crash, "crash_report", "warning", without_crash),
+    (folder_for_the_log, "state_dir_unusable", "warning", ADVICE),
     (variables(FRAMEHOST_PORT="many"), "port_unreadable", "error", port_that_is_none),
     (variables(FRAMEHOST_IDLE_EXIT="never"), "idle_exit_unreadable", "error", variables(FRAMEHOST_IDLE_EXIT="60")),
 ]
@@ -108,6 +117,23 @@ ORDINARY_CASES = [
     (lock_of_root, "lock_unusable", "error", ADVICE),
     (state_dir_of_root, "state_dir_unusable", "warning", ADVICE),
 ]
+
+
+@pytest.mark.parametrize(("variable", "check"), [
+    ("FRAMEHOST_RUNTIME_DIR", "runtime_dir_permissions"),
+    ("FRAMEHOST_CONFIG_DIR", "config_dir_unwritable"),
+    ("XDG_STATE_HOME", "state_dir_unusable"),
+    ("HF_HUB_CACHE", "cache_dir_unwritable"),
+])  # fmt: skip
+def test_what_was_never_the_users_is_not_advised_to_be_taken_over(ordinary, variable, check):
+    if variable == "XDG_STATE_HOME":
+        ordinary.hub.env.pop("FRAMEHOST_CONFIG_DIR")
+    for folder in ("/", "/usr", "/dev/null"):
+        ordinary.hub.env[variable] = folder
+        findings = ordinary.findings()
+        assert folder == "/dev/null" or check in findings, (folder, findings)
+        for finding in findings.values():
+            assert not any(word in finding["advice"] for word in ("chown", "chmod", "mv ", "rm ")), finding
 
 
 def test_a_port_that_somebody_else_has_is_found_with_a_hub_and_without(world):

@@ -25,6 +25,17 @@ def config_dir_of_root(world):
     world.hub.config_dir.chmod(0o755)
 
 
+def config_of_another_user(world):
+    world.configure({"extensions": {ID: ["camera"]}})
+    path = world.hub.config_dir / "config.json"
+    path.chmod(0o644)
+    shutil.chown(path, "daemon")
+
+
+def folder_for_the_config_lock(world):
+    (world.hub.config_dir / "config.json.lock").mkdir()
+
+
 def config_lock_of_root(world):
     lock = world.hub.config_dir / "config.json.lock"
     lock.write_text("")
@@ -53,6 +64,8 @@ def new_endpoint(world):
 CASES = [
     (lambda world: world.configure("{"), "config_unreadable", "error", ADVICE),
     (config_that_everybody_writes, "config_permissions", "error", ADVICE),
+    (lambda world: world.hub.config_dir.chmod(0o777), "config_permissions", "error", ADVICE),
+    (folder_for_the_config_lock, "config_lock_unusable", "warning", ADVICE),
     (config(video_dir=["/"]), "config_member_unknown", "warning", config(video_dirs=["/"])),
     (config(cache_dir="~/models"), "config_cache_dir", "error", config()),
     (config(video_dirs=["videos"]), "video_dirs", "warning", config()),
@@ -72,6 +85,7 @@ ORDINARY_CASES = [
     (config_of_root, "config_unreadable", "error", ADVICE),
     (config_dir_of_root, "config_dir_unwritable", "warning", ADVICE),
     (config_lock_of_root, "config_lock_unusable", "warning", ADVICE),
+    (config_of_another_user, "config_permissions", "error", ADVICE),
 ]
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import urllib.error
 import urllib.request
@@ -281,6 +282,24 @@ def test_the_installer_is_for_firefox_too(binary, home, run):
     run(REPO / "installer/install.sh", "--binary", binary, "--browser", "firefox", "--firefox-id", FIREFOX_ID)
     manifest = json.loads((home / ".mozilla/native-messaging-hosts/com.framehost.host.json").read_text())
     assert manifest["allowed_extensions"] == [FIREFOX_ID]
+
+
+def test_the_installer_takes_framehost_and_nothing_else(binary, home, run):
+    for wrong in ("/bin/true", f"{binary}-relay", "/nowhere/framehost"):
+        done = run(REPO / "installer/install.sh", "--binary", wrong, "--extension-id", ID, code=1)
+        assert wrong in done.stderr, done.stderr
+    assert not (home / ".local").exists()
+
+
+def test_a_relay_in_the_place_of_framehost_does_not_start_itself(binary, home, run, tmp_path):
+    folder = tmp_path / "programs"
+    folder.mkdir()
+    shutil.copy(f"{binary}-relay", folder / "framehost-relay")
+    for make in (lambda: shutil.copy(f"{binary}-relay", folder / "framehost"), lambda: (folder / "framehost").symlink_to("framehost-relay")):
+        (folder / "framehost").unlink(missing_ok=True)
+        make()
+        for name in ("framehost", "framehost-relay"):
+            assert "install both programs once more" in run(folder / name, "--version", code=1).stderr
 
 
 def test_the_installer_knows_the_sample_extension(binary, home, run):

@@ -11,7 +11,7 @@ use std::{
 
 use rustix::fs::Access as Rights;
 
-use super::{Access, HubProcess, quoted};
+use super::{Access, HubProcess, aside, quoted};
 
 /// How to get ffmpeg.
 pub(super) const GET_FFMPEG: &str = "sudo apt install ffmpeg";
@@ -70,10 +70,17 @@ pub(super) fn remove(files: &str) -> String {
     format!("rm -f {files}")
 }
 
-/// The command that gives `path`, with all that is in it, back to who runs it. The name is the shell's to find: with sudo
-/// it is still the user's.
-pub(super) fn take_over(path: &Path) -> String {
-    format!("sudo chown -R \"$(id -un):\" {}", quoted(path))
+/// The command that gives `path`, with all that is in it, back to who runs it; `None` where it was never the user's. What
+/// is in the home was, and what root has made under framehost's name, as with sudo. The name is the shell's to find: with
+/// sudo it is still the user's.
+pub(super) fn take_over(path: &Path) -> Option<String> {
+    let is_made_by_sudo = is_named_by_framehost(path) && fs::symlink_metadata(path).is_ok_and(|found| found.uid() == 0);
+    (is_in_own_home(path) || is_made_by_sudo).then(|| format!("sudo chown -R \"$(id -un):\" {}", quoted(path)))
+}
+
+/// Is it one of the folders that framehost makes outside of a home: `/run/user/1000/framehost`, `/tmp/framehost-1000`?
+fn is_named_by_framehost(path: &Path) -> bool {
+    path.is_dir() && path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"framehost"))
 }
 
 /// What to do where the runtime directory cannot be had.
@@ -89,12 +96,16 @@ pub(super) fn another_runtime_dir() -> String {
 pub(super) fn not_private(path: &Path, metadata: &Metadata) -> Option<(String, String)> {
     let mode = mode(metadata);
     if let Some(owner) = other_owner(path) {
-        return Some((format!("{owner}, and has to be yours (mode {mode:03o})"), take_over(path)));
+        let advice = take_over(path).unwrap_or_else(another_runtime_dir);
+        return Some((format!("{owner}, and has to be yours (mode {mode:03o})"), advice));
     }
+    // Root owns what is everybody's: /tmp is no folder to close.
+    let is_roots_own = !is_root() || is_in_own_home(path) || is_named_by_framehost(path);
+    let close = || if is_roots_own { chmod("700", path) } else { another_runtime_dir() };
     if mode & 0o022 != 0 {
-        return Some((format!("others could put a socket of theirs there (mode {mode:03o})"), chmod("700", path)));
+        return Some((format!("others could put a socket of theirs there (mode {mode:03o})"), close()));
     }
-    (mode & 0o700 != 0o700).then(|| (format!("no hub can write there (mode {mode:03o})"), chmod("700", path)))
+    (mode & 0o700 != 0o700).then(|| (format!("no hub can write there (mode {mode:03o})"), close()))
 }
 
 /// What is wrong with a manifest's owner and mode, and what to do. `repair`: the command that writes it anew.
@@ -127,7 +138,9 @@ pub(super) fn wrong_configuration(path: &Path, metadata: &Metadata) -> Option<(S
     let (mode, uid) = (mode(metadata), metadata.uid());
     if is_strangers(uid) {
         let problem = format!("it belongs to another user (uid {uid}), who decides what extensions may");
-        return Some((problem, take_over(path)));
+        let advice =
+            format!("{}; and framehost allow anew what you want allowed: what it says is not yours", aside(path));
+        return Some((problem, advice));
     }
     let problem = || format!("everybody on this machine decides what extensions may (mode {mode:03o})");
     (mode & 0o002 != 0).then(|| (problem(), chmod("600", path)))
@@ -139,14 +152,21 @@ pub(super) fn is_open_to_all(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|metadata| mode(&metadata) & 0o002 != 0 && metadata.mode() & 0o1000 == 0)
 }
 
+/// The command that closes to others what is open to everybody.
+pub(super) fn close(path: &Path) -> String {
+    if other_owner(path).is_some() { chmod_as_root("o-w", path) } else { chmod("o-w", path) }
+}
+
 /// May it be started without giving another user's program what this user may?
 pub(super) fn is_trusted(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|metadata| !is_strangers(metadata.uid())) && !is_open_to_all(path)
 }
 
-/// Is it below the user's home, which is the user's?
+/// Is it below the user's home, which is the user's? What a link there leads to may be elsewhere.
 pub(super) fn is_in_own_home(path: &Path) -> bool {
-    let Some(home) = home() else { return false };
+    let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let Some(home) = home().as_deref().map(real) else { return false };
+    let path = real(path);
     path != home && path.starts_with(&home) && other_owner(&home).is_none()
 }
 

@@ -68,8 +68,8 @@ pub(super) fn remove(files: &str) -> String {
 }
 
 /// The command that gives `path`, with all that is in it, back to who runs it.
-pub(super) fn take_over(path: &Path) -> String {
-    format!("takeown /R /F \"{}\"; as administrator", path.display())
+pub(super) fn take_over(path: &Path) -> Option<String> {
+    is_in_own_home(path).then(|| format!("takeown /R /F \"{}\"; as administrator", path.display()))
 }
 
 /// What to do where the runtime directory cannot be had.
@@ -105,6 +105,11 @@ pub(super) const fn wrong_configuration(_path: &Path, _metadata: &Metadata) -> O
 /// May everybody on the machine change it?
 pub(super) const fn is_open_to_all(_path: &Path) -> bool {
     false
+}
+
+/// The command that closes to others what is open to everybody.
+pub(super) fn close(path: &Path) -> String {
+    chmod("", path)
 }
 
 /// May it be started? A user's folders are closed to others.
