@@ -12,9 +12,9 @@ use std::{
 
 use common::{Host, World, base64, eventually, framed};
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 
-fn open(stream_id: &str) -> serde_json::Value {
+fn open(stream_id: &str) -> Value {
     json!({"type": "stream.open", "stream_id": stream_id, "source": {"kind": "extension"}})
 }
 
@@ -323,13 +323,24 @@ fn pipes_that_somebody_left_non_blocking_do_not_end_a_session() {
 }
 
 #[test]
-fn status_of_a_full_hub_says_that_it_is_full() {
+fn a_hub_that_extensions_have_filled_says_whose_they_are() {
     let world = World::new();
-    let mut hosts: Vec<_> = (0..64).map(|_| world.host()).collect();
-    for host in &mut hosts {
-        host.hello();
-    }
-    let output = world.command(&["status"]).output().unwrap();
-    let text = String::from_utf8(output.stderr).unwrap();
-    assert!(!output.status.success() && text.contains("64 sessions"), "{text}");
+    let origin = |letter: &str| format!("chrome-extension://{}/", letter.repeat(32));
+    let fill = |letter| {
+        let mut hosts: Vec<_> = (0..32).map(|_| world.host_with(&[&origin(letter)])).collect();
+        for host in &mut hosts {
+            host.hello();
+        }
+        hosts
+    };
+    let _one = fill("a");
+    let refused = |letter| world.host_with(&[&origin(letter)]).event("error")["message"].as_str().unwrap().to_owned();
+    assert_eq!(refused("a"), "this extension has 32 sessions already");
+    let _another = fill("b");
+    assert_eq!(refused("c"), "the hub has 64 sessions already");
+    let output = world.command(&["status", "--json"]).output().unwrap();
+    let status: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let sessions = status["sessions"].as_array().unwrap();
+    let of = |letter: &str| sessions.iter().filter(|session| session["extension"] == letter.repeat(32)).count();
+    assert_eq!((of("a"), of("b"), of("c")), (32, 32, 0));
 }

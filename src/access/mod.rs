@@ -212,7 +212,11 @@ impl Access {
         if !host_is_ours(&request.uri, &request.headers, local.port()) {
             return Err(Denied::Host);
         }
-        let origin = request.headers.get(header::ORIGIN);
+        let mut origins = request.headers.get_all(header::ORIGIN).iter();
+        let origin = origins.next();
+        if origins.next().is_some() {
+            return Err(Denied::Origin);
+        }
         if let Some(origin) = origin {
             let known = |entry: &SessionEntry| entry.origin.as_ref().is_some_and(|own| own.as_bytes() == origin);
             let is_known = self.sessions().entries.iter().any(known);
@@ -470,6 +474,8 @@ mod tests {
         for origin in ["https://evil.example", "null", "", &format!("{EXTENSION}/"), "http://127.0.0.1:50052"] {
             assert_eq!(with(origin), Err(Denied::Origin), "{origin:?}");
         }
+        let two = [("origin", EXTENSION), ("origin", "https://evil.example"), ("authorization", bearer.as_str())];
+        assert_eq!(check(&access, Peer::SameUser, &two), Err(Denied::Origin), "a second one");
     }
 
     #[test]

@@ -26,8 +26,14 @@ use crate::{
     transcode::TranscodeOptions,
 };
 
-/// Sessions of one hub: browsers have some tens of ports at most.
+/// Sessions of all extensions: browsers have some tens of ports at most.
 pub const MAX_SESSIONS: usize = 64;
+
+/// Sessions of one extension, which leaves places for others.
+const MAX_SESSIONS_OF_ONE: usize = 32;
+
+/// Further sessions of the user's own programs: who has all others, `framehost status` says.
+pub const OWN_SESSIONS: usize = 8;
 
 /// What a hub is to serve.
 #[derive(Debug, Default)]
@@ -229,7 +235,7 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// `resource_exhausted` with [`MAX_SESSIONS`] sessions.
+    /// `resource_exhausted` with [`MAX_SESSIONS`] sessions, or 32 of this extension.
     pub fn register(self: &Arc<Self>, caller: &Caller) -> Result<Registration, Failure> {
         let admitted = match &caller.firefox_id {
             Some(_) => self.access.admit_firefox(caller.extension()),
@@ -237,8 +243,17 @@ impl Hub {
         };
         let token = admitted.map_err(|error| Failure::new(ErrorKind::Internal, error))?;
         let mut table = self.table();
-        if table.by_number.len() >= MAX_SESSIONS {
-            let problem = format!("the hub has {MAX_SESSIONS} sessions already");
+        let extension = caller.extension();
+        let places = if extension.is_some() { MAX_SESSIONS } else { MAX_SESSIONS + OWN_SESSIONS };
+        let of_this_one = table.by_number.values().filter(|session| session.extension == extension).count();
+        let problem = if table.by_number.len() >= places {
+            Some(format!("the hub has {places} sessions already"))
+        } else if extension.is_some() && of_this_one >= MAX_SESSIONS_OF_ONE {
+            Some(format!("this extension has {MAX_SESSIONS_OF_ONE} sessions already"))
+        } else {
+            None
+        };
+        if let Some(problem) = problem {
             return Err(Failure::new(ErrorKind::ResourceExhausted, problem));
         }
         table.last_number += 1;
@@ -247,7 +262,7 @@ impl Hub {
         let snapshot = SessionSnapshot {
             session: session_id.clone(),
             origin: caller.origin.clone(),
-            extension: caller.extension(),
+            extension,
             client: None,
             pid: caller.pid,
             streams: 0,
