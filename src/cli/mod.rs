@@ -86,14 +86,14 @@ fn failed(error: anyhow::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// The error and its causes. Many of our errors end with their cause, for those who print them alone: it is said once.
+/// The error and its causes. Many of our errors say their cause, for those who print them alone: it is said once.
 fn in_full(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain() {
         let words = cause.to_string();
         if text.is_empty() {
             text = words;
-        } else if !text.ends_with(&words) {
+        } else if !text.contains(&words) {
             text.push_str(": ");
             text.push_str(&words);
         }

@@ -48,11 +48,7 @@ async fn record(
 ) -> anyhow::Result<()> {
     // From here on an interruption ends the recording well, whenever it comes.
     let mut interruptions = Interruptions::new()?;
-    let no_hub = || {
-        let problem = "no hub is running: a browser starts one, and so does `framehost hub`".to_owned();
-        ClientError::Unreachable { problem }
-    };
-    let hub = hub.ok_or_else(no_hub)?;
+    let hub = hub.ok_or(ClientError::NoHub)?;
     let mut client = Client::connect(&hub.grpc, &hub.token).await?;
     let mut pictures = tokio::select! {
         watching = watch(&mut client, arguments) => watching?,

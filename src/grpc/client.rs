@@ -20,6 +20,10 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "each field is named in its variant's message")]
 pub enum ClientError {
+    /// There is none.
+    #[error("no hub is running: a browser starts one, and so does `framehost hub`")]
+    NoHub,
+
     /// It does not answer, or not any more.
     #[error("the hub does not answer: {problem}")]
     Unreachable { problem: String },
@@ -33,7 +37,7 @@ impl ClientError {
     /// Class of the failure.
     pub const fn kind(&self) -> ErrorKind {
         match self {
-            Self::Unreachable { .. } => ErrorKind::Unavailable,
+            Self::NoHub | Self::Unreachable { .. } => ErrorKind::Unavailable,
             Self::Refused { kind, .. } => *kind,
         }
     }
@@ -41,7 +45,7 @@ impl ClientError {
     /// The word for programs: what the hub's message begins with, where it does with one.
     pub fn reason(&self) -> &str {
         match self {
-            Self::Unreachable { .. } => "no_hub",
+            Self::NoHub | Self::Unreachable { .. } => "no_hub",
             Self::Refused { kind, message } => {
                 let word = message.split_once(": ").map(|(word, _)| word);
                 let is_word = |word: &&str| word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');

@@ -105,8 +105,15 @@ def test_uninstall_leaves_nothing_of_what_install_made(binary, home, run):
     run(binary, "install", "--browser", "brave", "--browser", "tor", "--extension-id", ID, "--firefox-id", FIREFOX_ID)
     assert len([path for path in home.rglob("*.json")]) == 5
     run(binary, "uninstall")
-    # What lies between the home and a place that is not a browser's.
-    assert {str(path.relative_to(home)) for path in home.rglob("*")} <= {".local"}
+    assert not list(home.rglob("*"))
+
+
+def test_uninstall_takes_folders_back_however_deep_they_were_made(binary, home, run):
+    profile = home / "deep/er/profile"
+    for options in (["--browser", "tor", "--firefox-id", FIREFOX_ID], ["--user-data-dir", profile, "--extension-id", ID]):
+        run(binary, "install", *options)
+        run(binary, "uninstall", *options[:2])
+        assert list(home.iterdir()) == [], options
 
 
 def test_a_dry_run_shows_the_plan_and_does_nothing(binary, home, run):
