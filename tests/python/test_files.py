@@ -209,10 +209,12 @@ def test_a_file_leads_to_no_other(binary, env, media, tmp_path):
 
 
 def test_a_list_that_comes_in_a_files_place_while_it_is_opened_leads_to_no_other(binary, env, media, tmp_path):
-    tools, video, listing = (tmp_path / name for name in ("tools", "video.mp4", "list.mpd"))
+    tools, video, listing, other = (tmp_path / name for name in ("tools", "video.mp4", "list.mpd", "other.mp4"))
     tools.mkdir()
     shutil.copy(media / "b-frames.mp4", video)
-    listing.write_text(DASH.format(root="MPD", comment="", path=media / "vp8.webm"))
+    ffmpeg("-f", "lavfi", "-i", "color=red:s=192x108:r=30:d=2", *X264, other)
+    # One with the same units of time, so that its pictures would be taken for the file's.
+    listing.write_text(DASH.format(root="MPD", comment="", path=other).replace("webm", "mp4"))
     (tools / "ffmpeg").symlink_to(shutil.which("ffmpeg"))
     # The file is looked at, and then its index is read.
     (tools / "ffprobe").write_text(f"""#!/bin/sh
