@@ -110,14 +110,12 @@ impl Location {
 
 /// What an error may repeat of an address, which may be none.
 fn without_password(location: &str) -> String {
-    let location = location.split(['?', '#']).next().unwrap_or_default();
-    match location.rsplit_once('@') {
-        Some((before, host)) => {
-            let scheme = before.find("://").and_then(|at| before.get(..at + 3)).unwrap_or_default();
-            format!("{scheme}{host}")
-        }
-        None => location.to_owned(),
-    }
+    let (scheme, rest) = match location.rsplit_once('@') {
+        // First of all: a password may have a question mark in it.
+        Some((before, host)) => (before.find("://").and_then(|at| before.get(..at + 3)).unwrap_or_default(), host),
+        None => ("", location),
+    };
+    format!("{scheme}{}", rest.split(['?', '#']).next().unwrap_or_default())
 }
 
 impl Upstream {
@@ -256,9 +254,16 @@ mod tests {
 
     #[test]
     fn an_address_that_is_refused_is_named_without_its_password() {
-        for wrong in
-            ["https://bob:pw9@h.example/?a", "bob:pw9@h.example", "ftp://bob:pw9@h.example/", "http://bob:p@w9@h/#"]
-        {
+        for wrong in [
+            "https://bob:pw9@h.example/?a",
+            "bob:pw9@h.example",
+            "ftp://bob:pw9@h.example/",
+            "http://bob:p@w9@h/#",
+            "https://bob:pw9#1@h.example",
+            "http://bob:9?pw9@h.example",
+            "https://h.example/?token=pw9",
+            "https://h/#pw9",
+        ] {
             let error = Upstream::check(wrong).unwrap_err().to_string();
             assert!(!error.contains("pw9") && !error.contains("bob") && !error.contains("p@w9"), "{error}");
         }
