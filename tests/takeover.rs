@@ -337,7 +337,7 @@ fn a_hub_that_extensions_have_filled_says_whose_they_are() {
     let refused = |letter| world.host_with(&[&origin(letter)]).event("error")["message"].as_str().unwrap().to_owned();
     assert_eq!(refused("a"), "this extension has 32 sessions already");
     let _another = fill("b");
-    assert_eq!(refused("c"), "the hub has 64 sessions already");
+    assert_eq!(refused("c"), "extensions have 64 sessions already");
     let output = world.command(&["status", "--json"]).output().unwrap();
     let status: Value = serde_json::from_slice(&output.stdout).unwrap();
     let sessions = status["sessions"].as_array().unwrap();

@@ -211,6 +211,13 @@ struct FrameLine<'a> {
     metadata: &'a BTreeMap<String, String>,
 }
 
+/// Is it named like a video that is not written?
+fn is_other_video(path: &Path) -> bool {
+    let known = ["avi", "flv", "gif", "m4v", "mov", "mpeg", "mpg", "ogv", "ts", "webm", "wmv", "y4m"];
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    known.iter().any(|known| ending.eq_ignore_ascii_case(known))
+}
+
 impl<'a> Sink<'a> {
     fn new(arguments: &'a CaptureArguments, ffmpeg: Option<PathBuf>) -> anyhow::Result<Self> {
         let output = match arguments.output.as_deref() {
@@ -224,9 +231,8 @@ impl<'a> Sink<'a> {
                 Output::Video(RecorderThread::start(options)?)
             }
             // Somebody means a video by it.
-            Some(path) if path.extension().is_some() && !path.exists() => {
-                let name = path.display();
-                bail!("{name}: recordings end in .mkv or .mp4, and a new folder for pictures has no ending")
+            Some(path) if is_other_video(path) && !path.exists() => {
+                bail!("{}: recordings end in .mkv or .mp4, and anything else is a folder for pictures", path.display())
             }
             Some(directory) => {
                 fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;

@@ -22,5 +22,5 @@ mod state;
 pub use self::{
     run::{HubError, HubOptions, run},
     runtime_file::{RUNTIME_FILE, RuntimeFile},
-    state::{Hub, HubSettings, MAX_SESSIONS, OWN_SESSIONS, Registration, SessionSnapshot, VideoDirs},
+    state::{Hub, HubSettings, MAX_SESSIONS_OF_ONE, Registration, SessionSnapshot, VideoDirs},
 };

@@ -123,6 +123,7 @@ pub async fn run(
             () = &mut stop => break Ok(()),
             () = accept_relays(&hub, &tasks, &mut listener) => {}
             () = retry_port(&hub, &tasks, &options) => {}
+            () = keep_told(&hub, &options) => {}
             lost = lost_files(&lock, &socket_identity, &socket) => match lost {
                 Lost::Lock => {
                     tracing::warn!("the lock's file is gone: leaving to the hub that takes the next one");
@@ -135,10 +136,6 @@ pub async fn run(
                         Err(error) => break Err(error),
                     }
                 }
-                Lost::RuntimeFile => match hub.address().map(|address| tell(&hub, address, &options.runtime_dir)) {
-                    Some(Err(error)) => tracing::debug!(%error, "hub.json is gone, and cannot be written again"),
-                    Some(Ok(())) | None => tracing::warn!("hub.json was gone: workers find the hub again"),
-                },
             },
             () = idle => {
                 // From here on nobody finds the socket; who had found it before is served, and the hub stays for them.
@@ -268,11 +265,33 @@ async fn retry_port(hub: &Arc<Hub>, tasks: &TaskTracker, options: &HubOptions) {
     std::future::pending().await
 }
 
+/// Writes the runtime file again when somebody has removed it. Never returns.
+async fn keep_told(hub: &Hub, options: &HubOptions) {
+    let file = options.runtime_dir.join(RUNTIME_FILE);
+    let mut fails = false;
+    loop {
+        tokio::time::sleep(FILES_INTERVAL).await;
+        let is_gone = file.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+        let Some(address) = hub.address().filter(|_| is_gone) else { continue };
+        match tell(hub, address, &options.runtime_dir) {
+            Ok(()) => {
+                fails = false;
+                tracing::warn!("hub.json was gone: workers find the hub again");
+            }
+            Err(error) => {
+                // Once: the disk may be full for long.
+                if !std::mem::replace(&mut fails, true) {
+                    tracing::warn!(%error, "hub.json is gone, and cannot be written");
+                }
+            }
+        }
+    }
+}
+
 /// What a hub cannot be found without.
 enum Lost {
     Lock,
     Socket,
-    RuntimeFile,
 }
 
 /// Looks now and then whether the hub's files are still its own; returns when one is not.
@@ -284,10 +303,6 @@ async fn lost_files(lock: &HubLock, identity: &Identity, socket: &Path) -> Lost 
         }
         if !identity.is_at(socket) {
             return Lost::Socket;
-        }
-        let file = socket.with_file_name(RUNTIME_FILE);
-        if file.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
-            return Lost::RuntimeFile;
         }
     }
 }

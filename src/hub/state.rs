@@ -27,13 +27,11 @@ use crate::{
 };
 
 /// Sessions of all extensions: browsers have some tens of ports at most.
-pub const MAX_SESSIONS: usize = 64;
+const MAX_SESSIONS: usize = 64;
 
-/// Sessions of one extension, which leaves places for others.
-const MAX_SESSIONS_OF_ONE: usize = 32;
-
-/// Further sessions of the user's own programs: who has all others, `framehost status` says.
-pub const OWN_SESSIONS: usize = 8;
+/// Sessions of one extension, which leaves places for others; and of the user's own programs, which have places of their
+/// own: whose all others are, `framehost status` says.
+pub const MAX_SESSIONS_OF_ONE: usize = 32;
 
 /// What a hub is to serve.
 #[derive(Debug, Default)]
@@ -235,7 +233,7 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// `resource_exhausted` with [`MAX_SESSIONS`] sessions, or 32 of this extension.
+    /// `resource_exhausted` with 64 sessions of extensions, or [`MAX_SESSIONS_OF_ONE`] of this extension or of the user's own programs.
     pub fn register(self: &Arc<Self>, caller: &Caller) -> Result<Registration, Failure> {
         let admitted = match &caller.firefox_id {
             Some(_) => self.access.admit_firefox(caller.extension()),
@@ -244,16 +242,22 @@ impl Hub {
         let token = admitted.map_err(|error| Failure::new(ErrorKind::Internal, error))?;
         let mut table = self.table();
         let extension = caller.extension();
-        let places = if extension.is_some() { MAX_SESSIONS } else { MAX_SESSIONS + OWN_SESSIONS };
-        let of_this_one = table.by_number.values().filter(|session| session.extension == extension).count();
-        let problem = if table.by_number.len() >= places {
-            Some(format!("the hub has {places} sessions already"))
-        } else if extension.is_some() && of_this_one >= MAX_SESSIONS_OF_ONE {
-            Some(format!("this extension has {MAX_SESSIONS_OF_ONE} sessions already"))
-        } else {
-            None
+        let count = |is_one: &dyn Fn(&Option<String>) -> bool| {
+            table.by_number.values().filter(|session| is_one(&session.extension)).count()
         };
-        if let Some(problem) = problem {
+        let problem = match &extension {
+            Some(_) if count(&Option::is_some) >= MAX_SESSIONS => {
+                format!("extensions have {MAX_SESSIONS} sessions already")
+            }
+            Some(_) if count(&|one| *one == extension) >= MAX_SESSIONS_OF_ONE => {
+                format!("this extension has {MAX_SESSIONS_OF_ONE} sessions already")
+            }
+            None if count(&Option::is_none) >= MAX_SESSIONS_OF_ONE => {
+                format!("programs of the user's have {MAX_SESSIONS_OF_ONE} sessions already")
+            }
+            Some(_) | None => String::new(),
+        };
+        if !problem.is_empty() {
             return Err(Failure::new(ErrorKind::ResourceExhausted, problem));
         }
         table.last_number += 1;

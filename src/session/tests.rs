@@ -249,7 +249,7 @@ async fn a_hub_that_stops_ends_its_sessions_without_a_farewell() {
 #[tokio::test]
 async fn sessions_are_limited() {
     let world = World::new();
-    let clients: Vec<_> = (0..crate::hub::MAX_SESSIONS + crate::hub::OWN_SESSIONS).map(|_| world.client(16)).collect();
+    let clients: Vec<_> = (0..crate::hub::MAX_SESSIONS_OF_ONE).map(|_| world.client(16)).collect();
     tokio::task::yield_now().await;
     let mut one_more = world.client(16);
     assert_eq!(one_more.receive().await["code"], "resource_exhausted");

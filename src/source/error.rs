@@ -63,7 +63,7 @@ pub enum SourceError {
     File { source: io::Error, path: PathBuf },
 
     /// The file is no video.
-    #[error("not a video that ffmpeg reads: {problem}: {}", path.display())]
+    #[error("not a video that is read: {problem}: {}", path.display())]
     NotAVideo { problem: String, path: PathBuf },
 
     /// The user has not allowed this directory.

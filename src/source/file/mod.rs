@@ -21,7 +21,7 @@ use crate::frame::{MAX_FRAME_NUMBER, PixelFormat};
 /// What to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileOptions {
-    /// Any file that ffmpeg reads.
+    /// A video file that ffmpeg reads and that holds its pictures itself: no playlist, and no single picture.
     pub path: PathBuf,
     /// Index of the first picture; 0 unless set.
     pub start_frame: u64,

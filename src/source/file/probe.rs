@@ -23,8 +23,8 @@ const MAX_ANSWER_BYTES: usize = 256 << 20;
 
 /// Containers that are read: those whose pictures are in the file itself. Others name further files, or take a file's name
 /// for a pattern of names (`image2`), and so lead out of the directories that a file has to be in.
-const CONTAINERS: &str = "mov,matroska,avi,mpegts,mpeg,mpegvideo,ogg,flv,asf,ivf,mxf,nut,gif,apng,h264,hevc,obu,m4v,mjpeg,\
-                          yuv4mpegpipe,dv,rm,vc1,swf,wtv";
+const CONTAINERS: &str = "mov,matroska,avi,mpegts,mpeg,mpegvideo,ogg,flv,asf,ivf,mxf,nut,gif,apng,h264,hevc,vvc,obu,av1,m4v,\
+                          mjpeg,mpjpeg,yuv4mpegpipe,dv,rm,vc1,h261,h263,dirac,swf,wtv,gxf,nuv,dhav";
 
 /// How ffmpeg says that it is none of them.
 const OTHER_CONTAINER: &str = "not on whitelist";

@@ -88,7 +88,7 @@ class VideoNotFound(SourceError, FileNotFoundError):
 
 
 class NotAVideo(SourceError, ValueError):
-    """The file is none that ffmpeg can read pictures of."""
+    """The file is no video that ffmpeg reads, or one that only names others."""
 
 
 class OpenTimeout(SourceError, TimeoutError):
