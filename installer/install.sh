@@ -163,10 +163,6 @@ fi
 case $binary in
 *-relay | *-portal) fail "$binary is a part of framehost; name framehost itself, which is beside it" ;;
 esac
-case $("$binary" --version 2>/dev/null </dev/null) in
-'framehost '*) ;;
-*) fail "$binary is not framehost, or does not start here" ;;
-esac
 
 mkdir -p -- "$prefix/bin"
 new=$installed.$$.tmp
@@ -179,6 +175,13 @@ for suffix in '' -relay -portal; do
     # Beside its place, then renamed: the program that is replaced may be running.
     cp -- "$binary$suffix" "$new"
     chmod 755 -- "$new"
+    if [ -z "$suffix" ]; then
+        said=$("$new" --version 2>&1 </dev/null) || fail "$binary does not start here: $said"
+        case $said in
+        'framehost '*) ;;
+        *) fail "$binary is not framehost" ;;
+        esac
+    fi
     mv -f -- "$new" "$installed$suffix"
 done
 

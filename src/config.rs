@@ -231,7 +231,9 @@ impl Config {
     /// [`ConfigError::Unwritable`].
     fn write(&self, paths: &Paths) -> Result<(), ConfigError> {
         // One that is a link stays one: it leads to where somebody keeps such files.
-        let path = fs::canonicalize(paths.config_file()).unwrap_or_else(|_| paths.config_file());
+        let file = paths.config_file();
+        let led_to = || fs::read_link(&file).map(|target| paths.config_dir.join(target));
+        let path = fs::canonicalize(&file).or_else(|_| led_to()).unwrap_or_else(|_| file.clone());
         let temporary = path.with_file_name(format!("config.json.{}", std::process::id()));
         let write = || -> io::Result<()> {
             fs::create_dir_all(&paths.config_dir)?;

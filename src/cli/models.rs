@@ -48,7 +48,8 @@ pub(super) fn run(command: ModelsCommand) -> anyhow::Result<ExitCode> {
         ModelsCommand::List { model_id, json } => {
             let model_id = model_id.map(|id| ModelId::parse(&id)).transpose()?;
             let models = store.list(model_id.as_ref())?;
-            if let (Some(model_id), true) = (model_id, models.is_empty()) {
+            // An empty list is an answer for programs.
+            if let (Some(model_id), true) = (model_id, models.is_empty() && !json) {
                 return Err(ModelError::ModelNotFound {
                     model_id: model_id.as_str().to_owned(),
                     cache_dir: store.cache_dir().to_owned(),

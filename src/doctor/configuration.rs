@@ -51,7 +51,8 @@ pub fn check_config(paths: &Paths) -> Vec<Finding> {
         let wrong = system::wrong_configuration(&file, &metadata);
         findings.extend(wrong.map(|(problem, advice)| Finding::error("config_permissions", &subject, problem, advice)));
     }
-    if let Some(folder) = open_to_all(&file) {
+    let real = fs::canonicalize(&file).unwrap_or_else(|_| file.clone());
+    if let Some(folder) = open_to_all(&file).or_else(|| open_to_all(&real)) {
         let problem =
             "everybody on this machine could put another configuration there, and so decide what extensions may";
         findings.push(Finding::error("config_permissions", folder.display(), problem, system::close(folder)));

@@ -153,9 +153,17 @@ fn closed(path: &Path) -> Option<(&Path, io::Error)> {
     system::may(there, Access::Into).err().map(|error| (there, error))
 }
 
-/// The outermost folder on the way to `path` in which everybody on the machine could put something else.
+/// The outermost folder on the way to `path` in which everybody on the machine could put something else, if they get to it.
 fn open_to_all(path: &Path) -> Option<&Path> {
-    path.ancestors().skip(1).filter(|folder| folder.is_dir() && system::is_open_to_all(folder)).last()
+    let mut open = None;
+    for folder in path.ancestors().skip(1).filter(|folder| folder.is_dir()) {
+        if system::is_closed_to_others(folder) {
+            open = None;
+        } else if system::is_open_to_all(folder) {
+            open = Some(folder);
+        }
+    }
+    open
 }
 
 /// `path` as one word of a shell.

@@ -33,10 +33,16 @@ pub(super) fn execute(action: &Action) -> Result<(), InstallError> {
             Ok(()) | Err(_) => Ok(()),
         },
         Action::RemoveEmptyDir { path } => match fs::remove_dir(path) {
-            // A link to a folder is somebody's arrangement, and stays.
+            // A link to a folder is somebody's arrangement, and stays; so does what is a mount, or in a folder that is not
+            // the user's: whether it is empty the system does not look then.
             Ok(()) => Ok(()),
             Err(error) => match error.kind() {
-                io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotADirectory => Ok(()),
+                io::ErrorKind::NotFound
+                | io::ErrorKind::DirectoryNotEmpty
+                | io::ErrorKind::NotADirectory
+                | io::ErrorKind::ResourceBusy
+                | io::ErrorKind::PermissionDenied
+                | io::ErrorKind::ReadOnlyFilesystem => Ok(()),
                 _ => Err(failed(Step::Remove, path)(error)),
             },
         },

@@ -130,7 +130,8 @@ fn removable(target: &Target, dirs: &InstallDirs) -> Vec<PathBuf> {
     let place = &target.place;
     let is_in_home = |folder: &&Path| folder.starts_with(&dirs.home) && *folder != dirs.home;
     let above = place.folders.first().into_iter().flat_map(|outermost| outermost.ancestors().skip(1));
-    let above = above.take_while(is_in_home);
+    // Of a folder that somebody has named, those above are likely to be theirs.
+    let above = above.take_while(is_in_home).take(if target.is_custom { 1 } else { usize::MAX });
     let is_as_made = |folder: &Path| match place.scope {
         Scope::User => fs::symlink_metadata(folder)
             .is_ok_and(|found| permissions::mode(&found).is_none_or(|mode| mode == USER_DATA_DIR_MODE)),

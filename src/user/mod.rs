@@ -10,4 +10,4 @@ pub(crate) mod security;
 #[cfg_attr(windows, path = "windows.rs")]
 mod system;
 
-pub use self::system::{append_to, create_file, create_folder, is_private, open_lock_file, runtime_dir};
+pub use self::system::{append_to, close_folder, create_file, create_folder, is_private, open_lock_file, runtime_dir};

@@ -4,7 +4,7 @@ use std::{
     env,
     fs::{self, File, OpenOptions},
     io,
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -42,6 +42,21 @@ pub fn open_lock_file(path: &Path) -> io::Result<File> {
 /// What the file system says.
 pub fn create_folder(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Closes a folder of the user's own to others: one that an earlier version made may be open.
+///
+/// # Errors
+///
+/// What the file system says.
+pub fn close_folder(path: &Path) -> io::Result<()> {
+    let metadata = fs::metadata(path)?;
+    let is_own = metadata.uid() == rustix::process::geteuid().as_raw();
+    if is_own && metadata.mode() & 0o077 != 0 {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o700))
+    } else {
+        Ok(())
+    }
 }
 
 /// Is it a folder of the user's own, in which nobody else can put anything? Not through a link: in a directory that others

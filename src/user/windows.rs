@@ -108,6 +108,15 @@ pub fn create_folder(path: &Path) -> io::Result<()> {
     if is_there { Ok(()) } else { Err(error) }
 }
 
+/// Closes a folder to others: a user's folders are.
+///
+/// # Errors
+///
+/// None.
+pub fn close_folder(_path: &Path) -> io::Result<()> {
+    Ok(())
+}
+
 /// Is it a folder of the user's own, in which nobody else but the system and its administrators can put anything? Not
 /// through a link: in a directory that others may write to, one could be planted.
 ///

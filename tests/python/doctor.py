@@ -29,6 +29,7 @@ class World:
         # All that is the user's is in the home, where what sudo has left may be taken back.
         hub.home = hub.root
         hub.env["HOME"] = str(hub.home)
+        hub.home.chmod(0o755)
         self.root = hub.root / "machine"
         self.chrome = hub.home / ".config/google-chrome"
         self.manifest = self.chrome / "NativeMessagingHosts/com.framehost.host.json"

@@ -152,6 +152,11 @@ pub(super) fn is_open_to_all(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|metadata| mode(&metadata) & 0o002 != 0 && metadata.mode() & 0o1000 == 0)
 }
 
+/// Do others not get to what is in a folder?
+pub(super) fn is_closed_to_others(folder: &Path) -> bool {
+    fs::metadata(folder).is_ok_and(|metadata| mode(&metadata) & 0o001 == 0)
+}
+
 /// The command that closes to others what is open to everybody.
 pub(super) fn close(path: &Path) -> String {
     if other_owner(path).is_some() { chmod_as_root("o-w", path) } else { chmod("o-w", path) }

@@ -107,6 +107,11 @@ pub(super) const fn is_open_to_all(_path: &Path) -> bool {
     false
 }
 
+/// Do others not get to what is in a folder?
+pub(super) const fn is_closed_to_others(_folder: &Path) -> bool {
+    false
+}
+
 /// The command that closes to others what is open to everybody.
 pub(super) fn close(path: &Path) -> String {
     chmod("", path)
