@@ -5,7 +5,12 @@
 
 mod common;
 
-use std::{fs, io::Write, os::unix::net::UnixListener, thread};
+use std::{
+    fs,
+    io::Write,
+    os::unix::{fs::PermissionsExt as _, net::UnixListener},
+    thread,
+};
 
 use common::{Host, World, base64, eventually, framed, resident_bytes};
 use rustix::process::Signal;
@@ -22,7 +27,10 @@ struct Pair {
 
 impl Pair {
     fn new() -> Self {
-        let world = World::new();
+        Self::of(World::new())
+    }
+
+    fn of(world: World) -> Self {
         let (client, mut other) = (world.host(), world.host());
         other.hello();
         other.ok(&open("other"));
@@ -345,13 +353,35 @@ fn what_does_not_exist_is_not_found() {
 
 #[test]
 fn an_id_whose_request_is_open_is_not_used_again() {
-    let mut pair = Pair::new();
-    pair.world.import("m", &[("a", &[1; 12_000_000])]);
-    let request = framed(br#"{"id":"twice","type":"models.open","model_id":"m","file_path":"a"}"#);
-    pair.client.send_raw(&[request.clone(), request].concat());
+    let world = World::new();
+    let folder = world.runtime_dir().with_file_name("tools");
+    let (ffmpeg, ffprobe) = (folder.join("ffmpeg"), folder.join("ffprobe"));
+    let (video, go) = (folder.join("video.mp4"), folder.join("go"));
+    fs::create_dir(&folder).unwrap();
+    for file in [&ffmpeg, &video] {
+        fs::write(file, "no video").unwrap();
+    }
+    // A file is looked at until somebody says so.
+    fs::write(&ffprobe, format!("#!/bin/sh\nwhile [ ! -e '{}' ]; do sleep 0.02; done; exit 1\n", go.display()))
+        .unwrap();
+    fs::set_permissions(&ffprobe, fs::Permissions::from_mode(0o755)).unwrap();
+    let config = world.runtime_dir().with_file_name("config");
+    fs::create_dir(&config).unwrap();
+    let settings = json!({"ffmpeg": ffmpeg, "video_dirs": [folder]});
+    fs::write(config.join("config.json"), settings.to_string()).unwrap();
+    let mut pair = Pair::of(world);
+    let source = json!({"kind": "file", "path": video});
+    pair.client.send(&json!({"id": "twice", "type": "stream.open", "source": source}));
+    pair.client.send(&json!({"id": "twice", "type": "ping"}));
     let event = check_event(&mut pair.client, "already_exists");
     assert_eq!(event["details"]["id"], "twice");
-    assert!(pair.client.receive()["ok"].is_object(), "the first one is answered");
+    fs::write(go, "").unwrap();
+    let answer = pair.client.receive();
+    assert_eq!(
+        (&answer["id"], &answer["error"]["details"]["reason"]),
+        (&json!("twice"), &json!("not_a_video")),
+        "{answer}"
+    );
     // Now it is free again.
     pair.client.send(&json!({"id": "twice", "type": "ping"}));
     assert_eq!(pair.client.receive(), json!({"id": "twice", "ok": {}}));
