@@ -2,7 +2,7 @@
 
 use std::{fs, io, path::Path};
 
-use super::{Access, Finding, aside, is_in_the_way, quoted, system, unlocked};
+use super::{Access, Finding, aside, is_in_the_way, nearest, quoted, system, unlocked};
 use crate::models;
 
 /// Less than this many bytes on the cache's disk (1 GiB) are not enough for the next model, as a rule.
@@ -15,8 +15,8 @@ pub fn check_cache(cache_dir: &Path, named_in: Option<&Path>) -> Vec<Finding> {
         Some(file) => format!("let \"cache_dir\" in {} name another directory", quoted(file)),
         None => "name another directory by HF_HUB_CACHE".to_owned(),
     };
-    // What is not there yet is made in the first folder above it that is there. A relative path has a finding of its own.
-    let Some(there) = cache_dir.ancestors().find(|path| fs::symlink_metadata(path).is_ok()) else {
+    // A relative path has a finding of its own.
+    let Some(there) = nearest(cache_dir) else {
         return Vec::new();
     };
     let place = there.display();

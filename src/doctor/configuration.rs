@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Access, Finding, aside, closed, is_in_the_way, open_to_all, quoted, system, unlocked};
+use super::{Access, Finding, aside, closed, is_in_the_way, nearest, open_to_all, quoted, system, unlocked};
 use crate::{
     access::Scope,
     config::{CACHE_VARIABLES, Config, Paths},
@@ -35,8 +35,7 @@ pub fn check_config(paths: &Paths) -> Vec<Finding> {
         Ok(config) => check_members(&config, paths, &mut findings),
         Err(problem) => {
             let is_closed = fs::read(&file).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
-            let there = paths.config_dir.ancestors().find(|path| path.symlink_metadata().is_ok());
-            let no_folder = there.filter(|path| !path.is_dir());
+            let no_folder = nearest(&paths.config_dir).filter(|path| !path.is_dir());
             let advice = match (system::other_owner(&file), no_folder) {
                 (Some(_), _) => system::take_over(&paths.config_dir).unwrap_or_else(|| ELSEWHERE.to_owned()),
                 (None, _) if is_closed => system::open_up(&paths.config_dir, &file),

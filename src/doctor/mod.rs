@@ -144,9 +144,15 @@ fn is_in_the_way(path: &Path) -> bool {
     path.symlink_metadata().is_ok_and(|found| found.is_file() || found.is_symlink())
 }
 
-/// The nearest that is there of `path` and the folders above it, and why nothing can be made in it.
+/// The nearest that is there of `path` and the folders above it: what is missing is made in that. A relative path may have
+/// none.
+fn nearest(path: &Path) -> Option<&Path> {
+    path.ancestors().find(|path| path.symlink_metadata().is_ok())
+}
+
+/// The nearest that is there, and why nothing can be made in it.
 fn closed(path: &Path) -> Option<(&Path, io::Error)> {
-    let there = path.ancestors().find(|path| path.symlink_metadata().is_ok())?;
+    let there = nearest(path)?;
     if !there.is_dir() {
         return Some((there, io::Error::from(io::ErrorKind::NotADirectory)));
     }

@@ -14,6 +14,7 @@ use super::{
     registry, table,
     target::{Reader, targets},
 };
+use crate::user;
 
 /// Largest file that is taken for a manifest, in bytes (1 MiB: 15,000 extensions).
 pub const MAX_MANIFEST_BYTES: u64 = 1 << 20;
@@ -116,7 +117,7 @@ fn look(target: &mut Target, dirs: &InstallDirs) -> Result<(), InstallError> {
     target.found = find(target.place.family, &target.place.manifest)?;
     target.is_sound = fs::metadata(&target.place.manifest).map_or(true, |found| {
         let is_readable = permissions::mode(&found).is_none_or(|mode| is_user || mode & 0o444 == 0o444);
-        is_readable && !permissions::is_strangers(&found)
+        is_readable && !user::is_strangers(&found)
     });
     for (key, named) in &mut target.named_by {
         *named = registry::read(key)?;

@@ -94,8 +94,7 @@ fn without_quotes(words: &str) -> String {
 }
 
 fn write(directory: &Path, report: &str) -> io::Result<PathBuf> {
-    user::create_folder(directory)?;
-    user::close_folder(directory)?;
+    user::create_closed_folder(directory)?;
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let path = directory.join(format!("{:013}-{}.txt", since.as_millis(), process::id()));
     user::create_file(&path)?.write_all(report.as_bytes())?;

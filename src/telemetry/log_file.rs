@@ -33,8 +33,7 @@ impl LogFile {
     ///
     /// What the file system says.
     pub fn open(directory: &Path) -> io::Result<Self> {
-        user::create_folder(directory)?;
-        user::close_folder(directory)?;
+        user::create_closed_folder(directory)?;
         Self::with_limit(directory, MAX_FILE_BYTES)
     }
 

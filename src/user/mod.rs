@@ -10,4 +10,17 @@ pub(crate) mod security;
 #[cfg_attr(windows, path = "windows.rs")]
 mod system;
 
-pub use self::system::{append_to, close_folder, create_file, create_folder, is_private, open_lock_file, runtime_dir};
+use std::{io, path::Path};
+
+pub use self::system::{append_to, create_file, create_folder, is_private, is_strangers, open_lock_file, runtime_dir};
+
+/// A folder for the user alone, and what is missing above it; one of the user's own that is there is closed to others: an
+/// earlier version may have made it open.
+///
+/// # Errors
+///
+/// What the file system says.
+pub fn create_closed_folder(path: &Path) -> io::Result<()> {
+    create_folder(path)?;
+    system::close_folder(path)
+}

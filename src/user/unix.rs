@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    fs::{self, File, OpenOptions},
+    fs::{self, File, Metadata, OpenOptions},
     io,
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
@@ -44,12 +44,8 @@ pub fn create_folder(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// Closes a folder of the user's own to others: one that an earlier version made may be open.
-///
-/// # Errors
-///
-/// What the file system says.
-pub fn close_folder(path: &Path) -> io::Result<()> {
+/// Closes a folder of the user's own to others.
+pub(super) fn close_folder(path: &Path) -> io::Result<()> {
     let metadata = fs::metadata(path)?;
     let is_own = metadata.uid() == rustix::process::geteuid().as_raw();
     if is_own && metadata.mode() & 0o077 != 0 {
@@ -69,6 +65,11 @@ pub fn is_private(path: &Path) -> io::Result<bool> {
     let metadata = fs::symlink_metadata(path)?;
     let is_own = metadata.uid() == rustix::process::geteuid().as_raw();
     Ok(metadata.is_dir() && is_own && metadata.mode() & 0o022 == 0)
+}
+
+/// Does it belong to neither this user nor root?
+pub fn is_strangers(metadata: &Metadata) -> bool {
+    metadata.uid() != 0 && metadata.uid() != rustix::process::geteuid().as_raw()
 }
 
 /// Where the runtime directory is, where nothing says so.

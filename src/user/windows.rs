@@ -108,12 +108,9 @@ pub fn create_folder(path: &Path) -> io::Result<()> {
     if is_there { Ok(()) } else { Err(error) }
 }
 
-/// Closes a folder to others: a user's folders are.
-///
-/// # Errors
-///
-/// None.
-pub fn close_folder(_path: &Path) -> io::Result<()> {
+/// A user's folders are closed to others.
+#[expect(clippy::unnecessary_wraps, reason = "other systems have to")]
+pub(super) fn close_folder(_path: &Path) -> io::Result<()> {
     Ok(())
 }
 

@@ -12,6 +12,7 @@ use std::{
 use rustix::fs::Access as Rights;
 
 use super::{Access, HubProcess, aside, quoted};
+use crate::user;
 
 /// How to get ffmpeg.
 pub(super) const GET_FFMPEG: &str = "sudo apt install ffmpeg";
@@ -125,7 +126,7 @@ pub(super) fn wrong_manifest(
         let problem = format!("it is for everybody on this machine, who cannot read it (mode {mode:03o})");
         wrong.push((problem, readable));
     }
-    if is_strangers(uid) {
+    if user::is_strangers(metadata) {
         let chown = format!("sudo chown root: {}", quoted(path));
         let problem = format!("it belongs to another user (uid {uid}), who could let it start something else");
         wrong.push((problem, if is_for_everybody { chown } else { repair.to_owned() }));
@@ -136,7 +137,7 @@ pub(super) fn wrong_manifest(
 /// What is wrong with the configuration's owner and mode, and what to do.
 pub(super) fn wrong_configuration(path: &Path, metadata: &Metadata) -> Option<(String, String)> {
     let (mode, uid) = (mode(metadata), metadata.uid());
-    if is_strangers(uid) {
+    if user::is_strangers(metadata) {
         let problem = format!("it belongs to another user (uid {uid}), who decides what extensions may");
         let advice =
             format!("{}; and framehost allow anew what you want allowed: what it says is not yours", aside(path));
@@ -164,7 +165,7 @@ pub(super) fn close(path: &Path) -> String {
 
 /// May it be started without giving another user's program what this user may?
 pub(super) fn is_trusted(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|metadata| !is_strangers(metadata.uid())) && !is_open_to_all(path)
+    fs::metadata(path).is_ok_and(|metadata| !user::is_strangers(&metadata)) && !is_open_to_all(path)
 }
 
 /// Is it below the user's home, which is the user's? What a link there leads to may be elsewhere.
@@ -225,8 +226,4 @@ fn mode(metadata: &Metadata) -> u32 {
 /// This process's user.
 fn own_uid() -> u32 {
     rustix::process::geteuid().as_raw()
-}
-
-fn is_strangers(uid: u32) -> bool {
-    uid != own_uid() && uid != 0
 }

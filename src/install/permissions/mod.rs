@@ -6,6 +6,6 @@ mod unix;
 mod windows;
 
 #[cfg(unix)]
-pub(super) use self::unix::{create_file, create_folders, is_executable, is_strangers, mode, set_mode};
+pub(super) use self::unix::{create_file, create_folders, is_executable, mode, set_mode};
 #[cfg(windows)]
-pub(super) use self::windows::{create_file, create_folders, is_executable, is_strangers, mode, set_mode};
+pub(super) use self::windows::{create_file, create_folders, is_executable, mode, set_mode};

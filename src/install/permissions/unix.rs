@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, Metadata, OpenOptions, Permissions},
     io,
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::Path,
 };
 
@@ -14,11 +14,6 @@ pub(in super::super) fn mode(metadata: &Metadata) -> Option<u32> {
 
 pub(in super::super) fn is_executable(metadata: &Metadata) -> bool {
     metadata.permissions().mode() & 0o111 != 0
-}
-
-/// Does it belong to neither this user nor root?
-pub(in super::super) fn is_strangers(metadata: &Metadata) -> bool {
-    metadata.uid() != 0 && metadata.uid() != rustix::process::geteuid().as_raw()
 }
 
 pub(in super::super) fn set_mode(path: &Path, mode: u32) -> io::Result<()> {

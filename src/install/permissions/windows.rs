@@ -15,11 +15,6 @@ pub(in super::super) fn is_executable(_metadata: &Metadata) -> bool {
     true
 }
 
-/// A user's folders are closed to others.
-pub(in super::super) fn is_strangers(_metadata: &Metadata) -> bool {
-    false
-}
-
 pub(in super::super) fn set_mode(_path: &Path, _mode: u32) -> io::Result<()> {
     Ok(())
 }
