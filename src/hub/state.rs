@@ -92,6 +92,25 @@ struct Sessions {
     by_number: BTreeMap<u64, SessionSnapshot>,
 }
 
+impl Sessions {
+    /// `extension`: whose session it is to be; `None`: the user's own.
+    fn has_place_for(&self, extension: Option<&str>) -> Result<(), Failure> {
+        let whose = || self.by_number.values().map(|session| session.extension.as_deref());
+        let of_one = whose().filter(|one| *one == extension).count();
+        let of_extensions = whose().flatten().count();
+        let problem = if extension.is_some() && of_extensions >= MAX_SESSIONS {
+            format!("extensions have {MAX_SESSIONS} sessions already")
+        } else if of_one < MAX_SESSIONS_OF_ONE {
+            return Ok(());
+        } else if extension.is_some() {
+            format!("this extension has {MAX_SESSIONS_OF_ONE} sessions already")
+        } else {
+            format!("programs of the user's have {MAX_SESSIONS_OF_ONE} sessions already")
+        };
+        Err(Failure::new(ErrorKind::ResourceExhausted, problem))
+    }
+}
+
 /// A session as `status` shows it.
 #[derive(Debug, Clone, Serialize)]
 pub struct SessionSnapshot {
@@ -242,24 +261,7 @@ impl Hub {
         let token = admitted.map_err(|error| Failure::new(ErrorKind::Internal, error))?;
         let mut table = self.table();
         let extension = caller.extension();
-        let count = |is_one: &dyn Fn(&Option<String>) -> bool| {
-            table.by_number.values().filter(|session| is_one(&session.extension)).count()
-        };
-        let problem = match &extension {
-            Some(_) if count(&Option::is_some) >= MAX_SESSIONS => {
-                format!("extensions have {MAX_SESSIONS} sessions already")
-            }
-            Some(_) if count(&|one| *one == extension) >= MAX_SESSIONS_OF_ONE => {
-                format!("this extension has {MAX_SESSIONS_OF_ONE} sessions already")
-            }
-            None if count(&Option::is_none) >= MAX_SESSIONS_OF_ONE => {
-                format!("programs of the user's have {MAX_SESSIONS_OF_ONE} sessions already")
-            }
-            Some(_) | None => String::new(),
-        };
-        if !problem.is_empty() {
-            return Err(Failure::new(ErrorKind::ResourceExhausted, problem));
-        }
+        table.has_place_for(extension.as_deref())?;
         table.last_number += 1;
         let number = table.last_number;
         let session_id = format!("s{}-{number}", std::process::id());

@@ -14,7 +14,7 @@ use crate::{
     error::ErrorKind,
     message::Failure,
     source::{Granted, Running, SourceState},
-    streams::{NoConsent, Publisher, StreamId, Trouble},
+    streams::{NoConsent, Publisher, StreamId, StreamSnapshot, Trouble},
 };
 
 /// A source of a session, until it is closed or the user takes it back.
@@ -83,16 +83,9 @@ impl HeldSource {
         }
     }
 
-    /// What runs, for whoever closes it.
-    pub(super) fn take(&self) -> Option<Running> {
-        taken(&self.running)
-    }
-
-    /// Stops it, if it runs still.
-    pub(super) async fn close(self) {
-        if let Some(running) = self.take() {
-            close_source(running).await;
-        }
+    /// Stops it, if it runs still, and tells its last counters.
+    pub(super) async fn close(self) -> Option<StreamSnapshot> {
+        close_source(taken(&self.running)?).await
     }
 }
 

@@ -211,13 +211,9 @@ impl Session {
 impl OpenStream {
     /// Stops the source, if it has one, and tells the last counters.
     async fn close(self) -> StreamSnapshot {
-        let running = match &self.feed {
-            Feed::Source(source) => source.take(),
+        let counters = match self.feed {
+            Feed::Source(source) => source.close().await,
             Feed::Extension { .. } => None,
-        };
-        let counters = match running {
-            Some(running) => close_source(running).await,
-            None => None,
         };
         counters.unwrap_or_else(|| self.publisher.snapshot())
     }
