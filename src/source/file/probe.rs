@@ -2,8 +2,6 @@
 
 use std::{
     ffi::OsString,
-    fs::{self, File},
-    io::Read as _,
     path::Path,
     time::{Duration, Instant},
 };
@@ -28,25 +26,6 @@ const CONTAINERS: &str = "mov,matroska,avi,mpegts,mpeg,mpegvideo,ogg,flv,asf,ivf
 
 /// How ffmpeg says that it is none of them.
 const OTHER_CONTAINER: &str = "not on whitelist";
-
-/// How far into a file it is looked for what makes a list of it.
-const HEAD_BYTES: u64 = 64 << 10;
-
-/// What kind of list a file is that begins with this, for whoever has opened one: what is none of [`CONTAINERS`] is refused
-/// whatever this says.
-///
-/// Source: FFmpeg, the probe functions of `hls.c`, `concatdec.c`, `dashdec.c`, `imfdec.c` and `rtsp.c` (sdp).
-fn kind_of_list(head: &[u8]) -> Option<&'static str> {
-    let contains = |word: &[u8]| head.windows(word.len()).any(|window| window == word);
-    let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
-    let begins = [(&b"#EXTM3U"[..], "hls"), (b"ffconcat", "concat"), (b"v=0", "sdp")];
-    let first = begins.iter().find(|(word, _)| text.starts_with(word)).map(|(_, kind)| *kind);
-    first.or_else(|| {
-        let in_xml = [(&b"<MPD"[..], "dash"), (b"<CompositionPlaylist", "imf")];
-        let is_xml = text.starts_with(b"<");
-        in_xml.iter().find(|(word, _)| is_xml && contains(word)).map(|(_, kind)| *kind)
-    })
-}
 
 /// A file's first video stream.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -123,16 +102,6 @@ pub(super) fn probe(tools: &Tools, path: &Path, stop: &Stop) -> Result<VideoInfo
     let entries = "stream=codec_name,pix_fmt,width,height,color_space,color_range,avg_frame_rate,time_base,\
                    sample_aspect_ratio:stream_side_data=rotation:format=format_name";
     let not_a_video = |problem: String| SourceError::NotAVideo { problem, path: path.to_owned() };
-    let mut head = Vec::new();
-    // What cannot be read ffprobe has words for; what is read from a pipe is gone.
-    if fs::metadata(path).is_ok_and(|metadata| metadata.is_file())
-        && let Ok(file) = File::open(path)
-    {
-        let _ = file.take(HEAD_BYTES).read_to_end(&mut head);
-    }
-    if let Some(kind) = kind_of_list(&head) {
-        return Err(not_a_video(format!("a list of other files ({kind})")));
-    }
     let json = ask(tools, path, &["-select_streams", "v:0", "-show_entries", entries, "-of", "json"], stop);
     let json = json.map_err(|error| match error {
         SourceError::NotAVideo { problem, .. } if problem.contains(OTHER_CONTAINER) => {
@@ -183,27 +152,5 @@ pub(super) fn ask(tools: &Tools, path: &Path, what: &[&str], stop: &Stop) -> Res
         // What it says of a file is the file's fault.
         Err(FfmpegError::Failed { problem, .. }) => Err(SourceError::NotAVideo { problem, path: path.to_owned() }),
         Err(other) => Err(other.into()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lists_are_known_before_anything_opens_what_they_name() {
-        for (head, kind) in [
-            (&b"#EXTM3U\n#EXT-X-VERSION:3"[..], "hls"),
-            (b"\xef\xbb\xbf\n #EXTM3U", "hls"),
-            (b"ffconcat version 1.0\n", "concat"),
-            (b"v=0\no=- 0 0 IN IP4 127.0.0.1", "sdp"),
-            (b"<?xml version=\"1.0\"?>\n<!-- a --><MPD xmlns=\"urn:mpeg:dash\">", "dash"),
-            (b"<CompositionPlaylist>", "imf"),
-        ] {
-            assert_eq!(kind_of_list(head), Some(kind), "{kind}");
-        }
-        for head in [&b"\x1aE\xdf\xa3 <MPD"[..], b"\0\0\0\x20ftypisom", b"", b"RIFF"] {
-            assert_eq!(kind_of_list(head), None);
-        }
     }
 }
