@@ -132,6 +132,15 @@ def test_a_model_without_a_listing_is_verified_by_names(world):
     assert "no_such" in world.run("models", "verify", "org/no_such").stderr
 
 
+def test_a_list_of_a_model_that_is_not_there_says_so(world):
+    write(world, "org/other")
+    done = world.run("models", "list", "org/no_such")
+    assert done.returncode == 1 and "org/no_such is not in the cache" in done.stderr, done.stderr
+    # A program gets an answer: there are none.
+    assert run_json(world, "list", "org/no_such") == {"models": []}
+    assert len(run_json(world, "list", "org/other")["models"]) == 1
+
+
 def test_a_removed_revision_leaves_the_others_whole(world):
     shared = {"same.bin": b"same" * 100}
     first = hf_cache.write_model(world.cache, MODEL, {**shared, "own.bin": b"1" * 50}, "v1")

@@ -267,24 +267,24 @@ def test_an_extension_for_which_no_browser_knows_of_framehost_is_found(world):
     assert world.findings() == {}
 
 
+def follow_in_order(world, *checks):
+    found = world.findings()
+    assert list(found) == [*checks]
+    for check in checks:
+        world.follow(found[check]["advice"])
+    assert world.findings() == {}
+
+
 def test_what_keeps_install_from_writing_is_said_before_it_is_advised(ordinary):
     other_browser_of_root(ordinary)
-    found = ordinary.findings()
-    assert list(found) == ["manifest_folder_unwritable", "browser_without_manifest"]
-    ordinary.follow(found["manifest_folder_unwritable"]["advice"])
-    ordinary.follow(found["browser_without_manifest"]["advice"])
-    assert ordinary.findings() == {}
+    follow_in_order(ordinary, "manifest_folder_unwritable", "browser_without_manifest")
 
 
 def test_what_is_in_the_way_of_manifests_is_said(world):
     file_for_a_folder_of_manifests(world)
     done = world.hub.run("install", "--extension-id", ID, "--root", str(world.root))
     assert done.returncode == 1 and "framehost doctor says what is in the way" in done.stderr, done.stderr
-    found = world.findings()
-    assert list(found) == ["manifest_folder_unwritable", "not_installed"]
-    world.follow(found["manifest_folder_unwritable"]["advice"])
-    world.follow(found["not_installed"]["advice"])
-    assert world.findings() == {}
+    follow_in_order(world, "manifest_folder_unwritable", "not_installed")
 
 
 def test_a_manifest_of_the_machine_is_taken_back_for_the_machine(world):

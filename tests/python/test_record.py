@@ -570,6 +570,18 @@ def test_a_capture_goes_into_a_file(hub, film, tmp_path):
     assert not list(tmp_path.glob("*.part"))
 
 
+def test_a_capture_takes_no_other_video_for_a_folder(hub, film, tmp_path):
+    for name in ("copy.avi", "copy.WebM"):
+        done = hub.run("capture", "file", str(film), "--output", str(tmp_path / name))
+        assert done.returncode == 1 and f"{name}: recordings end in .mkv or .mp4" in done.stderr, done.stderr
+        assert not (tmp_path / name).exists()
+    # A folder that is named like one is a folder.
+    folder = tmp_path / "pictures.avi"
+    folder.mkdir()
+    assert hub.run("capture", "file", str(film), "--output", str(folder)).returncode == 0
+    assert len(list(folder.iterdir())) == 7
+
+
 def test_a_screen_goes_into_a_file(binary, make_display, tmp_path):  # noqa: F811
     display = make_display()
     for name in ("screen.mp4", "screen.mkv"):
