@@ -22,16 +22,14 @@ pub(super) async fn serve(mut socket: Socket, intake: &Intake, session: &BearerS
         // The session ends its stream, when it has time for that: it may wait for a client that does not read.
         () = grants.revoked(session.extension.as_deref(), Scope::Frames) => Why::Done,
         () = intake.closed().cancelled() => Why::Done,
-        ended = take_pictures(&mut socket, intake) => match ended {
-            Ended::Gone => Why::Done,
-            Ended::TooLong => {
-                let problem = format!("a message exceeds the limit of {MAX_MESSAGE_BYTES} bytes");
-                let failure = Failure::new(ErrorKind::ResourceExhausted, problem);
-                let told = socket.text(failure_event(&failure.with("stream_id", intake.stream_id().as_str()))).await;
-                if told.is_ok() { Why::TooLong } else { Why::Done }
-            }
-        },
+        ended = take_pictures(&mut socket, intake) => ended.into(),
     };
+    if let Why::TooLong = why {
+        let problem = format!("a message exceeds the limit of {MAX_MESSAGE_BYTES} bytes");
+        let failure = Failure::new(ErrorKind::ResourceExhausted, problem);
+        // A peer that does not read it does not read the farewell either.
+        let _ = socket.text(failure_event(&failure.with("stream_id", intake.stream_id().as_str()))).await;
+    }
     socket.close(why).await;
 }
 

@@ -11,6 +11,7 @@ use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
         Error, Message, Utf8Bytes,
+        error::ProtocolError,
         protocol::{CloseFrame, Role, WebSocketConfig, frame::coding::CloseCode},
     },
 };
@@ -44,8 +45,12 @@ pub(super) enum Received {
 /// Why nothing is received any more.
 #[derive(Debug)]
 pub(super) enum Ended {
-    /// The peer has left, broken the protocol, or does not answer.
+    /// The peer has left, or does not answer.
     Gone,
+    /// The peer has broken the protocol.
+    Broken,
+    /// A text message is no UTF-8.
+    NoText,
     /// A message is longer than it may be.
     TooLong,
 }
@@ -57,8 +62,23 @@ pub(super) enum Why {
     Done,
     /// The session is over.
     SessionOver,
+    /// The peer has broken the protocol.
+    Broken,
+    /// A text message was no UTF-8.
+    NoText,
     /// A message was too long.
     TooLong,
+}
+
+impl From<Ended> for Why {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Gone => Self::Done,
+            Ended::Broken => Self::Broken,
+            Ended::NoText => Self::NoText,
+            Ended::TooLong => Self::TooLong,
+        }
+    }
 }
 
 impl Socket {
@@ -104,6 +124,11 @@ impl Socket {
                 }
                 Some(Ok(Message::Pong(_) | Message::Frame(_))) => {}
                 Some(Err(Error::Capacity(_))) => return Err(Ended::TooLong),
+                Some(Err(Error::Utf8(_))) => return Err(Ended::NoText),
+                Some(Err(Error::Protocol(problem))) if problem != ProtocolError::ResetWithoutClosingHandshake => {
+                    tracing::debug!(%problem, "a WebSocket's peer broke the protocol");
+                    return Err(Ended::Broken);
+                }
                 Some(Err(error)) => {
                     tracing::debug!(%error, "a WebSocket broke");
                     return Err(Ended::Gone);
@@ -152,6 +177,8 @@ impl Socket {
         let (code, reason) = match why {
             Why::Done => (CloseCode::Normal, "the stream has ended"),
             Why::SessionOver => (CloseCode::Away, "the session has ended"),
+            Why::Broken => (CloseCode::Protocol, "that is no WebSocket message"),
+            Why::NoText => (CloseCode::Invalid, "the text is no UTF-8"),
             Why::TooLong => (CloseCode::Size, "the message is too long"),
         };
         let farewell = async {

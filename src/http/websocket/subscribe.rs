@@ -67,12 +67,12 @@ pub(super) async fn serve(
     let why = tokio::select! {
         biased;
         () = session_over.cancelled() => Why::SessionOver,
-        () = show(&mut socket, subscription, is_described) => Why::Done,
+        why = show(&mut socket, subscription, is_described) => why,
     };
     socket.close(why).await;
 }
 
-async fn show(socket: &mut Socket, subscription: &Subscription, is_described: bool) {
+async fn show(socket: &mut Socket, subscription: &Subscription, is_described: bool) -> Why {
     loop {
         let shown = tokio::select! {
             event = subscription.next_event() => match event {
@@ -81,14 +81,14 @@ async fn show(socket: &mut Socket, subscription: &Subscription, is_described: bo
                 Event::End(trouble) => {
                     // Whether it hears of it or not, this is the end.
                     drop(end(socket, subscription, trouble.as_ref()).await);
-                    return;
+                    return Why::Done;
                 }
             },
             // It has nothing to say, but it may leave.
             received = socket.receive() => received.map(drop),
         };
-        if shown.is_err() {
-            return;
+        if let Err(ended) = shown {
+            return ended.into();
         }
     }
 }

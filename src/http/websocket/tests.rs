@@ -246,6 +246,27 @@ async fn a_message_over_the_limit_ends_the_socket_and_says_why() {
 }
 
 #[tokio::test]
+async fn a_peer_that_breaks_the_protocol_is_told() {
+    let mut world = World::new().await;
+    world.open("s").await;
+    // Masked with zeros: reserved bits, an operation that there is not, a continuation of nothing; text that is no UTF-8.
+    let cases = [
+        ([0xF1, 0x81, 0, 0, 0, 0, b'a'], CloseCode::Protocol),
+        ([0x83, 0x81, 0, 0, 0, 0, b'a'], CloseCode::Protocol),
+        ([0x80, 0x81, 0, 0, 0, 0, b'a'], CloseCode::Protocol),
+        ([0x81, 0x81, 0, 0, 0, 0, 0xFF], CloseCode::Invalid),
+    ];
+    for path in ["/v1/streams/s?role=publish", "/v1/streams/s?role=subscribe"] {
+        for (bytes, code) in cases {
+            let mut socket = world.connect(path).await;
+            socket.0.get_mut().write_all(&bytes).await.unwrap();
+            assert_eq!(socket.close_code().await, code, "{path} {bytes:x?}");
+        }
+    }
+    assert!(world.ask(json!({"type": "stream.close", "stream_id": "s"})).await["ok"].is_object());
+}
+
+#[tokio::test]
 async fn a_farewell_is_answered_with_one() {
     let mut world = World::new().await;
     world.open("s").await;
