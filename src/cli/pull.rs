@@ -30,7 +30,10 @@ pub(super) fn run(
         let pull = models.pull(model_id, revision, options, &progress);
         let show = show(news, &bar, json);
         let report = tokio::select! {
-            report = pull => report?,
+            report = pull => match report {
+                Err(missing) if !models.fetches() => return Err(anyhow::Error::from(missing).context("fetching is switched off")),
+                report => report?,
+            },
             shown = show => return shown,
             interrupted = tokio::signal::ctrl_c() => {
                 interrupted?;

@@ -65,6 +65,11 @@ impl SharedModels {
         self
     }
 
+    /// Is what is missing fetched? Not where upstream is `off`.
+    pub fn fetches(&self) -> bool {
+        !self.upstream.is_off()
+    }
+
     /// The cache directory.
     pub fn cache_dir(&self) -> &Path {
         self.store.cache_dir()
