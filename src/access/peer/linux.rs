@@ -26,12 +26,12 @@ const HEADER_BYTES: usize = 16;
 const REQUEST_BYTES: usize = 56;
 
 pub(super) fn look_up(peer: SocketAddr, local: SocketAddr) -> Peer {
-    whose(owner(peer, local))
+    whose(told(peer, local))
 }
 
 /// Is it a browser's? So is what nobody holds any more: nothing vouches for it.
 pub(super) fn is_browser(peer: SocketAddr, local: SocketAddr) -> bool {
-    match owner(peer, local) {
+    match told(peer, local) {
         Ok(Some(Owner { inode, .. })) => holder::is_browser_of(inode),
         Ok(None) | Err(_) => true,
     }
@@ -49,11 +49,16 @@ fn whose(owner: io::Result<Option<Owner>>) -> Peer {
         Ok(Some(Owner { uid, .. })) if uid == rustix::process::geteuid().as_raw() => Peer::SameUser,
         Ok(Some(_)) => Peer::OtherUser,
         Ok(None) => Peer::Unknown,
-        Err(error) => {
-            tracing::debug!(%error, "the kernel did not tell whose socket it is");
-            Peer::Unknown
-        }
+        Err(_) => Peer::Unknown,
     }
+}
+
+/// The owner, as the kernel tells it. Where it does not, as without descriptors, the user's own programs are denied: the log
+/// says why.
+fn told(peer: SocketAddr, local: SocketAddr) -> io::Result<Option<Owner>> {
+    owner(peer, local).inspect_err(
+        |error| tracing::warn!(%error, "the kernel does not tell whose a connection is: without a token it is denied"),
+    )
 }
 
 /// The established socket whose own address is `socket` and whose peer is `remote`.
