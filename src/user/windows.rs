@@ -2,7 +2,7 @@
 
 use std::{
     ffi::c_void,
-    fs::{self, File, OpenOptions},
+    fs::{self, File, Metadata, OpenOptions},
     io,
     os::windows::{
         ffi::OsStrExt as _,
@@ -125,6 +125,11 @@ pub fn is_private(path: &Path) -> io::Result<bool> {
         return Ok(false);
     }
     security::is_only_written_by_user(&wide(path)?)
+}
+
+/// A user's folders are closed to others.
+pub const fn is_strangers(_metadata: &Metadata) -> bool {
+    false
 }
 
 /// Where the runtime directory is, where nothing says so. `local_data`: of this program, in the user's own folder.
