@@ -12,6 +12,7 @@
 
 mod frames;
 mod grants;
+mod held;
 mod models;
 mod openings;
 mod outbound;

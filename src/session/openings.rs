@@ -7,7 +7,7 @@ use tokio::task;
 
 use super::{
     Done, Reply, Session,
-    grants::{Consent, HeldSource},
+    held::{Consent, HeldSource},
     streams::{Feed, StreamCounters},
 };
 use crate::{

@@ -9,14 +9,14 @@ use tokio::sync::{Notify, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    FRAME_CREDITS, Reply, Session, frames::no_stream, grants::HeldSource, ok, openings::Opened, outbound::Outbound,
+    FRAME_CREDITS, Reply, Session, frames::no_stream, held::HeldSource, ok, openings::Opened, outbound::Outbound,
     sources::SourceRequest, stream_id,
 };
 use crate::{
     access::Scope,
     frame::{Format, fragment::Reassembler},
     message::{Failure, Request, page},
-    source::{Running, SourceState},
+    source::SourceState,
     streams::{
         Feedback, Feedbacks, OpenIntake, Origin, Publisher, ResultEvent, StreamError, StreamId, StreamSnapshot,
         SubscriberSnapshot, Trouble,
@@ -216,17 +216,6 @@ impl OpenStream {
             Feed::Extension { .. } => None,
         };
         counters.unwrap_or_else(|| self.publisher.snapshot())
-    }
-}
-
-/// Closes a source's stream: its device may be in the middle of a picture.
-pub(super) async fn close_source(running: Running) -> Option<StreamSnapshot> {
-    match tokio::task::spawn_blocking(move || running.close()).await {
-        Ok(counters) => Some(counters),
-        Err(error) => {
-            tracing::error!(%error, "a source did not end cleanly");
-            None
-        }
     }
 }
 
