@@ -6,6 +6,7 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use rustix::net::{
@@ -48,17 +49,20 @@ fn whose(owner: io::Result<Option<Owner>>) -> Peer {
     match owner {
         Ok(Some(Owner { uid, .. })) if uid == rustix::process::geteuid().as_raw() => Peer::SameUser,
         Ok(Some(_)) => Peer::OtherUser,
-        Ok(None) => Peer::Unknown,
-        Err(_) => Peer::Unknown,
+        Ok(None) | Err(_) => Peer::Unknown,
     }
 }
 
 /// The owner, as the kernel tells it. Where it does not, as without descriptors, the user's own programs are denied: the log
-/// says why.
+/// says why, once, however often strangers connect.
 fn told(peer: SocketAddr, local: SocketAddr) -> io::Result<Option<Owner>> {
-    owner(peer, local).inspect_err(
-        |error| tracing::warn!(%error, "the kernel does not tell whose a connection is: without a token it is denied"),
-    )
+    static FAILS: AtomicBool = AtomicBool::new(false);
+    let owner = owner(peer, local);
+    let did_fail = FAILS.swap(owner.is_err(), Ordering::Relaxed);
+    if let (Err(error), false) = (&owner, did_fail) {
+        tracing::warn!(%error, "the kernel does not tell whose a connection is: without a token it is denied");
+    }
+    owner
 }
 
 /// The established socket whose own address is `socket` and whose peer is `remote`.
