@@ -8,7 +8,10 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::say;
-use crate::models::{ModelId, PullOptions, PullProgress, Revision, SharedModels};
+use crate::{
+    error::ErrorKind,
+    models::{ModelId, PullOptions, PullProgress, Revision, SharedModels},
+};
 
 /// How often the user sees how far it is.
 const SHOW_INTERVAL: Duration = Duration::from_millis(100);
@@ -31,7 +34,10 @@ pub(super) fn run(
         let show = show(news, &bar, json);
         let report = tokio::select! {
             report = pull => match report {
-                Err(missing) if !models.fetches() => return Err(anyhow::Error::from(missing).context("fetching is switched off")),
+                // Whoever wants it looks for a network else.
+                Err(missing) if !models.fetches() && missing.kind() == ErrorKind::NotFound => {
+                    return Err(anyhow::Error::from(missing).context("nothing is fetched, as upstream is off or wrong"));
+                }
                 report => report?,
             },
             shown = show => return shown,
