@@ -190,7 +190,7 @@ impl Paths {
 }
 
 impl Config {
-    /// Reads the file; none is an empty one.
+    /// Reads the file; none is an empty one, but not where a link to it leads nowhere.
     ///
     /// # Errors
     ///
@@ -200,8 +200,12 @@ impl Config {
         let failed = |problem: String| ConfigError::Config { problem, path: path.clone() };
         match fs::read(&path) {
             Ok(json) => serde_json::from_slice(&json).map_err(|error| failed(error.to_string())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(source) => Err(ConfigError::Unreadable { source, path: path.clone() }),
+            // Whoever keeps it on a disk that is not mounted has said something there.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => match user::leads_nowhere(&path) {
+                Some(source) => Err(ConfigError::Unreadable { source, path }),
+                None => Ok(Self::default()),
+            },
+            Err(source) => Err(ConfigError::Unreadable { source, path }),
         }
     }
 
@@ -232,8 +236,7 @@ impl Config {
     fn write(&self, paths: &Paths) -> Result<(), ConfigError> {
         // One that is a link stays one: it leads to where somebody keeps such files.
         let file = paths.config_file();
-        let led_to = || fs::read_link(&file).map(|target| paths.config_dir.join(target));
-        let path = fs::canonicalize(&file).or_else(|_| led_to()).unwrap_or_else(|_| file.clone());
+        let path = fs::canonicalize(&file).unwrap_or_else(|_| file.clone());
         let temporary = path.with_file_name(format!("config.json.{}", std::process::id()));
         let write = || -> io::Result<()> {
             fs::create_dir_all(&paths.config_dir)?;

@@ -191,7 +191,11 @@ impl Known {
 
     fn stays(&mut self, problem: &str) {
         if !self.has_told {
-            tracing::warn!(problem, "what extensions may do stays as it was");
+            let meanwhile = match &self.by_extension {
+                Some(_) => "what extensions may do stays as it was",
+                None => "extensions may do nothing until it can be read",
+            };
+            tracing::warn!(problem, "{meanwhile}");
             self.has_told = true;
         }
     }

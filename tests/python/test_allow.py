@@ -415,6 +415,35 @@ def test_a_link_to_the_configuration_stays_one(hub):
     assert config.is_symlink() and "camera" in kept.read_text()
 
 
+def test_what_was_taken_back_stays_so_while_its_disk_is_away(hub):
+    config, disk, away = hub.config_dir / "config.json", hub.root / "disk", hub.root / "away"
+    disk.mkdir()
+    told(hub, "revoke", ID, "models")
+    config.rename(disk / config.name)
+    config.symlink_to(disk / config.name)
+    with extension(hub) as native:
+        refusal(native, "models.list")
+        disk.rename(away)
+        refusal(native, "models.list")
+        for empty in (False, True):
+            if empty:
+                # Where it is mounted later.
+                disk.mkdir()
+            done = hub.run("revoke", ID, "frames")
+            assert done.returncode == 1 and f"config.json: it leads to {disk / config.name}, which is not there" in done.stderr, done.stderr
+            refusal(native, "models.list")
+        assert list(disk.iterdir()) == []
+        disk.rmdir()
+        away.rename(disk)
+        refusal(native, "models.list")
+        native.request("stream.list")
+    hub.stop()
+    disk.rename(away)
+    with extension(hub) as native:
+        (error,) = native.wait_events("error", timeout=30)
+        assert error["code"] == "failed_precondition" and "it leads to" in error["message"], error
+
+
 def test_what_is_said_at_once_is_all_heard(hub):
     ids = ["".join(letter * 32) for letter in "abcdefgh"]
     revoking = [
