@@ -2,8 +2,8 @@
 
 use std::{fs, io, path::Path};
 
-use super::{Access, Finding, aside, is_in_the_way, nearest, quoted, system, unlocked};
-use crate::models;
+use super::{Access, Finding, Whose, quoted, system, unlocked};
+use crate::{models, user};
 
 /// Less than this many bytes on the cache's disk (1 GiB) are not enough for the next model, as a rule.
 const LITTLE_SPACE: u64 = 1 << 30;
@@ -16,39 +16,31 @@ pub fn check_cache(cache_dir: &Path, named_in: Option<&Path>) -> Vec<Finding> {
         None => "name another directory by HF_HUB_CACHE".to_owned(),
     };
     // A relative path has a finding of its own.
-    let Some(there) = nearest(cache_dir) else {
+    let Some(there) = user::nearest(cache_dir) else {
         return Vec::new();
     };
     let place = there.display();
-    let wrong = |check, problem: String, advice: Option<String>| {
+    let wrong = |check, problem: String, error: &io::Error| {
         // Above the cache itself what is missing may be a disk, and what is closed may be everybody's.
-        let is_meant = there == cache_dir || system::is_in_own_home(there);
-        let advice = match advice.filter(|_| is_meant) {
-            Some(advice) if advice.is_empty() => elsewhere.clone(),
-            Some(advice) => format!("{advice}; or {elsewhere}"),
-            None => format!("mount the disk that it is to be on; or {elsewhere}"),
+        let advice = if there == cache_dir || matches!(system::whose(there), Whose::Own | Whose::InOwnPlace) {
+            unlocked(there, "u+rwx", error, &elsewhere)
+        } else {
+            format!("mount the disk that it is to be on; or {elsewhere}")
         };
         vec![Finding::error(check, &subject, problem, advice)]
     };
-    match fs::metadata(there) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let target = fs::read_link(there).unwrap_or_default();
-            let problem = format!("{place} leads to {}, which is not there", target.display());
-            return wrong("cache_dir_dangling", problem, None);
-        }
-        Ok(metadata) if !metadata.is_dir() => {
-            let is_own = system::other_owner(there).is_none() && is_in_the_way(there);
-            let advice = is_own.then(|| aside(there));
-            return wrong("cache_dir_not_a_directory", format!("{place} is not a directory"), advice);
-        }
-        Ok(_) | Err(_) => {}
+    if let Some(error) = user::leads_nowhere(cache_dir) {
+        return wrong("cache_dir_dangling", error.to_string(), &error);
+    }
+    if !there.is_dir() {
+        let error = io::Error::from(io::ErrorKind::NotADirectory);
+        return wrong("cache_dir_not_a_directory", format!("{place} is not a directory"), &error);
     }
     for (access, check, cannot) in
         [(Access::List, "cache_dir_unreadable", "read"), (Access::Into, "cache_dir_unwritable", "written")]
     {
         if let Err(error) = system::may(there, access) {
-            let advice = unlocked(there, "u+rwx", &error, "");
-            return wrong(check, format!("{place} cannot be {cannot}: {error}"), Some(advice));
+            return wrong(check, format!("{place} cannot be {cannot}: {error}"), &error);
         }
     }
     let mut findings: Vec<Finding> = check_models(cache_dir, &elsewhere).into_iter().collect();
@@ -84,12 +76,11 @@ fn check_models(cache_dir: &Path, elsewhere: &str) -> Option<Finding> {
     };
     let problem = format!("nothing can be added to {}{others}", first.display());
     // A program that ran as root left them, as a rule; a mode that somebody has set is its owner's to change.
-    let is_foreign =
-        ["", "blobs", "refs", "snapshots"].iter().any(|folder| system::other_owner(&first.join(folder)).is_some());
-    let advice = if is_foreign {
-        system::take_over(cache_dir).unwrap_or_else(|| format!("ask its owner to; or {elsewhere}"))
-    } else {
-        system::chmod("-R u+rwX", &first)
+    let mut owners = ["", "blobs", "refs", "snapshots"].iter().map(|folder| system::whose(&first.join(folder)));
+    let advice = match owners.find(|whose| *whose != Whose::Own) {
+        None => system::chmod("-R u+rwX", &first),
+        Some(Whose::InOwnPlace) => system::take_over(cache_dir),
+        Some(_) => format!("ask its owner to; or {elsewhere}"),
     };
     Some(Finding::warning("cache_models_unwritable", cache_dir.display(), problem, advice))
 }

@@ -8,13 +8,13 @@ use std::{
     time::Duration,
 };
 
-use super::{Access, Finding, aside, closed, is_in_the_way, nearest, open_to_all, quoted, system, unlocked};
+use super::{Access, Finding, Whose, aside, closed, closed_to_all, open_to_all, quoted, system, unlocked};
 use crate::{
     access::Scope,
-    config::{CACHE_VARIABLES, Config, Paths},
+    config::{CACHE_VARIABLES, Config, ConfigError, Paths},
     install::{ExtensionId, FirefoxId},
     models::Upstream,
-    telemetry,
+    telemetry, user,
 };
 
 /// What to do where the directory cannot be the user's.
@@ -33,16 +33,10 @@ pub fn check_config(paths: &Paths) -> Vec<Finding> {
     let mut findings = Vec::new();
     match Config::read(paths) {
         Ok(config) => check_members(&config, paths, &mut findings),
+        // Below: what it says is a stranger's, and nothing to be made readable.
+        Err(_) if fs::metadata(&file).is_ok_and(|metadata| user::is_strangers(&metadata)) => {}
         Err(problem) => {
-            let is_closed = fs::read(&file).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
-            let no_folder = nearest(&paths.config_dir).filter(|path| !path.is_dir());
-            let advice = match (system::other_owner(&file), no_folder) {
-                (Some(_), _) => system::take_over(&paths.config_dir).unwrap_or_else(|| ELSEWHERE.to_owned()),
-                (None, _) if is_closed => system::open_up(&paths.config_dir, &file),
-                (None, Some(path)) if !is_in_the_way(path) => ELSEWHERE.to_owned(),
-                (None, Some(path)) => format!("{}; it has to be a folder", aside(path)),
-                (None, None) => format!("{}; or correct it: no hub starts with it", aside(&file)),
-            };
+            let advice = readable(&problem, paths);
             findings.push(Finding::error("config_unreadable", &subject, problem, advice));
         }
     }
@@ -54,7 +48,8 @@ pub fn check_config(paths: &Paths) -> Vec<Finding> {
     if let Some(folder) = open_to_all(&file).or_else(|| open_to_all(&real)) {
         let problem =
             "everybody on this machine could put another configuration there, and so decide what extensions may";
-        findings.push(Finding::error("config_permissions", folder.display(), problem, system::close(folder)));
+        let advice = closed_to_all(folder, ELSEWHERE);
+        findings.push(Finding::error("config_permissions", folder.display(), problem, advice));
     }
     if findings.is_empty() {
         findings.extend(check_changeable(paths));
@@ -65,10 +60,28 @@ pub fn check_config(paths: &Paths) -> Vec<Finding> {
     findings
 }
 
+/// What makes the file one that can be read.
+fn readable(problem: &ConfigError, paths: &Paths) -> String {
+    let file = paths.config_file();
+    let ConfigError::Unreadable { source, .. } = problem else {
+        return format!("{}; or correct it: no hub starts with it", aside(&file));
+    };
+    match source.kind() {
+        io::ErrorKind::PermissionDenied if system::whose(&file) == Whose::Own => {
+            system::open_up(&paths.config_dir, &file)
+        }
+        io::ErrorKind::PermissionDenied => unlocked(&file, "u+rw", source, ELSEWHERE),
+        _ => unlocked(user::nearest(&file).unwrap_or(&file), "u+rwx", source, ELSEWHERE),
+    }
+}
+
 /// Whether the file can be changed, which is another one then.
 fn check_changeable(paths: &Paths) -> Option<Finding> {
     let lock = paths.config_lock();
-    if let Some((folder, error)) = closed(&paths.config_dir) {
+    // One that is a link is written where it leads to.
+    let real = fs::canonicalize(paths.config_file()).ok();
+    let folders = [Some(paths.config_dir.as_path()), real.as_deref().and_then(Path::parent)];
+    if let Some((folder, error)) = folders.into_iter().flatten().find_map(closed) {
         let problem =
             format!("framehost allow and revoke cannot write there, and no cache or upstream is remembered: {error}");
         let advice = unlocked(folder, "u+rwx", &error, ELSEWHERE);

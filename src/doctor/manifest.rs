@@ -7,14 +7,14 @@ use std::{fs, io, path::Path};
 
 use serde_json::{Map, Value};
 
-use super::{Access, Finding, OWN_HOME, closed, machine::tried, open_to_all, quoted, system, unlocked};
+use super::{Access, Finding, OWN_HOME, closed, closed_to_all, machine::tried, open_to_all, quoted, system, unlocked};
 use crate::install::{
     Allowed, ExtensionId, Family, FirefoxId, Found, HostBinary, InstallError, MAX_MANIFEST_BYTES, Scope, Target,
     allow_list, host_name,
 };
 
-/// What to do where the user's folders are not the user's.
-const ELSEWHERE: &str = "name a folder of yours by XDG_CONFIG_HOME, or unset it";
+/// What to do where the programs are in a folder that is everybody's.
+const OWN_PROGRAMS: &str = "run installer/install.sh, which puts the programs into a folder of yours";
 
 /// What stands for an extension's id where none is known.
 const SOME_ID: &str = "ID";
@@ -74,7 +74,7 @@ pub fn check_browsers(targets: &[Target], wanted: Wanted<'_>) -> Vec<Finding> {
     let is_meant =
         |target: &&Target| target.place().scope == Scope::User && (target.is_started() || target.is_custom());
     for target in targets.iter().filter(|target| *target.found() == Found::Absent).filter(is_meant) {
-        findings.extend(check_folder(&target.place().manifest).filter(|finding| !findings.contains(finding)));
+        findings.extend(check_folder(target).filter(|finding| !findings.contains(finding)));
     }
     if !is_known {
         let install = wanted.command("install", Scope::User);
@@ -177,16 +177,16 @@ fn for_whom(target: &Target) -> String {
 }
 
 fn check_file(target: &Target, wanted: Wanted<'_>, known: &Allowed, findings: &mut Vec<Finding>) {
-    let (place, path) = (target.place(), target.place().manifest.as_path());
+    let path = target.place().manifest.as_path();
     let subject = path.display();
     let repair = install_command(target, wanted, known);
     let error = |check, message: String| Finding::error(check, &subject, message, &repair);
     let text = match read(path) {
         Ok(text) => text,
-        Err(Unreadable::Denied) => return findings.push(denied(path, place.scope)),
+        Err(Unreadable::Denied) => return findings.push(denied(target)),
         Err(Unreadable::Other(problem)) => return findings.push(error("manifest_unreadable", problem)),
     };
-    check_permissions(path, place.scope, &repair, findings);
+    check_permissions(target, &repair, findings);
     let value: Value = match serde_json::from_str(text.strip_prefix('\u{feff}').unwrap_or(&text)) {
         Ok(value) => value,
         Err(problem) => return findings.push(error("manifest_json", format!("it is not JSON: {problem}"))),
@@ -240,25 +240,34 @@ fn read(path: &Path) -> Result<String, Unreadable> {
 }
 
 /// What on the way to `manifest` is closed: the outermost folder, or the file itself.
-fn denied(manifest: &Path, scope: Scope) -> Finding {
+fn denied(target: &Target) -> Finding {
+    let manifest = target.place().manifest.as_path();
     let mut folders: Vec<&Path> = manifest.ancestors().skip(1).collect();
     folders.reverse();
     let is_closed = |folder: &&Path| system::may(folder, Access::Enter).is_err();
     let closed = folders.into_iter().find(is_closed).unwrap_or(manifest);
     let what = if closed == manifest { "it cannot be read" } else { "no manifest below it can be read" };
-    let owner = system::other_owner(closed);
-    let advice = match (scope, &owner) {
-        (Scope::System, _) => system::chmod_as_root("a+rX", closed),
-        // Somebody else's home, as with sudo -E.
-        (Scope::User, Some(_)) if system::holds_home(closed) => OWN_HOME.to_owned(),
-        (Scope::User, Some(_)) => system::take_over(closed).unwrap_or_else(|| ELSEWHERE.to_owned()),
-        (Scope::User, None) => system::chmod("u+rwX", closed),
+    let advice = match target.place().scope {
+        Scope::System => system::chmod_as_root("a+rX", closed),
+        Scope::User => unlocked(closed, "u+rwX", &io::ErrorKind::PermissionDenied.into(), elsewhere(target)),
     };
-    let owner = owner.map_or_else(String::new, |owner| format!(": {owner}"));
+    let owner = system::other_owner(closed).map_or_else(String::new, |owner| format!(": {owner}"));
     Finding::error("manifest_unreadable", closed.display(), format!("{what}{owner}"), advice)
 }
 
-fn check_permissions(path: &Path, scope: Scope, repair: &str, findings: &mut Vec<Finding>) {
+/// What to do where the folders of `target` are not the user's.
+fn elsewhere(target: &Target) -> &'static str {
+    if target.is_custom() {
+        "start the browser with a --user-data-dir of yours"
+    } else if cfg!(target_os = "linux") && target.place().family == Family::Chromium {
+        "name a folder of yours by XDG_CONFIG_HOME, or unset it"
+    } else {
+        OWN_HOME
+    }
+}
+
+fn check_permissions(target: &Target, repair: &str, findings: &mut Vec<Finding>) {
+    let (path, scope) = (target.place().manifest.as_path(), target.place().scope);
     let Ok(metadata) = fs::metadata(path) else {
         return;
     };
@@ -267,21 +276,25 @@ fn check_permissions(path: &Path, scope: Scope, repair: &str, findings: &mut Vec
     }
     if let Some(folder) = open_to_all(path) {
         let problem = "everybody on this machine could put another manifest there, which starts something else";
-        findings.push(Finding::error("manifest_permissions", folder.display(), problem, system::close(folder)));
+        let advice = match scope {
+            Scope::System => system::chmod_as_root("o-w", folder),
+            Scope::User => closed_to_all(folder, elsewhere(target)),
+        };
+        findings.push(Finding::error("manifest_permissions", folder.display(), problem, advice));
     }
     if scope == Scope::User {
-        findings.extend(check_folder(path));
+        findings.extend(check_folder(target));
     }
 }
 
 /// What another user's folder holds, `framehost install` and `uninstall` cannot change: that of a sudo, as a rule.
-fn check_folder(manifest: &Path) -> Option<Finding> {
-    let (folder, error) = closed(manifest.parent()?)?;
+fn check_folder(target: &Target) -> Option<Finding> {
+    let (folder, error) = closed(target.place().manifest.parent()?)?;
     let why = match error.kind() {
         io::ErrorKind::NotADirectory => "it has to be a folder".to_owned(),
         _ => system::other_owner(folder).unwrap_or_else(|| error.to_string()),
     };
-    let advice = unlocked(folder, "u+rwx", &error, ELSEWHERE);
+    let advice = unlocked(folder, "u+rwx", &error, elsewhere(target));
     let problem = format!("{why}, so framehost install and uninstall can change nothing in it");
     Some(Finding::warning("manifest_folder_unwritable", folder.display(), problem, advice))
 }
@@ -345,7 +358,8 @@ fn check_program(target: &Target, path: &Path, wanted: Wanted<'_>, repair: &str,
     let programs = [Some(path), hub.as_deref()].into_iter().flatten();
     if let Some(open) = programs.chain(folders).find(|open| system::is_open_to_all(open)) {
         let problem = format!("everybody on this machine could replace the program: {}", open.display());
-        error("host_permissions", problem, &executable(open));
+        let advice = if open.is_dir() { closed_to_all(open, OWN_PROGRAMS) } else { executable(open) };
+        error("host_permissions", problem, &advice);
     }
     // The relay does nothing by itself: it starts the hub from beside it, where it really is.
     if let Some(hub) = hub

@@ -36,6 +36,8 @@ pub use self::{
     sandbox::check_sandboxes,
 };
 
+use crate::user;
+
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -70,8 +72,23 @@ enum Access {
     Write,
     /// Put something into a folder.
     Into,
+    /// Make a folder in a folder.
+    Above,
     /// Use a device.
     Device,
+}
+
+/// Whose a file or a folder is, which decides what is advised: nobody is told to take what may be another's for a reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    /// The user's, or not there.
+    Own,
+    /// Somebody else's in a place of the user's: a sudo has left it, as a rule.
+    InOwnPlace,
+    /// Somebody else's, and the user's home is there or below.
+    AboveHome,
+    /// Somebody else's.
+    Others,
 }
 
 /// What to do where `HOME` is not the user's.
@@ -128,14 +145,28 @@ fn aside(path: &Path) -> String {
 /// What to do with a file or a folder that has to be the user's, and refuses with `error`; `mode`: what its owner lacks.
 /// `elsewhere`: what to do where it was never the user's.
 fn unlocked(path: &Path, mode: &str, error: &io::Error, elsewhere: &str) -> String {
-    match error.kind() {
-        io::ErrorKind::ReadOnlyFilesystem => "mount its file system so that it can be written to".to_owned(),
+    match (error.kind(), system::whose(path)) {
+        (io::ErrorKind::ReadOnlyFilesystem, _) => {
+            format!("mount its file system so that it can be written to; or {elsewhere}")
+        }
+        // What a link leads to may be a disk that is not mounted: nothing to be moved, and nothing to be made anew.
+        (io::ErrorKind::NotFound, _) => format!("mount or put back what it leads to; or {elsewhere}"),
         // A device that HOME or a variable names is nothing to be moved.
-        io::ErrorKind::NotADirectory if is_in_the_way(path) => aside(path),
-        io::ErrorKind::NotADirectory => elsewhere.to_owned(),
-        _ if system::other_owner(path).is_none() => system::chmod(mode, path),
-        _ if system::holds_home(path) => OWN_HOME.to_owned(),
-        _ => system::take_over(path).unwrap_or_else(|| elsewhere.to_owned()),
+        (io::ErrorKind::NotADirectory, Whose::Own | Whose::InOwnPlace) if is_in_the_way(path) => aside(path),
+        (io::ErrorKind::NotADirectory, _) | (_, Whose::Others) => elsewhere.to_owned(),
+        (_, Whose::Own) => system::chmod(mode, path),
+        (_, Whose::InOwnPlace) => system::take_over(path),
+        (_, Whose::AboveHome) if system::has_own_home() => elsewhere.to_owned(),
+        (_, Whose::AboveHome) => OWN_HOME.to_owned(),
+    }
+}
+
+/// What to do with a folder that everybody may change. `elsewhere`: what to do where it may be meant so.
+fn closed_to_all(folder: &Path, elsewhere: &str) -> String {
+    match system::whose(folder) {
+        Whose::Own => system::chmod("o-w", folder),
+        Whose::InOwnPlace | Whose::AboveHome => system::chmod_as_root("o-w", folder),
+        Whose::Others => elsewhere.to_owned(),
     }
 }
 
@@ -144,19 +175,17 @@ fn is_in_the_way(path: &Path) -> bool {
     path.symlink_metadata().is_ok_and(|found| found.is_file() || found.is_symlink())
 }
 
-/// The nearest that is there of `path` and the folders above it: what is missing is made in that. A relative path may have
-/// none.
-fn nearest(path: &Path) -> Option<&Path> {
-    path.ancestors().find(|path| path.symlink_metadata().is_ok())
-}
-
-/// The nearest that is there, and why nothing can be made in it.
+/// The nearest that is there, and why `path` cannot be made in it, or nothing in `path` itself.
 fn closed(path: &Path) -> Option<(&Path, io::Error)> {
-    let there = nearest(path)?;
+    let there = user::nearest(path)?;
+    if let Some(error) = user::leads_nowhere(path) {
+        return Some((there, error));
+    }
     if !there.is_dir() {
         return Some((there, io::Error::from(io::ErrorKind::NotADirectory)));
     }
-    system::may(there, Access::Into).err().map(|error| (there, error))
+    let access = if there == path { Access::Into } else { Access::Above };
+    system::may(there, access).err().map(|error| (there, error))
 }
 
 /// The outermost folder on the way to `path` in which everybody on the machine could put something else, if they get to it.

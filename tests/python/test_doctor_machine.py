@@ -65,7 +65,7 @@ def test_what_is_not_the_users_to_change_is_not_advised_to_be(ordinary):
     found = ordinary.findings()["cache_dir_unwritable"]
     assert "/ cannot be written" in found["message"] and found["advice"].startswith("mount the disk that it is to be on; ")
     ordinary.hub.env["HF_HUB_CACHE"] = "/etc/passwd"
-    assert ordinary.findings()["cache_dir_not_a_directory"]["advice"].startswith("mount the disk that it is to be on; ")
+    assert ordinary.findings()["cache_dir_not_a_directory"]["advice"].startswith("name another directory by HF_HUB_CACHE")
 
 
 def test_a_full_disk_is_found_before_a_model_does_not_fit(ordinary):

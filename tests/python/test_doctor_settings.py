@@ -3,8 +3,12 @@
 import json
 import shutil
 import socket
+import tempfile
+from pathlib import Path
 
-from doctor import ADVICE, ID, config, variables, world
+import pytest
+
+from doctor import ADVICE, ID, config, ordinary, variables, world
 
 
 def config_of_root(world):
@@ -30,6 +34,27 @@ def config_of_another_user(world):
     path = world.hub.config_dir / "config.json"
     path.chmod(0o644)
     shutil.chown(path, "daemon")
+
+
+def closed_config_of_another_user(world):
+    config_of_another_user(world)
+    (world.hub.config_dir / "config.json").chmod(0o600)
+
+
+def config_on_a_disk_that_is_away(world):
+    (world.hub.config_dir / "config.json").symlink_to(world.hub.root / "disk/config.json")
+
+
+def with_its_disk(world):
+    disk = world.hub.root / "disk"
+    disk.mkdir()
+    (disk / "config.json").write_text("{}")
+
+
+def config_in_a_folder_of_root(world):
+    config_on_a_disk_that_is_away(world)
+    with_its_disk(world)
+    shutil.chown(world.hub.root / "disk", "root")
 
 
 def folder_for_the_config_lock(world):
@@ -60,9 +85,21 @@ def new_endpoint(world):
     world.hub.env["HF_ENDPOINT"] = f"http://{world.hub.address}"
 
 
+@pytest.fixture
+def shared():
+    """A folder of root's that everybody gets to."""
+    with tempfile.TemporaryDirectory(prefix="framehost-") as path:
+        folder = Path(path) / "framehost"
+        for made in (Path(path), folder):
+            made.mkdir(exist_ok=True)
+            made.chmod(0o755)
+        yield folder
+
+
 # How it is spoilt, the finding's name, how bad that is, and what mends it.
 CASES = [
     (lambda world: world.configure("{"), "config_unreadable", "error", ADVICE),
+    (config_on_a_disk_that_is_away, "config_unreadable", "error", with_its_disk),
     (config_that_everybody_writes, "config_permissions", "error", ADVICE),
     (lambda world: world.hub.config_dir.chmod(0o777), "config_permissions", "error", ADVICE),
     (folder_for_the_config_lock, "config_lock_unusable", "warning", ADVICE),
@@ -86,6 +123,8 @@ ORDINARY_CASES = [
     (config_dir_of_root, "config_dir_unwritable", "warning", ADVICE),
     (config_lock_of_root, "config_lock_unusable", "warning", ADVICE),
     (config_of_another_user, "config_permissions", "error", ADVICE),
+    (closed_config_of_another_user, "config_permissions", "error", ADVICE),
+    (config_in_a_folder_of_root, "config_dir_unwritable", "warning", ADVICE),
 ]
 
 
@@ -106,3 +145,30 @@ def test_a_file_where_a_folder_has_to_be_is_moved_aside(world):
     assert set(found) == {"config_unreadable", "state_dir_unusable"}
     world.follow(found["config_unreadable"]["advice"])
     assert world.findings() == {}
+
+
+def test_a_folder_on_a_disk_that_is_away_is_not_moved_aside(world):
+    away = world.hub.root / "away"
+    world.hub.config_dir.rename(away)
+    world.hub.config_dir.symlink_to(away)
+    away.rename(world.hub.root / "elsewhere")
+    found = world.findings()
+    # The folder of the state is in it here.
+    assert set(found) == {"config_unreadable", "state_dir_unusable"}
+    assert all(finding["advice"].startswith("mount or put back what it leads to; ") for finding in found.values())
+    (world.hub.root / "elsewhere").rename(away)
+    assert world.findings() == {}
+
+
+def test_what_was_never_the_users_is_left_to_its_owner(ordinary, shared):
+    ordinary.hub.env["FRAMEHOST_CONFIG_DIR"] = str(shared / "config")
+    found = ordinary.findings()
+    assert "config_dir_unwritable" in found
+    assert all(finding["advice"].startswith("name a folder of yours by ") for finding in found.values()), found
+    # One that is open to all may be meant so.
+    shared.chmod(0o777)
+    (shared / "config").mkdir()
+    shutil.chown(shared / "config", "nobody")
+    found = ordinary.findings()
+    assert list(found) == ["config_permissions"] and found["config_permissions"]["subject"] == str(shared)
+    assert found["config_permissions"]["advice"].startswith("name a folder of yours by ")

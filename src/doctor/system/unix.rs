@@ -11,7 +11,7 @@ use std::{
 
 use rustix::fs::Access as Rights;
 
-use super::{Access, HubProcess, aside, quoted};
+use super::{Access, HubProcess, Whose, aside, quoted};
 use crate::user;
 
 /// How to get ffmpeg.
@@ -23,7 +23,7 @@ pub(super) fn may(path: &Path, access: Access) -> io::Result<()> {
         Access::Enter => Rights::EXEC_OK,
         Access::List => Rights::READ_OK | Rights::EXEC_OK,
         Access::Write => Rights::WRITE_OK,
-        Access::Into => Rights::WRITE_OK | Rights::EXEC_OK,
+        Access::Into | Access::Above => Rights::WRITE_OK | Rights::EXEC_OK,
         Access::Device => Rights::READ_OK | Rights::WRITE_OK,
     };
     Ok(rustix::fs::access(path, rights)?)
@@ -71,17 +71,34 @@ pub(super) fn remove(files: &str) -> String {
     format!("rm -f {files}")
 }
 
-/// The command that gives `path`, with all that is in it, back to who runs it; `None` where it was never the user's. What
-/// is in the home was, and what root has made under framehost's name, as with sudo. The name is the shell's to find: with
-/// sudo it is still the user's.
-pub(super) fn take_over(path: &Path) -> Option<String> {
-    let is_made_by_sudo = is_named_by_framehost(path) && fs::symlink_metadata(path).is_ok_and(|found| found.uid() == 0);
-    (is_in_own_home(path) || is_made_by_sudo).then(|| format!("sudo chown -R \"$(id -un):\" {}", quoted(path)))
+/// Whose it is.
+pub(super) fn whose(path: &Path) -> Whose {
+    if other_owner(path).is_none() {
+        Whose::Own
+    } else if home().is_some_and(|home| home.starts_with(path)) {
+        Whose::AboveHome
+    } else if is_in_own_home(path) || is_in_own_folder(path) || is_own_runtime_dir_of_root(path) {
+        Whose::InOwnPlace
+    } else {
+        Whose::Others
+    }
 }
 
-/// Is it one of the folders that framehost makes outside of a home: `/run/user/1000/framehost`, `/tmp/framehost-1000`?
-fn is_named_by_framehost(path: &Path) -> bool {
-    path.is_dir() && path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"framehost"))
+/// Could nobody but the user and root have put it there? `/run/user/1000/framehost` is such a place. Root's own folders are
+/// no place of root's alone.
+fn is_in_own_folder(path: &Path) -> bool {
+    !is_root() && path.parent().is_some_and(|folder| user::is_private(folder).unwrap_or(false))
+}
+
+/// Where everybody may make folders, one of this user's name that is root's is of a sudo's making.
+fn is_own_runtime_dir_of_root(path: &Path) -> bool {
+    path == user::runtime_dir(Path::new("")) && fs::symlink_metadata(path).is_ok_and(|found| found.uid() == 0)
+}
+
+/// The command that gives `path`, with all that is in it, back to who runs it. The name is the shell's to find: with sudo it
+/// is still the user's.
+pub(super) fn take_over(path: &Path) -> String {
+    format!("sudo chown -R \"$(id -un):\" {}", quoted(path))
 }
 
 /// What to do where the runtime directory cannot be had.
@@ -97,12 +114,12 @@ pub(super) fn another_runtime_dir() -> String {
 pub(super) fn not_private(path: &Path, metadata: &Metadata) -> Option<(String, String)> {
     let mode = mode(metadata);
     if let Some(owner) = other_owner(path) {
-        let advice = take_over(path).unwrap_or_else(another_runtime_dir);
+        let advice = if whose(path) == Whose::InOwnPlace { take_over(path) } else { another_runtime_dir() };
         return Some((format!("{owner}, and has to be yours (mode {mode:03o})"), advice));
     }
     // Root owns what is everybody's: /tmp is no folder to close.
-    let is_roots_own = !is_root() || is_in_own_home(path) || is_named_by_framehost(path);
-    let close = || if is_roots_own { chmod("700", path) } else { another_runtime_dir() };
+    let may_be_closed = !is_root() || is_in_own_home(path) || path == user::runtime_dir(Path::new(""));
+    let close = || if may_be_closed { chmod("700", path) } else { another_runtime_dir() };
     if mode & 0o022 != 0 {
         return Some((format!("others could put a socket of theirs there (mode {mode:03o})"), close()));
     }
@@ -158,27 +175,22 @@ pub(super) fn is_closed_to_others(folder: &Path) -> bool {
     fs::metadata(folder).is_ok_and(|metadata| mode(&metadata) & 0o001 == 0)
 }
 
-/// The command that closes to others what is open to everybody.
-pub(super) fn close(path: &Path) -> String {
-    if other_owner(path).is_some() { chmod_as_root("o-w", path) } else { chmod("o-w", path) }
-}
-
 /// May it be started without giving another user's program what this user may?
 pub(super) fn is_trusted(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|metadata| !user::is_strangers(&metadata)) && !is_open_to_all(path)
 }
 
 /// Is it below the user's home, which is the user's? What a link there leads to may be elsewhere.
-pub(super) fn is_in_own_home(path: &Path) -> bool {
+fn is_in_own_home(path: &Path) -> bool {
     let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let Some(home) = home().as_deref().map(real) else { return false };
     let path = real(path);
     path != home && path.starts_with(&home) && other_owner(&home).is_none()
 }
 
-/// Is it the user's home, or a folder above that?
-pub(super) fn holds_home(path: &Path) -> bool {
-    home().is_some_and(|home| home.starts_with(path))
+/// Is the user's home there, and the user's?
+pub(super) fn has_own_home() -> bool {
+    home().is_some_and(|home| home.is_dir() && other_owner(&home).is_none())
 }
 
 fn home() -> Option<PathBuf> {

@@ -10,7 +10,7 @@ use std::{
 
 use windows_sys::Win32::Storage::FileSystem::{FILE_ADD_FILE, FILE_ADD_SUBDIRECTORY, FILE_FLAG_BACKUP_SEMANTICS};
 
-use super::{Access, HubProcess};
+use super::{Access, HubProcess, Whose};
 use crate::user;
 
 /// How to get ffmpeg.
@@ -22,9 +22,10 @@ pub(super) fn may(path: &Path, access: Access) -> io::Result<()> {
         Access::Enter => fs::metadata(path).map(drop),
         Access::List => fs::read_dir(path).map(drop),
         Access::Write if path.is_file() => OpenOptions::new().write(true).open(path).map(drop),
-        Access::Write | Access::Into => {
+        Access::Write | Access::Into | Access::Above => {
+            let files = if let Access::Above = access { 0 } else { FILE_ADD_FILE };
             let mut options = OpenOptions::new();
-            options.access_mode(FILE_ADD_FILE | FILE_ADD_SUBDIRECTORY).custom_flags(FILE_FLAG_BACKUP_SEMANTICS);
+            options.access_mode(files | FILE_ADD_SUBDIRECTORY).custom_flags(FILE_FLAG_BACKUP_SEMANTICS);
             options.open(path).map(drop)
         }
         // Devices have no path here.
@@ -67,9 +68,27 @@ pub(super) fn remove(files: &str) -> String {
     format!("cmd /c del {files}")
 }
 
+/// Whose it is: owners say nothing, but where it is.
+pub(super) fn whose(path: &Path) -> Whose {
+    match home() {
+        Some(home) if home.starts_with(path) => Whose::AboveHome,
+        Some(home) if path.starts_with(&home) => Whose::Own,
+        Some(_) | None => Whose::Others,
+    }
+}
+
+/// Is the user's home there?
+pub(super) fn has_own_home() -> bool {
+    home().is_some_and(|home| home.is_dir())
+}
+
+fn home() -> Option<PathBuf> {
+    directories::BaseDirs::new().map(|base| base.home_dir().to_owned())
+}
+
 /// The command that gives `path`, with all that is in it, back to who runs it.
-pub(super) fn take_over(path: &Path) -> Option<String> {
-    is_in_own_home(path).then(|| format!("takeown /R /F \"{}\"; as administrator", path.display()))
+pub(super) fn take_over(path: &Path) -> String {
+    format!("takeown /R /F \"{}\"; as administrator", path.display())
 }
 
 /// What to do where the runtime directory cannot be had.
@@ -112,28 +131,9 @@ pub(super) const fn is_closed_to_others(_folder: &Path) -> bool {
     false
 }
 
-/// The command that closes to others what is open to everybody.
-pub(super) fn close(path: &Path) -> String {
-    chmod("", path)
-}
-
 /// May it be started? A user's folders are closed to others.
 pub(super) const fn is_trusted(_path: &Path) -> bool {
     true
-}
-
-/// Is it below the user's home?
-pub(super) fn is_in_own_home(path: &Path) -> bool {
-    home().is_some_and(|home| path != home && path.starts_with(home))
-}
-
-/// Is it the user's home, or a folder above that?
-pub(super) fn holds_home(path: &Path) -> bool {
-    home().is_some_and(|home| home.starts_with(path))
-}
-
-fn home() -> Option<PathBuf> {
-    directories::BaseDirs::new().map(|base| base.home_dir().to_owned())
 }
 
 /// How others may read a file that is for the user alone: it is made with an access list of its own.
