@@ -32,6 +32,7 @@ pub mod cli;
 pub mod config;
 pub mod doctor;
 pub mod hub;
+pub mod proxy;
 pub mod relay;
 pub mod session;
 pub mod telemetry;

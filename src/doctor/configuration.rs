@@ -14,7 +14,7 @@ use crate::{
     config::{CACHE_VARIABLES, Config, ConfigError, Paths},
     install::{ExtensionId, FirefoxId},
     models::Upstream,
-    telemetry, user,
+    proxy, telemetry, user,
 };
 
 /// What to do where the directory cannot be the user's.
@@ -154,6 +154,9 @@ pub fn check_environment(paths: &Paths, lookup: impl Fn(&str) -> Option<OsString
             let problem = format!("nobody listens at {value}: Python loads no models in this shell");
             let advice = "eval \"$(framehost env)\"; or unset HF_ENDPOINT";
             findings.push(Finding::warning("endpoint_silent", name, problem, advice));
+        } else if name == "HF_ENDPOINT" && Upstream::is_here(&value) && proxy::no_proxy(&lookup).is_some() {
+            let problem = "a proxy that is set here is asked for the hub's models, and sees your token of Hugging Face";
+            findings.push(Finding::warning("endpoint_by_proxy", name, problem, "eval \"$(framehost env)\""));
         }
     }
     let cache_variable = CACHE_VARIABLES.into_iter().find(|name| text(name).is_some());

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 
 import pytest
@@ -69,6 +70,16 @@ def test_a_hub_is_found_and_used_with_its_token(hub, python_client):
     assert python_client.run(token, env=named) == []
     shown = "import framehost, json; print(json.dumps(repr(framehost.find())))"
     assert hub.token not in python_client.run(shown, env=hub.env)
+
+
+def test_a_proxy_is_passed_by(hub, python_client):
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        named = f"http://127.0.0.1:{proxy.getsockname()[1]}"
+        env = {**hub.env, "http_proxy": named, "https_proxy": named, "grpc_proxy": named}
+        assert python_client.run("import sys" + CONNECT, env=env) == [hub.address, 0]
+        proxy.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            proxy.accept()
 
 
 def test_where_no_hub_can_be_found_its_address_does(hub, python_client):

@@ -96,6 +96,15 @@ def shared():
         yield folder
 
 
+def proxy_of_the_shell(world):
+    new_endpoint(world)
+    world.hub.env["http_proxy"] = "http://proxy.example:3128"
+
+
+def with_no_proxy(world):
+    world.hub.env.update(json.loads(world.hub.run("env", "--shell", "json").stdout))
+
+
 # How it is spoilt, the finding's name, how bad that is, and what mends it.
 CASES = [
     (lambda world: world.configure("{"), "config_unreadable", "error", ADVICE),
@@ -114,6 +123,7 @@ CASES = [
     (variables(FRAMEHOST_UPSTREAM="ftp://mirror"), "upstream_invalid", "error", variables(FRAMEHOST_UPSTREAM="off")),
     (variables(HF_ENDPOINT="mirror"), "upstream_invalid", "error", variables(HF_ENDPOINT="")),
     (endpoint_of_a_hub_that_left, "endpoint_silent", "warning", new_endpoint),
+    (proxy_of_the_shell, "endpoint_by_proxy", "warning", with_no_proxy),
     (two_caches, "cache_dir_differs", "warning", config()),
 ]
 

@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import socket
 import subprocess
 import sys
 import urllib.parse
@@ -143,6 +144,23 @@ def test_huggingface_hub_uses_the_host_online_and_offline_and_upstream_is_asked_
     python(hub, hub.root / "one", ERRORS, MODEL)
     upstream.stop()
     check_answers(python(hub, hub.root / "two", ASK_EVERYTHING, MODEL), commit)
+
+
+def test_a_proxy_neither_hears_of_the_hub_nor_of_a_token(make_hub, upstream):
+    hub = make_hub(upstream=upstream.url)
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        named = {"http_proxy": f"http://127.0.0.1:{proxy.getsockname()[1]}", "NO_PROXY": "intranet.example,$(id)"}
+        hub.env.update(named)
+        variables = json.loads(hub.run("env", "--shell", "json").stdout)
+        assert variables["no_proxy"] == variables["NO_PROXY"] == "intranet.example,$(id),127.0.0.1,localhost,::1"
+        shell = hub.run("env").stdout + 'printf %s "$HF_ENDPOINT $no_proxy $NO_PROXY"'
+        said = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, timeout=20).stdout
+        assert said == " ".join(variables[name] for name in ("HF_ENDPOINT", "no_proxy", "NO_PROXY"))
+        answers = python(hub, hub.root / "one", ASK_EVERYTHING, MODEL, **{**named, **variables}, HF_TOKEN="hf_secret")
+        check_answers(answers, upstream.commit(MODEL))
+        proxy.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            proxy.accept()
 
 
 def test_a_client_that_shares_the_cache_directory_is_not_locked_out(make_hub, upstream):

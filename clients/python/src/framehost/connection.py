@@ -19,6 +19,8 @@ CHANNEL_OPTIONS = (
     ("grpc.keepalive_time_ms", KEEPALIVE_MS),
     ("grpc.keepalive_timeout_ms", KEEPALIVE_MS),
     ("grpc.http2.max_pings_without_data", 0),
+    # What is meant for this machine is for no proxy to see: pictures, and the hub's token.
+    ("grpc.enable_http_proxy", 0),
 )
 
 
