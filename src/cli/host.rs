@@ -20,7 +20,7 @@ use crate::{
     link::RelayPreamble,
     message::Failure,
     models::SharedModels,
-    relay::{self, Connector, Fallback, StartEmbedded},
+    relay::{self, Connector, Fallback, StartEmbedded, StartedHub},
     stdio,
     telemetry::{self, Output},
 };
@@ -107,7 +107,7 @@ fn prepare(mode: HostMode) -> anyhow::Result<(Connector, oneshot::Sender<Infalli
         hub_command,
         fallback: Fallback::Embedded(start_embedded),
         preamble: RelayPreamble { version: env!("CARGO_PKG_VERSION").to_owned(), argv: mode.argv, pid: process::id() },
-        hub_failed: Arc::default(),
+        started: StartedHub::default(),
     };
     Ok((connector, stop, hub_thread))
 }

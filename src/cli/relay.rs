@@ -11,7 +11,6 @@ use std::{
     io::{self, IsTerminal},
     path::PathBuf,
     process::{self, Command, ExitCode},
-    sync::Arc,
 };
 
 use anyhow::bail;
@@ -23,7 +22,7 @@ use crate::{
     error::ErrorKind,
     link::RelayPreamble,
     message::Failure,
-    relay::{self, Connector, Fallback},
+    relay::{self, Connector, Fallback, StartedHub},
     stdio::{self, SetAside},
     telemetry::{self, Output},
 };
@@ -84,6 +83,6 @@ fn connector(mode: HostMode, stdio: &SetAside) -> anyhow::Result<Connector> {
         hub_command: Some(hub_command),
         fallback: Fallback::Replace(whole),
         preamble: RelayPreamble { version: env!("CARGO_PKG_VERSION").to_owned(), argv: mode.argv, pid: process::id() },
-        hub_failed: Arc::default(),
+        started: StartedHub::default(),
     })
 }

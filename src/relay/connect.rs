@@ -30,7 +30,8 @@ const MAX_PAUSE: Duration = Duration::from_millis(20);
 /// How long a hub that took the connection may take to say who it is.
 const PREAMBLE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long after starting a hub another one is started: that one may have lost the lock to a hub that is leaving.
+/// How long after starting a hub another one is started, if that one has ended: it may have lost the lock to a hub that is
+/// leaving.
 const RESPAWN_AFTER: Duration = Duration::from_millis(200);
 
 /// Starts a hub inside this process, which then holds the lock.
@@ -56,8 +57,15 @@ pub struct Connector {
     pub fallback: Fallback,
     /// What the hub is told of this relay.
     pub preamble: RelayPreamble,
-    /// Whether a hub that was started has ended with an error; at first none has.
-    pub hub_failed: Arc<AtomicBool>,
+    /// The hub that was started; at first none was.
+    pub started: StartedHub,
+}
+
+/// What becomes of the hub that a relay has started.
+#[derive(Debug, Clone, Default)]
+pub struct StartedHub {
+    is_alive: Arc<AtomicBool>,
+    has_failed: Arc<AtomicBool>,
 }
 
 /// Why there is no hub.
@@ -119,12 +127,14 @@ impl Connector {
                 ),
                 Err(error) => return Err(error.into()),
             };
-            if last_start.is_none_or(|start| start.elapsed() > RESPAWN_AFTER) {
+            // One that is slow, or waits for something, is not helped by another.
+            let is_due = last_start.is_none_or(|start| start.elapsed() > RESPAWN_AFTER);
+            if is_due && !self.started.is_alive.load(Ordering::Acquire) {
                 self.start()?;
                 last_start = Some(Instant::now());
             }
             if began.elapsed() > patience {
-                if self.hub_failed.swap(false, Ordering::AcqRel) {
+                if self.started.has_failed.swap(false, Ordering::AcqRel) {
                     return Err(ConnectError::HubFailed);
                 }
                 return Err(ConnectError::Timeout { waited: patience, last: problem });
@@ -140,12 +150,14 @@ impl Connector {
             match process::start_detached(command) {
                 Ok(mut child) => {
                     // Collects the child if it ends before us. Without this thread it would be a zombie until then.
-                    let failed = Arc::clone(&self.hub_failed);
+                    let started = self.started.clone();
+                    started.is_alive.store(true, Ordering::Release);
                     thread::Builder::new().name("hub-child".to_owned()).stack_size(64 << 10).spawn(move || {
                         // One that has lost the race for the lock ends well.
                         if child.wait().is_ok_and(|status| !status.success()) {
-                            failed.store(true, Ordering::Release);
+                            started.has_failed.store(true, Ordering::Release);
                         }
+                        started.is_alive.store(false, Ordering::Release);
                     })?;
                     return Ok(());
                 }

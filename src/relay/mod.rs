@@ -22,7 +22,7 @@ use std::{io, process::ExitCode, sync::Arc, time::Duration};
 
 use self::inbound::HubEnd;
 pub use self::{
-    connect::{ConnectError, Connector, Fallback, StartEmbedded, dial},
+    connect::{ConnectError, Connector, Fallback, StartEmbedded, StartedHub, dial},
     process::{replace, start_detached},
 };
 use crate::{
