@@ -198,7 +198,7 @@ impl Config {
     pub fn read(paths: &Paths) -> Result<Self, ConfigError> {
         let path = paths.config_file();
         let failed = |problem: String| ConfigError::Config { problem, path: path.clone() };
-        match fs::read(&path) {
+        match user::read_file(&path) {
             Ok(json) => serde_json::from_slice(&json).map_err(|error| failed(error.to_string())),
             // Whoever keeps it on a disk that is not mounted has said something there.
             Err(error) if error.kind() == io::ErrorKind::NotFound => match user::leads_nowhere(&path) {
@@ -218,7 +218,7 @@ impl Config {
     pub fn update(paths: &Paths, change: impl FnOnce(&mut Self)) -> Result<Self, ConfigError> {
         let path = paths.config_lock();
         let no_directory = |source| ConfigError::Directory { source, path: paths.config_dir.clone() };
-        fs::create_dir_all(&paths.config_dir).map_err(no_directory)?;
+        user::create_folder(&paths.config_dir).map_err(no_directory)?;
         let failed = |source| ConfigError::Unwritable { source, path: path.clone() };
         let lock = user::open_lock_file(&path).map_err(failed)?;
         take(&lock).map_err(failed)?;
@@ -239,7 +239,6 @@ impl Config {
         let path = fs::canonicalize(&file).unwrap_or_else(|_| file.clone());
         let temporary = path.with_file_name(format!("config.json.{}", std::process::id()));
         let write = || -> io::Result<()> {
-            fs::create_dir_all(&paths.config_dir)?;
             // The upstream's address may hold a password.
             let mut file = user::create_file(&temporary)?;
             file.write_all(&serde_json::to_vec_pretty(self)?)?;
@@ -292,8 +291,10 @@ pub fn cache_dir(paths: &Paths, lookup: impl Fn(&str) -> Option<OsString>) -> Re
     let is_named = CACHE_VARIABLES.iter().any(|name| lookup(name).is_some_and(|value| !value.is_empty()));
     let present = present_cache_dir(paths, &lookup)?;
     let config = Config::read(paths)?;
-    // The first to name a directory is remembered: one that is named for a single command must not move the hub.
-    if is_named && config.cache_dir.is_none() {
+    // The first to name a directory is remembered: one that is named for a single command must not move the hub. One that
+    // can be none is not.
+    let can_be = user::nearest(&present).is_some_and(Path::is_dir);
+    if is_named && can_be && config.cache_dir.is_none() {
         // It can be used, too, where it cannot be remembered.
         let remember = |config: &mut Config| config.cache_dir = config.cache_dir.take().or(Some(present.clone()));
         if let Err(error) = Config::update(paths, remember) {
@@ -323,7 +324,9 @@ pub fn present_cache_dir(paths: &Paths, lookup: impl Fn(&str) -> Option<OsString
 ///
 /// [`ConfigError`] if the configuration file cannot be read.
 pub fn upstream(paths: &Paths, lookup: impl Fn(&str) -> Option<OsString>) -> Result<Option<String>, ConfigError> {
-    let text = |name: &str| lookup(name).and_then(|value| value.into_string().ok()).filter(|value| !value.is_empty());
+    // What is no Unicode is no address either, and is said to be none.
+    let text =
+        |name: &str| lookup(name).map(|value| value.to_string_lossy().into_owned()).filter(|value| !value.is_empty());
     let is_true = |value: String| ["1", "ON", "YES", "TRUE"].contains(&value.to_ascii_uppercase().as_str());
     // huggingface_hub's own switch, for this process alone.
     if text("HF_HUB_OFFLINE").is_some_and(is_true) {
@@ -445,6 +448,22 @@ mod tests {
         check(&[("HF_ENDPOINT", "http://localhost:50052")], Some("https://mirror.example"));
     }
 
+    #[cfg(unix)]
+    #[test]
+    fn what_can_be_no_place_is_not_remembered() {
+        use std::os::unix::ffi::OsStringExt as _;
+
+        let dir = tempfile::tempdir().unwrap();
+        let paths = paths(dir.path());
+        let named = |place: &'static str| move |name: &str| (name == "HF_HUB_CACHE").then(|| OsString::from(place));
+        assert_eq!(cache_dir(&paths, named("/dev/null/hub")).unwrap(), Path::new("/dev/null/hub"));
+        assert_eq!(Config::read(&paths).unwrap().cache_dir, None);
+        let bytes = |name: &str| (name == "FRAMEHOST_UPSTREAM").then(|| OsString::from_vec(vec![0xFF]));
+        let location = upstream(&paths, bytes).unwrap().unwrap();
+        assert!(Upstream::check(&location).is_err(), "it is said to be none, and nobody else is asked");
+        assert_eq!(Config::read(&paths).unwrap().upstream, None);
+    }
+
     #[test]
     fn an_upstream_that_is_none_is_not_remembered_and_keeps_no_hub_from_starting() {
         let dir = tempfile::tempdir().unwrap();
@@ -454,7 +473,7 @@ mod tests {
         assert_eq!(upstream(&paths, named("mirror.example")).unwrap().as_deref(), Some("mirror.example"));
         assert_eq!(upstream(&paths, |_| None).unwrap(), None);
         let config = Config { upstream: Some("mirror.example".to_owned()), ..Config::default() };
-        config.write(&paths).unwrap();
+        Config::update(&paths, |present| *present = config).unwrap();
         assert_eq!(upstream(&paths, |_| None).unwrap().as_deref(), Some("off"));
         let right = "https://mirror.example";
         assert_eq!(upstream(&paths, named(right)).unwrap().as_deref(), Some(right));

@@ -49,7 +49,7 @@ impl RuntimeFile {
 
     /// Reads the file; `None` if there is none or it is broken, as no hub runs then.
     pub fn read(runtime_dir: &Path) -> Option<Self> {
-        serde_json::from_slice(&fs::read(path(runtime_dir)).ok()?).ok()
+        serde_json::from_slice(&user::read_file(&path(runtime_dir)).ok()?).ok()
     }
 
     /// Removes the file if it is this process's.

@@ -28,6 +28,19 @@ pub fn create_closed_folder(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// What is in a file. Anything else that has its name, such as a pipe, might be read for ever.
+///
+/// # Errors
+///
+/// What the file system says.
+pub fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let metadata = fs::metadata(path)?;
+    if !metadata.is_file() && !metadata.is_dir() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file"));
+    }
+    fs::read(path)
+}
+
 /// The nearest that is there of `path` and the folders above it: what is missing is made in that. A relative path may have
 /// none.
 pub fn nearest(path: &Path) -> Option<&Path> {

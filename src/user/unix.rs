@@ -8,6 +8,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::fs::OFlags;
+
+/// A pipe that has a file's name is refused, where nobody reads from it, and not waited for.
+const NEVER_WAIT: i32 = OFlags::NONBLOCK.bits().cast_signed();
+
 /// A file to write to; what was in it is gone. A new one only the user can read.
 ///
 /// # Errors
@@ -23,7 +28,7 @@ pub fn create_file(path: &Path) -> io::Result<File> {
 ///
 /// What the file system says.
 pub fn append_to(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).mode(0o600).open(path)
+    OpenOptions::new().create(true).append(true).mode(0o600).custom_flags(NEVER_WAIT).open(path)
 }
 
 /// A file that stands for a lock, made where it is missing.
@@ -32,7 +37,7 @@ pub fn append_to(path: &Path) -> io::Result<File> {
 ///
 /// What the file system says.
 pub fn open_lock_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)
+    OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).custom_flags(NEVER_WAIT).open(path)
 }
 
 /// A folder, and what is missing above it; one that is there is left as it is.

@@ -415,6 +415,15 @@ def test_a_link_to_the_configuration_stays_one(hub):
     assert config.is_symlink() and "camera" in kept.read_text()
 
 
+def test_its_folder_is_closed_to_others_whatever_the_shell_says(make_hub):
+    hub = make_hub(start=False)
+    hub.env["FRAMEHOST_CONFIG_DIR"] = str(hub.root / "made/config")
+    command = ["sh", "-c", 'umask 0; exec "$0" "$@"', hub.binary, "allow", ID, "camera"]
+    assert subprocess.run(command, env=hub.env, timeout=20, stdout=subprocess.DEVNULL).returncode == 0
+    made = [hub.root / "made", *(hub.root / "made").rglob("*")]
+    assert len(made) > 3 and not [path for path in made if path.stat().st_mode & 0o077 and path.is_dir()]
+
+
 def test_what_was_taken_back_stays_so_while_its_disk_is_away(hub):
     config, disk, away = hub.config_dir / "config.json", hub.root / "disk", hub.root / "away"
     disk.mkdir()

@@ -120,6 +120,57 @@ def test_a_directory_in_the_place_of_a_file_is_named(make_hub, name):
     stop_started(hub.runtime_dir)
 
 
+# Whoever opens one waits for somebody at its other end.
+PIPES = {"hub.lock": "run", "hub.json": "run", "config.json": "config", "config.json.lock": "config", "hub.log": "config/state"}
+
+
+@pytest.mark.parametrize("name", PIPES)
+def test_a_pipe_in_the_place_of_a_file_holds_nobody_up(make_hub, name):
+    hub = make_hub(start=False)
+    folder = hub.root / PIPES[name]
+    folder.mkdir(mode=0o700, exist_ok=True)
+    os.mkfifo(folder / name)
+    commands = [["status"], ["doctor"], ["allow", "a" * 32, "camera"], ["models", "list"], ["env", "--shell", "json"]]
+    for command in commands:
+        done = hub.run(*command, timeout=30)
+        assert done.returncode in (0, 1), (command, done.stderr)
+    with hub.native() as session:
+        if name in ("hub.lock", "config.json"):
+            (error,) = session.wait_events("error", timeout=30)
+            assert error["code"] in ("unavailable", "failed_precondition"), error
+        else:
+            assert session.request("ping") == {}
+    stop_started(hub.runtime_dir)
+
+
+def test_a_configuration_that_becomes_a_pipe_holds_no_hub_up(hub):
+    config = hub.config_dir / "config.json"
+    config.unlink(missing_ok=True)
+    os.mkfifo(config)
+    with NativeClient(f"{hub.binary}-relay", hub.env, [f"chrome-extension://{'a' * 32}/"]) as extension:
+        (error,) = extension.wait_events("error", timeout=30)
+        assert error["code"] == "failed_precondition" and "it is not a file" in error["message"], error
+    config.unlink()
+    with NativeClient(f"{hub.binary}-relay", hub.env, [f"chrome-extension://{'a' * 32}/"]) as extension:
+        assert extension.request("stream.list")["streams"] == []
+        os.mkfifo(config)
+        assert extension.request("stream.list")["streams"] == []
+        assert extension.request("models.list")["models"] == [], "what was allowed stays so"
+
+
+def test_a_slow_hub_is_waited_for_and_not_started_again_and_again(make_hub):
+    hub = make_hub(start=False)
+    programs = hub.root / "programs"
+    programs.mkdir()
+    shutil.copy(f"{hub.binary}-relay", programs)
+    (programs / "framehost").write_text(f'#!/bin/sh\necho "$*" >> {hub.root}/started\nsleep 2\nexec {hub.binary} "$@"\n')
+    (programs / "framehost").chmod(0o755)
+    with NativeClient(programs / "framehost-relay", hub.env, []) as session:
+        assert session.request("ping") == {}
+    assert (hub.root / "started").read_text() == "hub --detached\n"
+    stop_started(hub.runtime_dir)
+
+
 def test_an_extension_whose_hub_cannot_start_is_told_in_time(make_hub):
     hub = make_hub(start=False)
     (hub.runtime_dir / "hub.sock").mkdir()
