@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use crate::source::SourceError;
@@ -12,13 +12,17 @@ use crate::source::SourceError;
 /// # Errors
 ///
 /// [`SourceError::NotAllowed`] outside of them, and for what is no regular file; also for files that do not exist, so
-/// that nobody learns which do. [`SourceError::File`] inside of them.
+/// that nobody learns which do, and for a path with `..`, whose end would tell what is on its way. [`SourceError::File`]
+/// inside of them.
 pub fn resolve_allowed(path: &Path, dirs: &[PathBuf]) -> Result<PathBuf, SourceError> {
     let not_allowed = || SourceError::NotAllowed { path: path.to_owned() };
     let is_inside = |path: &Path| {
         // By whole components, and of directories that exist.
         dirs.iter().filter_map(|dir| fs::canonicalize(dir).ok()).any(|dir| path.starts_with(dir))
     };
+    if path.components().any(|component| component == Component::ParentDir) {
+        return Err(not_allowed());
+    }
     match fs::canonicalize(path) {
         Ok(found) if is_inside(&found) => {
             let is_file = fs::metadata(&found).is_ok_and(|metadata| metadata.is_file());
@@ -58,11 +62,20 @@ mod tests {
         symlink(at("videos"), at("alias")).unwrap();
         let check = |name: &str, dirs: &[PathBuf]| resolve_allowed(&at(name), dirs);
         let dirs = [at("alias")];
-        for name in ["videos/a.mp4", "videos/sub/b.mp4", "leads-in.mp4", "videos/sub/../a.mp4"] {
+        for name in ["videos/a.mp4", "videos/sub/b.mp4", "leads-in.mp4", "videos/./a.mp4"] {
             assert!(check(name, &dirs).is_ok(), "{name}");
         }
-        for name in ["videos-private/c.mp4", "videos/leads-out.mp4", "videos/../videos-private/c.mp4", "videos", "none"]
-        {
+        for name in [
+            "videos-private/c.mp4",
+            "videos/leads-out.mp4",
+            "videos/../videos-private/c.mp4",
+            // Both or neither: what is on the way is not to be learnt.
+            "videos-private/../videos/none.mp4",
+            "nothing/../videos/none.mp4",
+            "videos/sub/../a.mp4",
+            "videos",
+            "none",
+        ] {
             assert!(matches!(check(name, &dirs), Err(SourceError::NotAllowed { .. })), "{name}");
         }
         assert!(matches!(check("videos/none.mp4", &dirs), Err(SourceError::File { .. })));
