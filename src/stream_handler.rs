@@ -25,7 +25,7 @@ use crate::{
         Granted, OpenError, Running, SourceOptions, SourceSpec, Sources, Stop, camera::CameraOptions,
         file::FileOptions, screen::ScreenOptions,
     },
-    streams::{Event, Notice, Queue, StreamError, StreamId, Streams, SubscribeOptions, Subscription, Trouble},
+    streams::{Event, Notice, Owner, Queue, StreamError, StreamId, Streams, SubscribeOptions, Subscription, Trouble},
 };
 
 /// What a stream brings beside pictures.
@@ -203,7 +203,7 @@ impl StreamHandler {
         let (sources, streams) = (self.sources.clone(), self.streams.clone());
         let stop = Stop::default();
         let _abandoned = stop.on_drop();
-        let opening = tokio::task::spawn_blocking(move || sources.open(&streams, &id, spec, None, &stop));
+        let opening = tokio::task::spawn_blocking(move || sources.open(&streams, &id, spec, Owner::default(), &stop));
         match opening.await {
             Ok(running) => Ok(Captured { subscription, running: running? }),
             Err(error) => {

@@ -140,15 +140,15 @@ impl Grants {
 
     /// Which sources it may watch, now and later.
     pub fn sight(&self, extension: Option<&str>) -> Sight {
-        let Some(extension) = extension.map(str::to_owned) else {
+        let Some(extension) = extension else {
             return Sight::default();
         };
-        let grants = self.clone();
-        Sight::new(move |source| {
-            let allowed = grants.of(&extension);
+        let (grants, id) = (self.clone(), extension.to_owned());
+        Sight::new(extension, move |source| {
+            let allowed = grants.of(&id);
             let needed = [Scope::Frames, Scope::of_source(source)];
             let missing = needed.into_iter().find(|scope| !allowed.contains(scope));
-            missing.map_or(Ok(()), |scope| Err(scope.missing(Some(&extension))))
+            missing.map_or(Ok(()), |scope| Err(scope.missing(Some(&id))))
         })
     }
 

@@ -16,7 +16,7 @@ use super::{Served, convert::side, devices, pb};
 use crate::{
     activity::Activity,
     source::{Running, SourceState, Sources, Stop, devices::Devices},
-    streams::{StreamId, Streams},
+    streams::{Owner, StreamId, Streams},
 };
 
 /// How long a stream stays without a subscriber: a camera must not go on unseen because a worker has crashed.
@@ -90,12 +90,11 @@ impl Opened {
         let id = StreamId::parse(&id)?;
         let mut closable = self.closable(&id)?;
         let (sources, streams, opening_id) = (self.sources.clone(), self.streams.clone(), id.clone());
+        let owner = Owner { name: Some("grpc".to_owned()), extension: None };
         let stop = Stop::default();
         // A caller that goes before the answer takes the call with it.
         let abandoned = stop.on_drop();
-        let mut opening = tokio::task::spawn_blocking(move || {
-            sources.open(&streams, &opening_id, spec, Some("grpc".to_owned()), &stop)
-        });
+        let mut opening = tokio::task::spawn_blocking(move || sources.open(&streams, &opening_id, spec, owner, &stop));
         let (result, closed) = tokio::select! {
             result = &mut opening => (result, None),
             Ok(done) = &mut closable.close => {
@@ -127,7 +126,7 @@ impl Opened {
 
     /// A stream that is not there yet.
     fn closable(&self, id: &StreamId) -> Result<Closable, Status> {
-        self.streams.check_free(id)?;
+        self.streams.check_free(id, None)?;
         let (tell, close) = oneshot::channel();
         let mut shared = self.shared();
         shared.last_number += 1;

@@ -70,9 +70,9 @@ impl Session {
             let problem = "the stream is still being opened: wait for the answer";
             return Err(Failure::new(ErrorKind::FailedPrecondition, problem).with("stream_id", id.as_str()));
         }
-        self.hub.streams().check_free(&id)?;
+        self.hub.streams().check_free(&id, self.extension.as_deref())?;
         let (sources, streams) = (self.hub.sources().clone(), self.hub.streams().clone());
-        let owner = Some(self.registration.session_id().to_owned());
+        let owner = self.owner();
         let (kind, epoch) = (spec.kind(), self.epoch);
         let is_quick = matches!(spec, SourceSpec::Synthetic(_));
         let stop = Stop::default();
@@ -202,7 +202,7 @@ impl Session {
         self.out.failure(request_id, &failure.with("stream_id", id.as_str())).await;
         if let Some(closer) = closer {
             self.open_ids.remove(&closer);
-            let owner = Some(self.registration.session_id().to_owned());
+            let owner = self.owner().name;
             let nothing = StreamSnapshot { stream_id: id.to_string(), source, owner, ..StreamSnapshot::default() };
             self.out.ok(&closer, &StreamCounters::from(nothing)).await;
         }

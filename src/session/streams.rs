@@ -18,7 +18,7 @@ use crate::{
     message::{Failure, Request, page},
     source::SourceState,
     streams::{
-        Feedback, Feedbacks, OpenIntake, Origin, Publisher, ResultEvent, StreamError, StreamId, StreamSnapshot,
+        Feedback, Feedbacks, OpenIntake, Origin, Owner, Publisher, ResultEvent, StreamError, StreamId, StreamSnapshot,
         SubscriberSnapshot, Trouble,
     },
 };
@@ -123,8 +123,7 @@ impl Session {
     }
 
     fn open_extension(&mut self, id: &StreamId) -> Result<Reply, Failure> {
-        let owner = Some(self.registration.session_id().to_owned());
-        let origin = Origin { source: "extension", owner, is_lossless: false };
+        let origin = Origin { source: "extension", owner: self.owner(), is_lossless: false };
         let publisher = Arc::new(self.hub.streams().open(id, origin)?);
         let session = self.registration.access_id();
         let intake = self.hub.streams().open_intake(Arc::clone(&publisher), session, FRAME_CREDITS);
@@ -150,7 +149,8 @@ impl Session {
     pub(super) fn stream_list(&self, request: &Request<'_>) -> Result<Reply, Failure> {
         self.may(Scope::Frames)?;
         let streams: Vec<_> = self.hub.streams().list().into_iter().map(StreamCounters::from).collect();
-        let page = page(&streams, request.optional::<&str>("page_token")?)?;
+        let token = request.optional::<String>("page_token")?;
+        let page = page(&streams, token.as_deref())?;
         ok(&StreamPage { streams: page.items, next_page_token: page.next_page_token })
     }
 
@@ -200,6 +200,11 @@ impl Session {
         self.subscriptions.clear();
         self.acks.clear();
         self.registration.set_streams(0);
+    }
+
+    /// Whose the streams are that this session opens.
+    pub(super) fn owner(&self) -> Owner {
+        Owner { name: Some(self.registration.session_id().to_owned()), extension: self.extension.clone() }
     }
 
     fn unused_stream_id(&mut self) -> Result<StreamId, Failure> {

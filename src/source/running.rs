@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     error::ErrorKind,
-    streams::{Origin, Publisher, StreamError, StreamId, StreamSnapshot, Streams},
+    streams::{Origin, Owner, Publisher, StreamError, StreamId, StreamSnapshot, Streams},
 };
 
 /// How long a closing device is waited for. A driver that takes longer is left behind on its thread.
@@ -93,7 +93,7 @@ impl Sources {
 
     /// Opens a stream that shows `spec`, and waits until its device is open. Blocks for as long as that takes.
     ///
-    /// `owner`: as `stream.list` shows it. `stop`: ends the wait, and the opening with it if nobody else waits; it has
+    /// `owner`: who opens it. `stop`: ends the wait, and the opening with it if nobody else waits; it has
     /// no say in what is open.
     ///
     /// # Errors
@@ -104,7 +104,7 @@ impl Sources {
         streams: &Streams,
         id: &StreamId,
         spec: SourceSpec,
-        owner: Option<String>,
+        owner: Owner,
         stop: &Stop,
     ) -> Result<Running, OpenError> {
         spec.check()?;
@@ -113,7 +113,7 @@ impl Sources {
             return Err(SourceError::Abandoned { device: spec.mode() }.into());
         }
         // Before a camera lights up for a stream that cannot be.
-        streams.check_free(id)?;
+        streams.check_free(id, owner.extension.as_deref())?;
         let origin = Origin { source: spec.kind(), owner, is_lossless: spec.is_lossless() };
         let lease = self.lease(spec)?;
         let granted = lease.device.wait_until_open(stop)?;

@@ -35,7 +35,7 @@ pub use self::{
     events::{FrameAck, SubscriptionEnded},
     feedback::{Feedback, Feedbacks, ResultEvent},
     intake::{Intake, OpenIntake, PictureFields},
-    publisher::{Origin, Publisher},
+    publisher::{Origin, Owner, Publisher},
     queue::{MAX_FIFO_DEPTH, Notice, Queue, QueueError},
     sight::{NoConsent, Sight},
     subscription::{Delivered, Event, Subscription},
@@ -48,8 +48,14 @@ use crate::error::ErrorKind;
 /// Streams of one hub.
 pub const MAX_STREAMS: usize = 256;
 
+/// Streams that one extension has opened or waits for: others find room.
+pub const MAX_STREAMS_OF_ONE: usize = 128;
+
 /// Subscribers of one stream.
 pub const MAX_SUBSCRIBERS: usize = 64;
+
+/// Subscribers of one stream that one extension has.
+pub const MAX_SUBSCRIBERS_OF_ONE: usize = 32;
 
 /// Different wishes about one stream: each may cost a thread.
 pub const MAX_VIEWS: usize = 16;
@@ -131,9 +137,17 @@ pub enum StreamError {
     #[error("the hub has {limit} streams already")]
     TooManyStreams { limit: usize },
 
+    /// The extension has had its share.
+    #[error("this extension has {limit} streams already")]
+    TooManyStreamsOfOne { limit: usize },
+
     /// The stream is full.
     #[error("stream {id:?} has {limit} subscribers already")]
     TooManySubscribers { id: String, limit: usize },
+
+    /// The extension has had its share of the stream.
+    #[error("stream {id:?} has {limit} subscribers of this extension already")]
+    TooManySubscribersOfOne { id: String, limit: usize },
 
     /// The stream is shown in too many ways.
     #[error("the stream is subscribed to with {limit} different formats, sizes and rates already")]
@@ -148,9 +162,11 @@ impl StreamError {
             Self::NotFound { .. } => ErrorKind::NotFound,
             Self::NoConsent(_) => ErrorKind::PermissionDenied,
             Self::AlreadyOpen { .. } => ErrorKind::AlreadyExists,
-            Self::TooManyStreams { .. } | Self::TooManySubscribers { .. } | Self::TooManyViews { .. } => {
-                ErrorKind::ResourceExhausted
-            }
+            Self::TooManyStreams { .. }
+            | Self::TooManyStreamsOfOne { .. }
+            | Self::TooManySubscribers { .. }
+            | Self::TooManySubscribersOfOne { .. }
+            | Self::TooManyViews { .. } => ErrorKind::ResourceExhausted,
         }
     }
 }

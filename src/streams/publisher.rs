@@ -8,13 +8,22 @@ use std::{
 use super::{Feedbacks, StreamId, StreamSnapshot, Trouble, feedback::FeedbackQueue, stream::Stream, table::Streams};
 use crate::frame::VideoFrame;
 
+/// Who opens a stream.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Owner {
+    /// The session or call, as `stream.list` shows it.
+    pub name: Option<String>,
+    /// The extension whose session it is; `None`: a program of the user's own.
+    pub extension: Option<String>,
+}
+
 /// Who opens a stream, and how it is fed.
 #[derive(Debug, Clone, Default)]
 pub struct Origin {
     /// Kind of the source, as `stream.list` shows it.
     pub source: &'static str,
-    /// The session or call that opened it, as `stream.list` shows it.
-    pub owner: Option<String>,
+    /// Who opens it.
+    pub owner: Owner,
     /// The publisher waits for its subscribers ([`Publisher::wait_for_room`]), and loses nothing.
     pub is_lossless: bool,
 }

@@ -7,7 +7,7 @@ use std::{fmt, sync::Arc};
 /// It is asked for each picture: what was allowed may be taken back, and a stream that is waited for may turn out to be
 /// of anything.
 #[derive(Clone, Default)]
-pub struct Sight(Option<Arc<MaySee>>);
+pub struct Sight(Option<(Arc<str>, Arc<MaySee>)>);
 
 /// Asked with the kind of a source.
 type MaySee = dyn Fn(&'static str) -> Result<(), NoConsent> + Send + Sync;
@@ -22,9 +22,17 @@ pub struct NoConsent {
 }
 
 impl Sight {
-    /// As far as `may_see` says so.
-    pub fn new(may_see: impl Fn(&'static str) -> Result<(), NoConsent> + Send + Sync + 'static) -> Self {
-        Self(Some(Arc::new(may_see)))
+    /// That of an extension, as far as `may_see` says so.
+    pub fn new(
+        extension: &str,
+        may_see: impl Fn(&'static str) -> Result<(), NoConsent> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Some((extension.into(), Arc::new(may_see))))
+    }
+
+    /// Whose it is; `None`: a program's of the user's own.
+    pub(super) fn extension(&self) -> Option<&str> {
+        self.0.as_ref().map(|(extension, _)| &**extension)
     }
 
     pub(super) const fn is_all(&self) -> bool {
@@ -32,7 +40,7 @@ impl Sight {
     }
 
     pub(super) fn covers(&self, source: &'static str) -> Result<(), NoConsent> {
-        self.0.as_ref().map_or(Ok(()), |may_see| may_see(source))
+        self.0.as_ref().map_or(Ok(()), |(_, may_see)| may_see(source))
     }
 }
 

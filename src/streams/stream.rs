@@ -9,8 +9,8 @@ use std::{
 use serde_json::value::RawValue;
 
 use super::{
-    MAX_SUBSCRIBERS, MAX_VIEWS, NoConsent, Origin, Publisher, Queue, Sight, StreamError, StreamId, StreamSnapshot,
-    SubscribeOptions, Subscription, Trouble, Wish,
+    MAX_SUBSCRIBERS, MAX_SUBSCRIBERS_OF_ONE, MAX_VIEWS, NoConsent, Origin, Publisher, Queue, Sight, StreamError,
+    StreamId, StreamSnapshot, SubscribeOptions, Subscription, Trouble, Wish,
     counters::Counters,
     feedback::{FeedbackQueue, ResultEvent, ResultFate},
     queue::{FrameQueue, Notice, Room},
@@ -23,6 +23,7 @@ use crate::frame::{Format, MAX_FRAME_NUMBER, VideoFrame, key_frame};
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) id: StreamId,
+    pub(super) made_for: Option<String>,
     pub(super) room: Room,
     state: Mutex<State>,
 }
@@ -54,6 +55,8 @@ struct PublisherState {
 #[derive(Debug)]
 struct Subscriber {
     id: u64,
+    /// The extension whose it is.
+    extension: Option<String>,
     queue: Arc<FrameQueue>,
     /// Through whom the pictures come, for those who do not take everything as it is.
     view: Option<Arc<View>>,
@@ -82,8 +85,9 @@ impl Shown {
 }
 
 impl Stream {
-    pub(super) fn new(id: StreamId) -> Self {
-        Self { id, room: Room::default(), state: Mutex::default() }
+    /// `made_for`: the extension that opens it, or waits for it.
+    pub(super) fn new(id: StreamId, made_for: Option<String>) -> Self {
+        Self { id, made_for, room: Room::default(), state: Mutex::default() }
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -124,7 +128,7 @@ impl Stream {
             return Err(StreamError::AlreadyOpen { id: self.id.to_string() });
         }
         let feedback = Arc::new(FeedbackQueue::default());
-        state.publisher = Some(PublisherState { owner: origin.owner, feedback: Arc::clone(&feedback) });
+        state.publisher = Some(PublisherState { owner: origin.owner.name, feedback: Arc::clone(&feedback) });
         state.generation += 1;
         state.lingering = false;
         state.source = origin.source;
@@ -155,6 +159,12 @@ impl Stream {
         if state.subscribers.len() >= MAX_SUBSCRIBERS {
             return Err(StreamError::TooManySubscribers { id: self.id.to_string(), limit: MAX_SUBSCRIBERS });
         }
+        let extension = options.sight.extension().map(str::to_owned);
+        let of_one = state.subscribers.iter().filter(|subscriber| subscriber.extension == extension).count();
+        if extension.is_some() && of_one >= MAX_SUBSCRIBERS_OF_ONE {
+            let limit = MAX_SUBSCRIBERS_OF_ONE;
+            return Err(StreamError::TooManySubscribersOfOne { id: self.id.to_string(), limit });
+        }
         let queue = Arc::new(FrameQueue::new(options.queue, self.room.clone()));
         let in_order = matches!(options.queue, Queue::Fifo { .. });
         let view =
@@ -164,7 +174,7 @@ impl Stream {
         }
         state.last_subscriber_id += 1;
         let id = state.last_subscriber_id;
-        state.subscribers.push(Subscriber { id, queue: Arc::clone(&queue), view });
+        state.subscribers.push(Subscriber { id, extension, queue: Arc::clone(&queue), view });
         // Whoever comes into the middle of coded video can begin with a key frame only.
         if state.counters.last.is_some_and(|(format, _, _)| is_inter_coded(format)) {
             state.want_key_frame();

@@ -9,8 +9,8 @@ use std::{
 use serde_json::value::RawValue;
 
 use super::{
-    Intake, LINGER, MAX_STREAMS, OpenIntake, Origin, Publisher, StreamError, StreamId, StreamSnapshot,
-    SubscribeOptions, Subscription, feedback::ResultFate, stream::Stream,
+    Intake, LINGER, MAX_STREAMS, MAX_STREAMS_OF_ONE, OpenIntake, Origin, Publisher, StreamError, StreamId,
+    StreamSnapshot, SubscribeOptions, Subscription, feedback::ResultFate, stream::Stream,
 };
 use crate::transcode::TranscodeOptions;
 
@@ -49,10 +49,11 @@ impl Streams {
     ///
     /// # Errors
     ///
-    /// [`StreamError::AlreadyOpen`], [`StreamError::TooManyStreams`].
+    /// [`StreamError::AlreadyOpen`], [`StreamError::TooManyStreams`], [`StreamError::TooManyStreamsOfOne`].
     pub fn open(&self, id: &StreamId, origin: Origin) -> Result<Publisher, StreamError> {
         let mut by_id = self.by_id();
-        Self::find_or_make(&mut by_id, id)?.attach(self, origin)
+        let extension = origin.owner.extension.clone();
+        Self::find_or_make(&mut by_id, id, extension.as_deref())?.attach(self, origin)
     }
 
     /// Lets a session's client feed a stream that was opened for it, by whatever way, with so many credits.
@@ -71,17 +72,17 @@ impl Streams {
         intake.upgrade().filter(|intake| *owner == session && !intake.closed().is_cancelled())
     }
 
-    /// Could the stream be opened now?
+    /// Could the stream be opened now? `extension`: by whom, if by one.
     ///
     /// # Errors
     ///
     /// As [`Self::open`].
-    pub fn check_free(&self, id: &StreamId) -> Result<(), StreamError> {
+    pub fn check_free(&self, id: &StreamId, extension: Option<&str>) -> Result<(), StreamError> {
         let by_id = self.by_id();
         match by_id.get(id) {
             Some(stream) if stream.has_publisher() => Err(StreamError::AlreadyOpen { id: id.to_string() }),
-            None if by_id.len() >= MAX_STREAMS => Err(StreamError::TooManyStreams { limit: MAX_STREAMS }),
-            Some(_) | None => Ok(()),
+            Some(_) => Ok(()),
+            None => check_room(&by_id, extension),
         }
     }
 
@@ -90,7 +91,7 @@ impl Streams {
     /// # Errors
     ///
     /// [`StreamError::NotFound`] without `wait`, [`StreamError::NoConsent`], [`StreamError::TooManyStreams`],
-    /// [`StreamError::TooManySubscribers`], [`StreamError::TooManyViews`].
+    /// [`StreamError::TooManySubscribers`] and [`StreamError::TooManyViews`], and what is one extension's share.
     pub fn subscribe(&self, id: &StreamId, options: SubscribeOptions) -> Result<Subscription, StreamError> {
         let present = self.by_id().get(id).filter(|stream| stream.has_publisher()).cloned();
         if let Some(stream) = present {
@@ -98,7 +99,7 @@ impl Streams {
         }
         let mut by_id = self.by_id();
         let stream = if options.wait {
-            Self::find_or_make(&mut by_id, id)?
+            Self::find_or_make(&mut by_id, id, options.sight.extension())?
         } else {
             by_id
                 .get(id)
@@ -161,12 +162,27 @@ impl Streams {
     fn find_or_make<'a>(
         by_id: &'a mut BTreeMap<StreamId, Arc<Stream>>,
         id: &StreamId,
+        extension: Option<&str>,
     ) -> Result<&'a Arc<Stream>, StreamError> {
-        let count = by_id.len();
+        let room = check_room(by_id, extension);
         match by_id.entry(id.clone()) {
             Entry::Occupied(entry) => Ok(entry.into_mut()),
-            Entry::Vacant(_) if count >= MAX_STREAMS => Err(StreamError::TooManyStreams { limit: MAX_STREAMS }),
-            Entry::Vacant(entry) => Ok(entry.insert(Arc::new(Stream::new(id.clone())))),
+            Entry::Vacant(entry) => {
+                room?;
+                Ok(entry.insert(Arc::new(Stream::new(id.clone(), extension.map(str::to_owned)))))
+            }
         }
+    }
+}
+
+/// Is there room for another stream of this extension, or of a program of the user's own?
+fn check_room(by_id: &BTreeMap<StreamId, Arc<Stream>>, extension: Option<&str>) -> Result<(), StreamError> {
+    let of_one = by_id.values().filter(|stream| stream.made_for.as_deref() == extension).count();
+    if by_id.len() >= MAX_STREAMS {
+        Err(StreamError::TooManyStreams { limit: MAX_STREAMS })
+    } else if extension.is_some() && of_one >= MAX_STREAMS_OF_ONE {
+        Err(StreamError::TooManyStreamsOfOne { limit: MAX_STREAMS_OF_ONE })
+    } else {
+        Ok(())
     }
 }

@@ -155,7 +155,7 @@ async fn what_a_source_left_waiting_is_not_shown_for_the_next_ones_sake() {
         let missing = NoConsent { scope: "camera", advice: "allow it".to_owned() };
         if source == "camera" { Err(missing) } else { Ok(()) }
     };
-    let options = SubscribeOptions { sight: Sight::new(no_camera), ..waiting(Queue::fifo(9).unwrap()) };
+    let options = SubscribeOptions { sight: Sight::new("a", no_camera), ..waiting(Queue::fifo(9).unwrap()) };
     let subscription = streams.subscribe(&id("s"), options).unwrap();
     let camera = streams.open(&id("s"), from("camera")).unwrap();
     camera.publish(frame(1), None);
@@ -163,7 +163,7 @@ async fn what_a_source_left_waiting_is_not_shown_for_the_next_ones_sake() {
     let next = streams.open(&id("s"), from("extension")).unwrap();
     next.publish(frame(2), None);
     assert_eq!(subscription.next().await.unwrap_err().reason, "no_consent");
-    let late = SubscribeOptions { sight: Sight::new(no_camera), ..waiting(Queue::Latest) };
+    let late = SubscribeOptions { sight: Sight::new("a", no_camera), ..waiting(Queue::Latest) };
     let late = streams.subscribe(&id("s"), late).unwrap();
     next.publish(frame(3), None);
     assert_eq!(late.next().await.unwrap().unwrap().frame.timestamp_ms(), 3, "a camera that was there before it came");
@@ -191,6 +191,34 @@ async fn streams_and_subscribers_are_limited() {
     assert!(matches!(one_more, Err(StreamError::TooManySubscribers { .. })));
     drop(publishers);
     assert_eq!(streams.list().len(), 1);
+}
+
+#[tokio::test]
+async fn one_extension_leaves_room_for_others() {
+    let streams = Streams::default();
+    let owner = |name: &str| Owner { extension: Some(name.to_owned()), ..Owner::default() };
+    let of = |name| Origin { owner: owner(name), ..from("extension") };
+    let seen_by = |name, wait| SubscribeOptions { wait, sight: Sight::new(name, |_| Ok(())), ..with(Queue::Latest) };
+    let half = MAX_STREAMS_OF_ONE / 2;
+    let open: Vec<_> = (0..half).map(|n| streams.open(&id(&format!("a{n}")), of("a")).unwrap()).collect();
+    // Whoever waits for a stream holds its name.
+    let waits: Vec<_> = (half..MAX_STREAMS_OF_ONE)
+        .map(|n| streams.subscribe(&id(&format!("a{n}")), seen_by("a", true)).unwrap())
+        .collect();
+    assert!(matches!(streams.open(&id("more"), of("a")), Err(StreamError::TooManyStreamsOfOne { .. })));
+    assert!(matches!(streams.check_free(&id("more"), Some("a")), Err(StreamError::TooManyStreamsOfOne { .. })));
+    let waiting = streams.subscribe(&id("more"), seen_by("a", true));
+    assert!(matches!(waiting, Err(StreamError::TooManyStreamsOfOne { .. })));
+    let others = [streams.open(&id("b"), of("b")).unwrap(), streams.open(&id("own"), from("process")).unwrap()];
+
+    let subscribe = |name| streams.subscribe(&id("b"), seen_by(name, false));
+    let subscriptions: Vec<_> = (0..MAX_SUBSCRIBERS_OF_ONE).map(|_| subscribe("a").unwrap()).collect();
+    assert!(matches!(subscribe("a"), Err(StreamError::TooManySubscribersOfOne { .. })));
+    let rest: Vec<_> = [subscribe("b"), streams.subscribe(&id("b"), with(Queue::Latest))].into_iter().collect();
+    assert!(rest.iter().all(Result::is_ok));
+    drop((open, waits, subscriptions));
+    assert!(subscribe("a").is_ok() && streams.open(&id("more"), of("a")).is_ok());
+    drop(others);
 }
 
 #[tokio::test]
