@@ -6,7 +6,7 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::bail;
+use anyhow::{anyhow, bail};
 
 use super::{
     arguments::{InstallArguments, ScopeArgument, TargetArguments, UninstallArguments},
@@ -113,18 +113,15 @@ fn carry_out(plan: &Plan, target: &TargetArguments) -> anyhow::Result<ExitCode> 
             told = say(action);
         }
     });
-    done.map_err(|error| match (error.kind(), target.scope) {
-        (ErrorKind::PermissionDenied, ScopeArgument::System) => {
-            let advice = format!("--scope system is for the administrator: {}", system::AS_ADMINISTRATOR);
-            anyhow::Error::new(error).context(advice)
-        }
-        (ErrorKind::PermissionDenied, ScopeArgument::User) => {
-            anyhow::Error::new(error).context("framehost doctor says whose it is and what to do")
-        }
-        (ErrorKind::AlreadyExists, _) => {
-            anyhow::Error::new(error).context("framehost doctor says what is in the way and what to do")
-        }
-        _ => error.into(),
+    done.map_err(|error| {
+        let advice = match (error.kind(), target.scope) {
+            (ErrorKind::PermissionDenied, ScopeArgument::System) => system::AS_ADMINISTRATOR,
+            (ErrorKind::PermissionDenied, ScopeArgument::User) => "framehost doctor says whose it is and what to do",
+            (ErrorKind::AlreadyExists, _) => "framehost doctor says what is in the way and what to do",
+            _ => return error.into(),
+        };
+        let problem = super::in_full(&error.into());
+        anyhow!("{problem}; {advice}")
     })?;
     told?;
     Ok(ExitCode::SUCCESS)

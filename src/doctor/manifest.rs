@@ -8,9 +8,12 @@ use std::{fs, io, path::Path};
 use serde_json::{Map, Value};
 
 use super::{Access, Finding, OWN_HOME, closed, closed_to_all, machine::tried, open_to_all, quoted, system, unlocked};
-use crate::install::{
-    Allowed, ExtensionId, Family, FirefoxId, Found, HostBinary, InstallError, MAX_MANIFEST_BYTES, Scope, Target,
-    allow_list, host_name,
+use crate::{
+    install::{
+        Allowed, ExtensionId, Family, FirefoxId, Found, HostBinary, InstallError, MAX_MANIFEST_BYTES, Scope, Target,
+        allow_list, host_name,
+    },
+    user,
 };
 
 /// What to do where the programs are in a folder that is everybody's.
@@ -70,9 +73,15 @@ pub fn check_browsers(targets: &[Target], wanted: Wanted<'_>) -> Vec<Finding> {
         findings.push(Finding::error("browser_without_manifest", place.display(), problem, advice));
     }
     let is_known = !findings.is_empty();
-    // Where `framehost install` would put one.
-    let is_meant =
-        |target: &&Target| target.place().scope == Scope::User && (target.is_started() || target.is_custom());
+    // Where `framehost install` would put one, and what browser's folder cannot be seen.
+    let is_any_started = targets.iter().any(Target::is_started);
+    let is_meant = |target: &&Target| {
+        target.place().scope == Scope::User
+            && (target.is_started()
+                || target.is_custom()
+                || (target.is_fallback() && !is_any_started)
+                || user::leads_nowhere(&target.place().manifest).is_some())
+    };
     for target in targets.iter().filter(|target| *target.found() == Found::Absent).filter(is_meant) {
         findings.extend(check_folder(target).filter(|finding| !findings.contains(finding)));
     }

@@ -32,15 +32,14 @@ pub fn plan_install(targets: &[Target], allowed: &Allowed, binary: &HostBinary) 
     }
     let has_ids = |target: &Target| !allowed.is_empty(target.place.family);
     let is_any_named = targets.iter().any(Target::is_named);
-    let is_any_there = targets.iter().any(|target| target.is_started() && has_ids(target));
+    let is_there = |family| targets.iter().any(|target| target.is_started() && target.place.family == family);
     let mut plan = Plan::default();
     for target in targets {
-        let is_chosen = match (is_any_named, target.place.scope, is_any_there) {
-            (true, _, _) => target.is_named(),
-            (false, Scope::System, _) => true,
-            (false, Scope::User, true) => target.is_started(),
+        let is_chosen = match (is_any_named, target.place.scope) {
+            (true, _) => target.is_named(),
+            (false, Scope::System) => true,
             // A browser that is there and gets nothing is told of, too.
-            (false, Scope::User, false) => target.is_fallback() || target.is_started(),
+            (false, Scope::User) => target.is_started() || (target.is_fallback() && !is_there(target.place.family)),
         };
         if !is_chosen || target.is_left_out() {
             continue;

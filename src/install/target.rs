@@ -155,7 +155,8 @@ impl Target {
         self.is_custom || self.readers.iter().any(|reader| reader.is_named)
     }
 
-    pub(super) fn is_fallback(&self) -> bool {
+    /// Is it written where no browser of its family has been started yet?
+    pub fn is_fallback(&self) -> bool {
         self.readers.iter().any(|reader| reader.browser.is_fallback() && !reader.is_optional)
     }
 

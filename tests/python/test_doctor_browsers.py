@@ -332,3 +332,28 @@ def test_a_repair_is_what_the_doctor_says(world):
     world.follow(found["extension_refused"]["advice"])
     assert world.findings() == {}
     assert os.stat(world.manifest).st_mode & 0o777 == 0o644
+
+
+def test_a_home_in_which_install_can_make_nothing_is_named_before_install_is_advised(ordinary):
+    ordinary.manifest.unlink()
+    for folder in (ordinary.chrome, ordinary.hub.home / ".config"):
+        shutil.rmtree(folder)
+    shutil.chown(ordinary.hub.home, "root")
+    try:
+        found = ordinary.findings()
+        assert list(found)[:2] == ["manifest_folder_unwritable", "not_installed"], found
+        assert found["manifest_folder_unwritable"]["advice"].startswith("set HOME to your own ")
+    finally:
+        shutil.chown(ordinary.hub.home, "nobody")
+    ordinary.follow(ordinary.findings()["not_installed"]["advice"])
+    assert ordinary.findings() == {}
+
+
+def test_a_browsers_folder_on_a_disk_that_is_away_is_found(world):
+    away = world.hub.root / "away"
+    (world.hub.home / ".config/chromium").symlink_to(away)
+    found = world.findings()
+    assert list(found) == ["manifest_folder_unwritable"] and "leads to" in found["manifest_folder_unwritable"]["message"]
+    assert found["manifest_folder_unwritable"]["advice"].startswith("mount or put back what it leads to; ")
+    (away / "NativeMessagingHosts").mkdir(parents=True)
+    assert list(world.findings()) == ["browser_without_manifest"]

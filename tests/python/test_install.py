@@ -225,6 +225,16 @@ def test_firefox_starts_the_host_for_the_ids_that_were_named(binary, home, run, 
     assert (home / ".mozilla").is_dir() and not place.parent.exists()
 
 
+def test_ids_of_both_families_are_installed_where_only_one_has_a_browser(binary, home, run):
+    (home / ".config/google-chrome").mkdir(parents=True)
+    run(binary, "install", "--extension-id", ID, "--firefox-id", FIREFOX_ID)
+    assert read(home / ".config/google-chrome")["allowed_origins"] == [f"chrome-extension://{ID}/"]
+    manifest = json.loads((home / ".mozilla/native-messaging-hosts/com.framehost.host.json").read_text())
+    assert manifest["allowed_extensions"] == [FIREFOX_ID]
+    run(binary, "uninstall")
+    assert not (home / ".mozilla").exists()
+
+
 def test_a_firefox_with_its_profiles_in_config_is_told_where_it_looks(binary, home, run):
     # As Firefox ESR 153 makes it in a home without .mozilla; manifests it reads there none.
     (home / ".config/mozilla/firefox").mkdir(parents=True)
