@@ -146,17 +146,26 @@ mod tests {
     #[tokio::test]
     async fn a_port_that_its_owner_has_left_vouches_for_nobody() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let stranger = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let port = stranger.local_addr().unwrap();
-        // A reset, and the same port again, before the first connection has been accepted.
-        rustix::net::sockopt::set_socket_linger(&stranger, Some(std::time::Duration::ZERO)).unwrap();
-        drop(stranger);
-        let again = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
-        rustix::net::bind(&again, &port).unwrap();
-        rustix::net::connect(&again, &listener.local_addr().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let reconnect = |_| {
+            let stranger = TcpStream::connect(address).unwrap();
+            let port = stranger.local_addr().unwrap();
+            // A reset, and the same port again, before the first connection has been accepted.
+            rustix::net::sockopt::set_socket_linger(&stranger, Some(std::time::Duration::ZERO)).unwrap();
+            drop(stranger);
+            let again = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+            rustix::net::bind(&again, &port).ok()?;
+            rustix::net::connect(&again, &address).ok()?;
+            Some((again, port))
+        };
+        // Another test's child may hold the first one for a moment, or somebody else take its port.
+        let (_again, port) = (0..20).find_map(reconnect).unwrap();
         listener.set_nonblocking(true).unwrap();
         let (mut ours, mut dead) = (0, 0);
-        while let Ok((server, _)) = listener.accept() {
+        while let Ok((server, peer)) = listener.accept() {
+            if peer != port {
+                continue;
+            }
             server.set_nonblocking(true).unwrap();
             match Peer::of(&tokio::net::TcpStream::from_std(server).unwrap()) {
                 Ok(peer) => ours += u32::from(peer == Peer::SameUser),
