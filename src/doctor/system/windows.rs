@@ -68,11 +68,14 @@ pub(super) fn remove(files: &str) -> String {
     format!("cmd /c del {files}")
 }
 
-/// Whose it is: owners say nothing, but where it is.
+/// Whose it is: owners say nothing, but where it is, and whether it may be looked at.
 pub(super) fn whose(path: &Path) -> Whose {
     match home() {
         Some(home) if home.starts_with(path) => Whose::AboveHome,
-        Some(home) if path.starts_with(&home) => Whose::Own,
+        Some(home) if path.starts_with(&home) => {
+            let is_denied = fs::metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
+            if is_denied { Whose::InOwnPlace } else { Whose::Own }
+        }
         Some(_) | None => Whose::Others,
     }
 }
