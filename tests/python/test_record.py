@@ -290,7 +290,7 @@ def open_synthetic(stub, **fields):
 
 
 @pytest.mark.parametrize("name", ["out.mkv", "out.mp4"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interruption_completes_the_file(record, stub, tmp_path, name, number):
     open_synthetic(stub, width=320, height=240, fps=60)
     running = record("live", name, wait=False, start_new_session=True)
@@ -301,6 +301,19 @@ def test_an_interruption_completes_the_file(record, stub, tmp_path, name, number
     (file,) = running.result()["recorded"]["files"]
     assert file["frames"] > 0 and len(times_ms(tmp_path / name)) == file["frames"]
     assert os.listdir(tmp_path) == [name]
+
+
+def test_a_recording_goes_on_without_its_terminal_where_that_was_said(record, stub, tmp_path):
+    open_synthetic(stub, width=64, height=48, fps=60)
+    ignore = lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    running = record("live", "out.mkv", wait=False, start_new_session=True, preexec_fn=ignore)
+    running.wait_for_pictures(5)
+    os.killpg(running.process.pid, signal.SIGHUP)
+    before = running.delivered()
+    running.wait_for_pictures(before + 30)
+    os.killpg(running.process.pid, signal.SIGTERM)
+    (file,) = running.result()["recorded"]["files"]
+    assert file["frames"] >= before + 30
 
 
 def test_it_stops_after_so_many_seconds(record, stub, tmp_path):

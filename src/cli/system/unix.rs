@@ -1,7 +1,7 @@
 //! Signals, sessions and limits of Unix.
 
 use std::{
-    io,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -51,15 +51,18 @@ pub(super) fn told_to_stop() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// The user's, and the system's.
+/// The user's, the system's, and the terminal's when it is closed.
 pub(super) struct Interruptions {
     interrupt: Signal,
     terminate: Signal,
+    /// Not with `nohup`.
+    hang_up: Option<Signal>,
 }
 
 impl Interruptions {
     pub(super) fn new() -> io::Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        let hang_up = (!outlives_terminal()).then(|| signal(SignalKind::hangup())).transpose()?;
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())?, hang_up })
     }
 
     /// Waits for the next one.
@@ -67,8 +70,19 @@ impl Interruptions {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+            Some(_) = async { self.hang_up.as_mut()?.recv().await } => {}
         }
     }
+}
+
+/// Was it said to go on when its terminal is closed, as `nohup` does? Where the system does not tell, it is left as it was.
+///
+/// Source: `proc_pid_status(5)`, `SigIgn`; SIGHUP is the first signal.
+fn outlives_terminal() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_none_or(|mask| mask & 1 != 0)
 }
 
 /// Where a user's programs keep data.
