@@ -41,6 +41,8 @@ class Framehost < Formula
     <<~TEXT
       No browser knows of framehost yet. For each extension that may start it:
         framehost install --extension-id ID
+      Browsers start the version that this was said with: say it again after each
+      upgrade.
       Before you uninstall it:
         framehost uninstall
       Video files, recordings, and packets other than plain H.264 take ffmpeg.

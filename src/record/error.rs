@@ -22,6 +22,10 @@ pub enum RecordError {
     #[error("there is a file of this name already (--force overwrites it): {}", path.display())]
     Exists { path: PathBuf },
 
+    /// Nothing overwrites that.
+    #[error("there is a directory of this name: {}", path.display())]
+    IsDirectory { path: PathBuf },
+
     /// There is nowhere to put it.
     #[error("there is no such directory: {}", path.display())]
     NoDirectory { path: PathBuf },
@@ -68,7 +72,7 @@ impl RecordError {
     pub const fn kind(&self) -> ErrorKind {
         match self {
             Self::Name { .. } | Self::NotInContainer { .. } => ErrorKind::InvalidArgument,
-            Self::Exists { .. } => ErrorKind::AlreadyExists,
+            Self::Exists { .. } | Self::IsDirectory { .. } => ErrorKind::AlreadyExists,
             Self::NoDirectory { .. } => ErrorKind::NotFound,
             Self::NoRoom { .. } | Self::TooManyChanges { .. } => ErrorKind::ResourceExhausted,
             Self::File { .. } => ErrorKind::Internal,
@@ -83,7 +87,7 @@ impl RecordError {
     pub const fn reason(&self) -> &'static str {
         match self {
             Self::Name { .. } => "name",
-            Self::Exists { .. } => "exists",
+            Self::Exists { .. } | Self::IsDirectory { .. } => "exists",
             Self::NoDirectory { .. } => "no_directory",
             Self::NoRoom { .. } => "no_room",
             Self::File { .. } => "file",

@@ -22,14 +22,15 @@ impl PartFile {
     ///
     /// # Errors
     ///
-    /// [`RecordError::NoDirectory`], [`RecordError::Exists`].
+    /// [`RecordError::NoDirectory`], [`RecordError::Exists`], [`RecordError::IsDirectory`].
     pub(super) fn check(path: &Path, overwrites: bool) -> Result<(), RecordError> {
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         if !directory.is_dir() {
             return Err(RecordError::NoDirectory { path: directory.to_owned() });
         }
         match fs::symlink_metadata(path) {
-            Ok(found) if !overwrites || found.is_dir() => Err(RecordError::Exists { path: path.to_owned() }),
+            Ok(found) if found.is_dir() => Err(RecordError::IsDirectory { path: path.to_owned() }),
+            Ok(_) if !overwrites => Err(RecordError::Exists { path: path.to_owned() }),
             Ok(_) | Err(_) => Ok(()),
         }
     }
@@ -134,7 +135,7 @@ mod tests {
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is in it, and it is gone");
         let nowhere = dir.path().join("none/a.mkv");
         assert!(matches!(PartFile::create(&nowhere, true), Err(RecordError::NoDirectory { .. })));
-        assert!(matches!(PartFile::create(dir.path(), true), Err(RecordError::Exists { .. })));
+        assert!(matches!(PartFile::create(dir.path(), true), Err(RecordError::IsDirectory { .. })));
     }
 
     #[test]
