@@ -217,6 +217,9 @@ impl Config {
     /// [`ConfigError`].
     pub fn update(paths: &Paths, change: impl FnOnce(&mut Self)) -> Result<Self, ConfigError> {
         let path = paths.config_lock();
+        if let Some(source) = user::leads_nowhere(&paths.config_file()) {
+            return Err(ConfigError::Unreadable { source, path: paths.config_file() });
+        }
         let no_directory = |source| ConfigError::Directory { source, path: paths.config_dir.clone() };
         user::create_folder(&paths.config_dir).map_err(no_directory)?;
         let failed = |source| ConfigError::Unwritable { source, path: path.clone() };

@@ -2,47 +2,66 @@
 
 use std::ffi::OsString;
 
+/// The variables that tell whom to ask directly: some programs look for one first, some for the other. Windows does not tell
+/// them apart.
+const NAMES: &[&str] = if cfg!(windows) { &["NO_PROXY"] } else { &["no_proxy", "NO_PROXY"] };
+
 /// How the hub's addresses are named.
 const HERE: [&str; 3] = ["127.0.0.1", "localhost", "::1"];
 
-/// What `NO_PROXY` has to be for requests to the hub to go straight to it; `None` where they do.
+/// The variables that have to be another for requests to the hub to go straight to it, and what they have to be.
 ///
 /// Source: curl(1), "ENVIRONMENT"; Python's `urllib.request`, where names in lower case come first.
-pub fn no_proxy(lookup: impl Fn(&str) -> Option<OsString>) -> Option<String> {
+pub fn no_proxy(lookup: impl Fn(&str) -> Option<OsString>) -> Vec<(&'static str, String)> {
     let text =
         |name: &str| lookup(name).map(|value| value.to_string_lossy().into_owned()).filter(|value| !value.is_empty());
     let is_there = ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"].iter().any(|name| text(name).is_some());
-    let named = text("no_proxy").or_else(|| text("NO_PROXY")).unwrap_or_default();
-    let mut passed_by: Vec<&str> = named.split(',').map(str::trim).filter(|host| !host.is_empty()).collect();
-    let missing: Vec<&str> = HERE.into_iter().filter(|host| !passed_by.contains(host)).collect();
-    if !is_there || passed_by.contains(&"*") || missing.is_empty() {
+    let set = |name: &&'static str| {
+        // Where one is missing, the other counts.
+        let named = text(name).or_else(|| NAMES.iter().find_map(|name| text(name))).unwrap_or_default();
+        with_this_machine(&named).map(|hosts| (*name, hosts))
+    };
+    NAMES.iter().filter(|_| is_there).filter_map(set).collect()
+}
+
+/// `None`: it is named already.
+fn with_this_machine(named: &str) -> Option<String> {
+    let mut hosts: Vec<&str> = named.split(',').map(str::trim).filter(|host| !host.is_empty()).collect();
+    let missing: Vec<&str> = HERE.into_iter().filter(|host| !hosts.contains(host)).collect();
+    if hosts.contains(&"*") || missing.is_empty() {
         return None;
     }
-    passed_by.extend(missing);
-    Some(passed_by.join(","))
+    hosts.extend(missing);
+    Some(hosts.join(","))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    #[cfg(unix)]
     #[test]
     fn this_machine_is_named_where_a_proxy_would_see_it() {
-        for (set, expected) in [
-            (&[][..], None),
-            (&[("http_proxy", "")], None),
-            (&[("https_proxy", "http://proxy")], None),
-            (&[("http_proxy", "http://proxy")], Some("127.0.0.1,localhost,::1")),
-            (
-                &[("ALL_PROXY", "http://proxy"), ("NO_PROXY", "a.example, ::1")],
-                Some("a.example,::1,127.0.0.1,localhost"),
-            ),
-            (&[("HTTP_PROXY", "p"), ("no_proxy", "a"), ("NO_PROXY", "*")], Some("a,127.0.0.1,localhost,::1")),
-            (&[("http_proxy", "p"), ("no_proxy", "*")], None),
-            (&[("http_proxy", "p"), ("NO_PROXY", "localhost,127.0.0.1,::1")], None),
-        ] {
+        let check = |set: &[(&str, &str)], expected: &[(&str, &str)]| {
             let lookup = |name: &str| set.iter().find(|(set, _)| *set == name).map(|(_, value)| OsString::from(value));
-            assert_eq!(no_proxy(lookup).as_deref(), expected, "{set:?}");
-        }
+            let found = no_proxy(lookup);
+            let found: Vec<_> = found.iter().map(|(name, hosts)| (*name, hosts.as_str())).collect();
+            assert_eq!(found, expected, "{set:?}");
+        };
+        check(&[], &[]);
+        check(&[("http_proxy", "")], &[]);
+        check(&[("https_proxy", "http://proxy")], &[]);
+        let alone = "127.0.0.1,localhost,::1";
+        check(&[("http_proxy", "http://proxy")], &[("no_proxy", alone), ("NO_PROXY", alone)]);
+        let others = "a.example,::1,127.0.0.1,localhost";
+        check(
+            &[("ALL_PROXY", "http://proxy"), ("NO_PROXY", "a.example, ::1")],
+            &[("no_proxy", others), ("NO_PROXY", others)],
+        );
+        // What the other one has is not lost.
+        let set = [("HTTP_PROXY", "http://proxy"), ("no_proxy", "a"), ("NO_PROXY", "*")];
+        check(&set, &[("no_proxy", "a,127.0.0.1,localhost,::1")]);
+        check(&[("http_proxy", "http://proxy"), ("no_proxy", "*")], &[]);
+        check(&[("http_proxy", "http://proxy"), ("NO_PROXY", "localhost,127.0.0.1,::1")], &[]);
     }
 }

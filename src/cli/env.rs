@@ -38,11 +38,7 @@ pub(super) fn run(arguments: &EnvArguments) -> anyhow::Result<ExitCode> {
     };
     let endpoint = format!("http://{}", running.grpc);
     let mut variables = vec![("HF_ENDPOINT", endpoint)];
-    if let Some(hosts) = proxy::no_proxy(super::variable) {
-        // Some programs look for one, some for the other; Windows does not tell them apart.
-        variables.extend((!cfg!(windows)).then(|| ("no_proxy", hosts.clone())));
-        variables.push(("NO_PROXY", hosts));
-    }
+    variables.extend(proxy::no_proxy(super::variable));
     match arguments.shell {
         Shell::Sh => {
             variables.iter().try_for_each(|(name, value)| say(format_args!("export {name}={}", word(value))))?

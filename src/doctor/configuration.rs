@@ -8,7 +8,9 @@ use std::{
     time::Duration,
 };
 
-use super::{Access, Finding, Whose, aside, closed, closed_to_all, open_to_all, quoted, system, unlocked};
+use super::{
+    Access, Finding, Whose, aside, closed, closed_to_all, open_to_all, outermost_closed, quoted, system, unlocked,
+};
 use crate::{
     access::Scope,
     config::{CACHE_VARIABLES, Config, ConfigError, Paths},
@@ -63,15 +65,23 @@ pub fn check_config(paths: &Paths) -> Vec<Finding> {
 /// What makes the file one that can be read.
 fn readable(problem: &ConfigError, paths: &Paths) -> String {
     let file = paths.config_file();
-    let ConfigError::Unreadable { source, .. } = problem else {
-        return format!("{}; or correct it: no hub starts with it", aside(&file));
-    };
+    let another = || format!("{}; or correct it: no hub starts with it", aside(&file));
+    let ConfigError::Unreadable { source, .. } = problem else { return another() };
     match source.kind() {
-        io::ErrorKind::PermissionDenied if system::whose(&file) == Whose::Own => {
-            system::open_up(&paths.config_dir, &file)
+        io::ErrorKind::PermissionDenied => {
+            let closed = outermost_closed(&file);
+            match system::whose(closed) {
+                Whose::Own => system::open_up(&paths.config_dir, &file),
+                // The folder and its lock are of the same sudo.
+                Whose::InOwnPlace if closed == file => system::take_over(&paths.config_dir),
+                Whose::InOwnPlace | Whose::AboveHome | Whose::Others => unlocked(closed, "u+rwX", source, ELSEWHERE),
+            }
         }
-        io::ErrorKind::PermissionDenied => unlocked(&file, "u+rw", source, ELSEWHERE),
-        _ => unlocked(user::nearest(&file).unwrap_or(&file), "u+rwx", source, ELSEWHERE),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+            unlocked(user::nearest(&file).unwrap_or(&file), "u+rwx", source, ELSEWHERE)
+        }
+        // It is something else than a file.
+        _ => another(),
     }
 }
 
@@ -154,7 +164,7 @@ pub fn check_environment(paths: &Paths, lookup: impl Fn(&str) -> Option<OsString
             let problem = format!("nobody listens at {value}: Python loads no models in this shell");
             let advice = "eval \"$(framehost env)\"; or unset HF_ENDPOINT";
             findings.push(Finding::warning("endpoint_silent", name, problem, advice));
-        } else if name == "HF_ENDPOINT" && Upstream::is_here(&value) && proxy::no_proxy(&lookup).is_some() {
+        } else if name == "HF_ENDPOINT" && Upstream::is_here(&value) && !proxy::no_proxy(&lookup).is_empty() {
             let problem = "a proxy that is set here is asked for the hub's models, and sees your token of Hugging Face";
             findings.push(Finding::warning("endpoint_by_proxy", name, problem, "eval \"$(framehost env)\""));
         }

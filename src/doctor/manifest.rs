@@ -7,7 +7,9 @@ use std::{fs, io, path::Path};
 
 use serde_json::{Map, Value};
 
-use super::{Access, Finding, OWN_HOME, closed, closed_to_all, machine::tried, open_to_all, quoted, system, unlocked};
+use super::{
+    Finding, OWN_HOME, closed, closed_to_all, machine::tried, open_to_all, outermost_closed, quoted, system, unlocked,
+};
 use crate::{
     install::{
         Allowed, ExtensionId, Family, FirefoxId, Found, HostBinary, InstallError, MAX_MANIFEST_BYTES, Scope, Target,
@@ -251,10 +253,7 @@ fn read(path: &Path) -> Result<String, Unreadable> {
 /// What on the way to `manifest` is closed: the outermost folder, or the file itself.
 fn denied(target: &Target) -> Finding {
     let manifest = target.place().manifest.as_path();
-    let mut folders: Vec<&Path> = manifest.ancestors().skip(1).collect();
-    folders.reverse();
-    let is_closed = |folder: &&Path| system::may(folder, Access::Enter).is_err();
-    let closed = folders.into_iter().find(is_closed).unwrap_or(manifest);
+    let closed = outermost_closed(manifest);
     let what = if closed == manifest { "it cannot be read" } else { "no manifest below it can be read" };
     let advice = match target.place().scope {
         Scope::System => system::chmod_as_root("a+rX", closed),

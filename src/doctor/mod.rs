@@ -188,6 +188,14 @@ fn closed(path: &Path) -> Option<(&Path, io::Error)> {
     system::may(there, access).err().map(|error| (there, error))
 }
 
+/// The outermost folder on the way to `path` that the user may not enter, or `path` itself.
+fn outermost_closed(path: &Path) -> &Path {
+    let mut folders: Vec<&Path> = path.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty()).collect();
+    folders.reverse();
+    let is_closed = |folder: &&Path| system::may(folder, Access::Enter).is_err();
+    folders.into_iter().find(is_closed).unwrap_or(path)
+}
+
 /// The outermost folder on the way to `path` in which everybody on the machine could put something else, if they get to it.
 fn open_to_all(path: &Path) -> Option<&Path> {
     let mut open = None;

@@ -20,8 +20,8 @@ pub struct Plan {
 }
 
 /// Lets `allowed` start `binary` from every target that was named. If none was: for a user from every browser that has
-/// been started before, or if there is none from every row of the table that is marked for it; for the whole machine from
-/// every browser, as they may be installed later.
+/// been started before and, for a family of which there is none, from every row of the table that is marked for it; for the
+/// whole machine from every browser, as they may be installed later.
 ///
 /// # Errors
 ///

@@ -48,7 +48,7 @@ use crate::error::ErrorKind;
 /// Streams of one hub.
 pub const MAX_STREAMS: usize = 256;
 
-/// Streams that one extension has opened or waits for: others find room.
+/// Streams that one extension was the first to open or to wait for: others find room.
 pub const MAX_STREAMS_OF_ONE: usize = 128;
 
 /// Subscribers of one stream.

@@ -448,9 +448,14 @@ def test_what_was_taken_back_stays_so_while_its_disk_is_away(hub):
         native.request("stream.list")
     hub.stop()
     disk.rename(away)
+    config.unlink()
+    hub.config_dir.rename(hub.root / "moved")
+    hub.config_dir.symlink_to(hub.root / "nowhere")
+    done = hub.run("revoke", ID, "frames")
+    assert done.returncode == 1 and f"leads to {hub.root / 'nowhere'}, which is not there" in done.stderr, done.stderr
     with extension(hub) as native:
         (error,) = native.wait_events("error", timeout=30)
-        assert error["code"] == "failed_precondition" and "it leads to" in error["message"], error
+        assert error["code"] == "failed_precondition" and "leads to" in error["message"], error
 
 
 def test_what_is_said_at_once_is_all_heard(hub):

@@ -1,6 +1,7 @@
 """`framehost doctor`: the configuration, variables. A row of "What is set" in docs/doctor.md for each."""
 
 import json
+import os
 import shutil
 import socket
 import tempfile
@@ -109,6 +110,8 @@ def with_no_proxy(world):
 CASES = [
     (lambda world: world.configure("{"), "config_unreadable", "error", ADVICE),
     (config_on_a_disk_that_is_away, "config_unreadable", "error", with_its_disk),
+    (lambda world: (world.hub.config_dir / "config.json").mkdir(), "config_unreadable", "error", ADVICE),
+    (lambda world: os.mkfifo(world.hub.config_dir / "config.json"), "config_unreadable", "error", ADVICE),
     (config_that_everybody_writes, "config_permissions", "error", ADVICE),
     (lambda world: world.hub.config_dir.chmod(0o777), "config_permissions", "error", ADVICE),
     (folder_for_the_config_lock, "config_lock_unusable", "warning", ADVICE),
@@ -155,6 +158,17 @@ def test_a_file_where_a_folder_has_to_be_is_moved_aside(world):
     assert set(found) == {"config_unreadable", "state_dir_unusable"}
     world.follow(found["config_unreadable"]["advice"])
     assert world.findings() == {}
+
+
+def test_a_folder_that_a_sudo_made_is_taken_back_though_nothing_in_it_is_seen(ordinary):
+    config_of_root(ordinary)
+    shutil.chown(ordinary.hub.config_dir, "root")
+    ordinary.hub.config_dir.chmod(0o700)
+    found = ordinary.findings()
+    # The folder of the state is in it here.
+    assert set(found) == {"config_unreadable", "state_dir_unusable"}
+    ordinary.follow(found["config_unreadable"]["advice"])
+    assert ordinary.findings() == {}
 
 
 def test_a_folder_on_a_disk_that_is_away_is_not_moved_aside(world):

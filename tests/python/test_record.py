@@ -298,6 +298,11 @@ def test_an_interruption_completes_the_file(record, stub, tmp_path, name, number
     wait_for(running.part().exists, "the file")
     # As a terminal does it: the whole group is told.
     os.killpg(running.process.pid, number)
+    if number == signal.SIGHUP:
+        # A closed terminal is told of by its shell and by the kernel.
+        os.killpg(running.process.pid, number)
+        time.sleep(0.01)
+        os.killpg(running.process.pid, number)
     (file,) = running.result()["recorded"]["files"]
     assert file["frames"] > 0 and len(times_ms(tmp_path / name)) == file["frames"]
     assert os.listdir(tmp_path) == [name]

@@ -70,7 +70,8 @@ impl Interruptions {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
-            Some(_) = async { self.hang_up.as_mut()?.recv().await } => {}
+            // A terminal that is closed is told by the kernel and by its shell: the second is no impatience.
+            Some(()) = async { self.hang_up.as_mut()?.recv().await } => self.hang_up = None,
         }
     }
 }
