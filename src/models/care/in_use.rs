@@ -79,7 +79,7 @@ impl Uses {
         let file = loop {
             let taken = open(&path).and_then(|file| match file.try_lock_shared() {
                 // Who has cleared the model away may have removed its mark.
-                Ok(()) => Ok((!system::is_removed(&file)?).then_some(file)),
+                Ok(()) => Ok(is_at(&file, &path)?.then_some(file)),
                 Err(TryLockError::WouldBlock) => Ok(None),
                 Err(TryLockError::Error(error)) => Err(error),
             });
@@ -117,7 +117,7 @@ impl Uses {
                 Err(TryLockError::WouldBlock) => return Ok(None),
                 Err(TryLockError::Error(error)) => return Err(ModelError::io(action, path)(error)),
             }
-            if !system::is_removed(&file).map_err(ModelError::io(action, &path))? {
+            if is_at(&file, &path).map_err(ModelError::io(action, &path))? {
                 return Ok(Some(Unused { _file: file, path }));
             }
         }
@@ -130,6 +130,18 @@ impl Uses {
 
     fn held(&self) -> MutexGuard<'_, BTreeMap<ModelId, Weak<Held>>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Is an open file still the one at `path`? Wine does not say of one that it goes with its last handle, and opens it no more.
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    if system::is_removed(file)? {
+        return Ok(false);
+    }
+    match File::open(path) {
+        Ok(_) => Ok(true),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
