@@ -14,7 +14,7 @@ use crate::support::{
 };
 use framehost::{
     source::{SourceSpec, Sources, Stop, screen::ScreenOptions, synthetic::SyntheticOptions},
-    streams::{StreamId, Streams},
+    streams::{Owner, StreamId, Streams},
 };
 use serde_json::json;
 
@@ -117,7 +117,7 @@ fn drop_running(spec: SourceSpec) -> f64 {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let _context = runtime.enter();
     let (streams, id) = (Streams::default(), StreamId::parse("cam").unwrap());
-    let running = Sources::default().open(&streams, &id, spec, None, &Stop::default()).unwrap();
+    let running = Sources::default().open(&streams, &id, spec, Owner::default(), &Stop::default()).unwrap();
     eventually("a picture has come", || running.publisher().snapshot().published > 0);
     let began = Instant::now();
     drop(running);
