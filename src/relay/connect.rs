@@ -151,14 +151,17 @@ impl Connector {
                 Ok(mut child) => {
                     // Collects the child if it ends before us. Without this thread it would be a zombie until then.
                     let started = self.started.clone();
-                    started.is_alive.store(true, Ordering::Release);
-                    thread::Builder::new().name("hub-child".to_owned()).stack_size(64 << 10).spawn(move || {
+                    self.started.is_alive.store(true, Ordering::Release);
+                    let wait = move || {
                         // One that has lost the race for the lock ends well.
                         if child.wait().is_ok_and(|status| !status.success()) {
                             started.has_failed.store(true, Ordering::Release);
                         }
                         started.is_alive.store(false, Ordering::Release);
-                    })?;
+                    };
+                    let thread = thread::Builder::new().name("hub-child".to_owned()).stack_size(64 << 10);
+                    // Nobody would say when it ends.
+                    thread.spawn(wait).inspect_err(|_| self.started.is_alive.store(false, Ordering::Release))?;
                     return Ok(());
                 }
                 Err(error) => tracing::warn!(%error, "cannot start a hub process"),
