@@ -36,8 +36,9 @@ pub fn check_cache(cache_dir: &Path, named_in: Option<&Path>) -> Vec<Finding> {
         let error = io::Error::from(io::ErrorKind::NotADirectory);
         return wrong("cache_dir_not_a_directory", format!("{place} is not a directory"), &error);
     }
+    let write = if there == cache_dir { Access::Into } else { Access::Above };
     for (access, check, cannot) in
-        [(Access::List, "cache_dir_unreadable", "read"), (Access::Into, "cache_dir_unwritable", "written")]
+        [(Access::List, "cache_dir_unreadable", "read"), (write, "cache_dir_unwritable", "written")]
     {
         if let Err(error) = system::may(there, access) {
             return wrong(check, format!("{place} cannot be {cannot}: {error}"), &error);

@@ -87,7 +87,7 @@ pub fn check_runtime_dir(paths: &Paths) -> Finding {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let above = path.ancestors().skip(1).find(|path| fs::metadata(path).is_ok());
             let above = above.unwrap_or(Path::new("/"));
-            if system::may(above, Access::Into).is_ok() && above.is_dir() {
+            if system::may(above, Access::Above).is_ok() && above.is_dir() {
                 return Finding::ok("runtime_dir", subject, "it is made with the first hub");
             }
             let problem = format!("no hub can make it: nothing may be made in {}", above.display());
