@@ -284,6 +284,11 @@ pub fn grants(paths: &Paths) -> Grants {
     })
 }
 
+/// A variable that is set to something. What is no Unicode has a sign in it that no address and no level has.
+pub(crate) fn text(lookup: impl Fn(&str) -> Option<OsString>, name: &str) -> Option<String> {
+    lookup(name).map(|value| value.to_string_lossy().into_owned()).filter(|value| !value.is_empty())
+}
+
 /// The cache directory: the environment's word, else the remembered one, else Hugging Face's usual place. A directory
 /// that the environment names is remembered for hubs that are started without that environment.
 ///
@@ -327,9 +332,7 @@ pub fn present_cache_dir(paths: &Paths, lookup: impl Fn(&str) -> Option<OsString
 ///
 /// [`ConfigError`] if the configuration file cannot be read.
 pub fn upstream(paths: &Paths, lookup: impl Fn(&str) -> Option<OsString>) -> Result<Option<String>, ConfigError> {
-    // What is no Unicode is no address either, and is said to be none.
-    let text =
-        |name: &str| lookup(name).map(|value| value.to_string_lossy().into_owned()).filter(|value| !value.is_empty());
+    let text = |name: &str| text(&lookup, name);
     let is_true = |value: String| ["1", "ON", "YES", "TRUE"].contains(&value.to_ascii_uppercase().as_str());
     // huggingface_hub's own switch, for this process alone.
     if text("HF_HUB_OFFLINE").is_some_and(is_true) {

@@ -2,6 +2,8 @@
 
 use std::ffi::OsString;
 
+use crate::config;
+
 /// The variables that tell whom to ask directly: some programs look for one first, some for the other. Windows does not tell
 /// them apart.
 const NAMES: &[&str] = if cfg!(windows) { &["NO_PROXY"] } else { &["no_proxy", "NO_PROXY"] };
@@ -13,8 +15,7 @@ const HERE: [&str; 3] = ["127.0.0.1", "localhost", "::1"];
 ///
 /// Source: curl(1), "ENVIRONMENT"; Python's `urllib.request`, where names in lower case come first.
 pub fn no_proxy(lookup: impl Fn(&str) -> Option<OsString>) -> Vec<(&'static str, String)> {
-    let text =
-        |name: &str| lookup(name).map(|value| value.to_string_lossy().into_owned()).filter(|value| !value.is_empty());
+    let text = |name: &str| config::text(&lookup, name);
     let is_there = ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"].iter().any(|name| text(name).is_some());
     let set = |name: &&'static str| {
         // Where one is missing, the other counts.

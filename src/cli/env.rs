@@ -1,8 +1,8 @@
 //! `framehost env`.
 
 use std::{
-    borrow::Cow,
     collections::BTreeMap,
+    path::Path,
     process::{Command, ExitCode},
     thread,
     time::{Duration, Instant},
@@ -15,7 +15,7 @@ use super::{
     arguments::{EnvArguments, Shell},
     say, status,
 };
-use crate::{config::Paths, hub::RuntimeFile, proxy, relay, telemetry::log_file};
+use crate::{config::Paths, doctor::quoted, hub::RuntimeFile, proxy, relay, telemetry::log_file};
 
 /// How long a hub that this command has started stays without anything to do (1 hour): whoever set the variables will
 /// use them.
@@ -40,21 +40,15 @@ pub(super) fn run(arguments: &EnvArguments) -> anyhow::Result<ExitCode> {
     let mut variables = vec![("HF_ENDPOINT", endpoint)];
     variables.extend(proxy::no_proxy(super::variable));
     match arguments.shell {
-        Shell::Sh => {
-            variables.iter().try_for_each(|(name, value)| say(format_args!("export {name}={}", word(value))))?
-        }
+        Shell::Sh => variables
+            .iter()
+            .try_for_each(|(name, value)| say(format_args!("export {name}={}", quoted(Path::new(value)))))?,
         Shell::Powershell => variables
             .iter()
             .try_for_each(|(name, value)| say(format_args!("$env:{name} = '{}'", value.replace('\'', "''"))))?,
         Shell::Json => say(json!(variables.into_iter().collect::<BTreeMap<_, _>>()))?,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// A value as one word of a shell of Unix.
-fn word(value: &str) -> Cow<'_, str> {
-    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "/:.,[]-_".contains(letter);
-    if value.chars().all(is_plain) { value.into() } else { format!("'{}'", value.replace('\'', r"'\''")).into() }
 }
 
 fn start(paths: &Paths) -> anyhow::Result<RuntimeFile> {

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     access::Scope,
-    config::{CACHE_VARIABLES, Config, ConfigError, Paths},
+    config::{self, CACHE_VARIABLES, Config, ConfigError, Paths},
     install::{ExtensionId, FirefoxId},
     models::Upstream,
     proxy, telemetry, user,
@@ -153,7 +153,7 @@ fn words(scopes: &[String]) -> String {
 
 /// Variables of the shell that this runs in.
 pub fn check_environment(paths: &Paths, lookup: impl Fn(&str) -> Option<OsString>) -> Vec<Finding> {
-    let text = |name: &str| lookup(name).and_then(|value| value.into_string().ok()).filter(|value| !value.is_empty());
+    let text = |name: &str| config::text(&lookup, name);
     let mut findings = Vec::new();
     for name in ["FRAMEHOST_UPSTREAM", "HF_ENDPOINT"] {
         let Some(value) = text(name) else { continue };
@@ -171,7 +171,7 @@ pub fn check_environment(paths: &Paths, lookup: impl Fn(&str) -> Option<OsString
     }
     let cache_variable = CACHE_VARIABLES.into_iter().find(|name| text(name).is_some());
     if let (Some(name), Ok(Config { cache_dir: Some(remembered), .. })) = (cache_variable, Config::read(paths))
-        && let Ok(named) = crate::config::present_cache_dir(paths, &lookup)
+        && let Ok(named) = config::present_cache_dir(paths, &lookup)
         && remembered.is_absolute()
         && is_another(&named, &remembered)
     {
